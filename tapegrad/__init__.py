@@ -1,0 +1,1 @@
+"""tapegrad: a tape-based tensor autograd engine."""
