@@ -1,1 +1,26 @@
-"""tapegrad: a tape-based tensor autograd engine."""
+"""tapegrad: a tape-based tensor autograd engine, micrograd for tensors.
+
+Write ordinary PyTorch forward code on tensors wrapped by ``tapegrad.tensor``; ``loss.backward()`` walks the tape with
+hand-written vector-Jacobian rules.
+"""
+
+from tapegrad import operators as _operators  # gives Tensor its operators and methods
+from tapegrad.backward import grad
+from tapegrad.errors import ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
+from tapegrad.op import kernel, rule
+from tapegrad.tensor import Tensor, tensor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ForeignTensor",
+    "FreedTape",
+    "InPlaceError",
+    "MissingRule",
+    "StaleTensor",
+    "Tensor",
+    "grad",
+    "kernel",
+    "rule",
+    "tensor",
+]

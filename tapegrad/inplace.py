@@ -1,0 +1,70 @@
+"""In-place forms: ``x += y``, ``x.mul_(y)``, ``x[i] = v``.
+
+Recorded, an in-place form computes a fresh result and makes the same Tensor object stand for it: every name of the
+object sees the change, and no buffer that a rule has saved is touched. Unrecorded, it changes the torch tensor in place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tapegrad.apply import is_grad_enabled
+from tapegrad.errors import InPlaceError, MissingRule
+from tapegrad.op import TABLE
+from tapegrad.rules import indexing
+from tapegrad.tensor import Tensor, raw
+
+
+def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Run a torch method that changes its tensor.
+
+    Args:
+        t: the tensor to change.
+        name: the method, such as ``add_`` or ``__setitem__``.
+        args, kwargs: its further arguments.
+
+    Returns:
+        ``t`` itself.
+
+    Raises:
+        InPlaceError: ``t`` is a leaf that requires grad, or shares its memory with another tensor.
+        MissingRule: the function has no rule.
+    """
+    values = (t, *args, *kwargs.values())
+    if not is_grad_enabled() or not any(isinstance(v, Tensor) and v.requires_grad for v in values):
+        getattr(t._data, name)(*raw(args), **raw(kwargs))
+        return t
+    if t.is_leaf and t.requires_grad:
+        raise InPlaceError(
+            f"{name}(): a leaf that requires grad cannot be changed in place, its gradient would have no place to go; "
+            f"use p.data or torch.no_grad() for an update, or x = x.clone() first"
+        )
+    if shares_memory(t._data):
+        raise InPlaceError(
+            f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
+            f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
+        )
+    if name == "__setitem__":
+        index, value = args
+        if isinstance(value, (Tensor, torch.Tensor)):
+            value = value.to(t.dtype)
+        result = indexing.setitem(t, indexing.canonical(raw(index), t.device), value)
+    else:
+        entry = TABLE.get(getattr(torch.Tensor, name[:-1], None))  # type: ignore[arg-type]
+        if entry is None:
+            raise MissingRule(f"{name}(): tapegrad has no rule for it; compute a new tensor from recorded functions")
+        result = entry(t, *args, **kwargs).to(t.dtype)
+    if result.shape != t.shape:
+        raise RuntimeError(
+            f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
+        )
+    t._data, t.record = result._data, result.record
+    return t
+
+
+def shares_memory(data: torch.Tensor) -> bool:
+    """Whether other tensors use the same storage."""
+    storage = data.untyped_storage()
+    return bool(torch._C._storage_Use_Count(storage._cdata) > 2)  # type: ignore[attr-defined]  # data's own, and ours

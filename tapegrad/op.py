@@ -1,0 +1,243 @@
+"""Ops and the table that holds their vector-Jacobian rules.
+
+A rule is written with torch's own argument names::
+
+    rule(torch.mul, "input, other",
+         input=lambda g, other: g * other,
+         other=lambda g, input: g * input)
+
+The parameters of a formula say what it needs, and the tape saves that and no more:
+
+* ``g``: the cotangent, the gradient of the loss with respect to the op's output;
+* ``out``: the op's output;
+* the name of any argument: its value;
+* ``<argument>_shape``: the shape of the argument that the gradient is for;
+* the name of an auxiliary output (``aux=``), such as the ``indices`` of a maximum.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+Formula = Callable[..., Any]
+Pullback = Callable[..., Any]  # (g, record, parent) -> gradient of one argument, or a sequence of them
+
+RENAMED = {"axis": "dim", "keepdims": "keepdim", "x": "input", "self": "input"}  # torch takes numpy's names as well
+
+
+class Op:
+    """One differentiable function: how to run it, and the gradient of each of its arguments.
+
+    Attributes:
+        name: torch's name for the function.
+        function: what runs forward, on raw torch tensors.
+        parameters: its argument names, in order.
+        aux: names of further, non-differentiable outputs of ``function`` that formulas may ask for.
+        formulas: argument name -> formula; the mathematics.
+        kernels: argument name -> formula; the same mathematics for raw tensors, exact or quicker.
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: str, aux: Sequence[str], formulas: dict[str, Formula]):
+        self.function = function
+        self.name: str = function.__name__
+        self.__name__ = self.name
+        self.__doc__ = function.__doc__
+        self.signature = signature
+        self.bind, self.parameters, self.keywords = _binder(self.name, signature)
+        self.positional = len(self.parameters) - len(self.keywords)
+        self.aux = tuple(aux)
+        self.formulas = formulas
+        self.kernels = dict(formulas)
+        for name in formulas:
+            if name not in self.parameters:
+                raise TypeError(f"rule for {self.name}: it has no argument {name!r}, only {', '.join(self.parameters)}")
+        self._compile()
+
+    def _compile(self) -> None:
+        """Turn formulas, which name what they need, into pullbacks, which read it from a record."""
+        self.pullbacks = tuple(self._pullback(name, self.kernels) for name in self.parameters)
+        self.differentiable = tuple(self._pullback(name, self.formulas) for name in self.parameters)
+        self._kept: dict[tuple[bool, ...], tuple[bool, tuple[bool, ...]]] = {}
+
+    def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
+        formula = formulas.get(argument)
+        if formula is None:
+            return None
+        readers = []
+        for need in self.needs(formula):
+            if need == "out":
+                readers.append(lambda record, parent: record.out)
+            elif need in self.parameters:
+                readers.append(lambda record, parent, i=self.parameters.index(need): record.args[i])
+            elif need in self.aux:
+                readers.append(lambda record, parent, i=self.aux.index(need): record.aux[i])
+            elif need == f"{argument}_shape":
+                readers.append(lambda record, parent, i=self.parameters.index(argument): _shape(parent, record.args[i]))
+            else:
+                known = ", ".join(["out", *self.parameters, *self.aux, f"{argument}_shape"])
+                raise TypeError(f"rule for {self.name}, gradient of {argument}: no value {need!r}; a formula may ask for g, {known}")
+        match readers:
+            case []:
+                return lambda g, record, parent: formula(g)
+            case [first]:
+                return lambda g, record, parent: formula(g, first(record, parent))
+            case _:
+                return lambda g, record, parent: formula(g, *[read(record, parent) for read in readers])
+
+    def needs(self, formula: Formula) -> list[str]:
+        """The values that a formula asks for, besides ``g``."""
+        first, *rest = inspect.signature(formula).parameters
+        if first != "g":
+            raise TypeError(f"rule for {self.name}: a formula's first parameter is g, not {first!r}")
+        return rest
+
+    def kept(self, wanted: tuple[bool, ...]) -> tuple[bool, tuple[bool, ...]]:
+        """What the tape saves when the arguments flagged in ``wanted`` need a gradient.
+
+        Returns:
+            whether to save the output, and for each argument whether to save it. An argument that takes no gradient
+            is always saved: it is a constant, and without it the tape could not be replayed.
+        """
+        if wanted not in self._kept:
+            needed = {
+                need
+                for name, want in zip(self.parameters, wanted, strict=True)
+                for table in (self.formulas, self.kernels)
+                if want and name in table
+                for need in self.needs(table[name])
+            }
+            arguments = tuple(name in needed or not want for name, want in zip(self.parameters, wanted, strict=True))
+            self._kept[wanted] = ("out" in needed, arguments)
+        return self._kept[wanted]
+
+    def run(self, args: Sequence[Any]) -> Any:
+        """Call the function on raw values in canonical order."""
+        if not self.keywords:
+            return self.function(*args)
+        return self.function(*args[: self.positional], **dict(zip(self.keywords, args[self.positional :], strict=True)))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the op as its torch function would be called, recording it if a gradient may be asked for."""
+        from tapegrad.apply import apply
+
+        return apply(self, self.bind(*args, **_torch_names(kwargs)))
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}({self.signature})>"
+
+
+def _shape(parent: Any, value: Any) -> Any:
+    """The shape of an argument, or of each tensor of a sequence; those that take no gradient are in ``value``."""
+    if type(parent) is tuple:
+        return [v.shape if p is None else p.shape for p, v in zip(parent, value, strict=True)]
+    return parent.shape
+
+
+def _torch_names(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {RENAMED.get(name, name): value for name, value in kwargs.items()}
+
+
+def _binder(name: str, signature: str) -> tuple[Callable[..., tuple[Any, ...]], tuple[str, ...], tuple[str, ...]]:
+    """A function that takes arguments as ``signature`` says and returns them all, in order, as a tuple."""
+    parameters = inspect.signature(eval(f"lambda {signature}: None")).parameters
+    names = tuple(parameters)
+    keywords = tuple(n for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY)
+    # A starred parameter takes torch's two spellings: view(2, 3) and view((2, 3)).
+    values = [f"_flat({n})" if p.kind is p.VAR_POSITIONAL else n for n, p in parameters.items()]
+    bind = eval(f"lambda {signature}: ({', '.join(values)},)", {"_flat": _flat, "torch": torch})
+    bind.__name__ = bind.__qualname__ = name  # so that Python's own complaint about a bad call names the op
+    return bind, names, keywords
+
+
+def _flat(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
+
+
+# --- the table ---------------------------------------------------------------------------------------------------
+
+TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}  # torch function -> an Op, or a composition of other ops
+
+# TensorBase: the functions that Python's operators call when a plain torch tensor stands on the left.
+_NAMESPACES = (torch, torch.Tensor, torch._C.TensorBase, F, torch.special)
+
+
+def _enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
+    """Enter a function in the table, under each of the names that torch gives it."""
+    TABLE[function] = entry
+    if getattr(function, "__module__", None) == __name__ or not _is_torch(function):
+        return
+    for namespace in _NAMESPACES:
+        spelling = getattr(namespace, function.__name__, None)
+        if callable(spelling):
+            TABLE[spelling] = entry
+
+
+def _is_torch(function: Callable[..., Any]) -> bool:
+    return any(getattr(namespace, getattr(function, "__name__", ""), None) is function for namespace in _NAMESPACES)
+
+
+def rule(
+    function: Callable[..., Any] | None = None,
+    signature: str | None = None,
+    /,
+    *,
+    aux: Sequence[str] = (),
+    **gradients: Formula,
+) -> Any:
+    """Register the vector-Jacobian rule of a function: ours, or yours.
+
+    For a torch function, give it and its signature::
+
+        rule(torch.tanh, "input", input=lambda g, out: g * (1 - out * out))
+
+    For a function of your own, decorate it; its body runs forward on raw torch tensors::
+
+        @rule(x=lambda g: g)
+        def straight_through(x):
+            return x.round()
+
+    Args:
+        function: a torch function; leave it out to use ``rule`` as a decorator.
+        signature: the function's arguments as Python writes them, for example ``"input, dim=None"``.
+        aux: names for the outputs after the first, when ``function`` returns a tuple; formulas may ask for them,
+            they take no gradient.
+        **gradients: for each differentiable argument, the formula of its gradient: see ``tapegrad.op``. A formula for
+            an argument that is a sequence of tensors returns a sequence of gradients.
+
+    Returns:
+        The op, which can be called like the function.
+
+    Raises:
+        TypeError: a formula is for an unknown argument or asks for an unknown value.
+    """
+    if function is None:
+        return lambda body: rule(body, str(inspect.signature(body))[1:-1], aux=aux, **gradients)
+    op = Op(function, signature if signature is not None else "input", aux, gradients)
+    _enter(function, op)
+    return op
+
+
+def kernel(op: Op, **gradients: Formula) -> None:
+    """Give an op a second text of its rule, for raw tensors only: the same mathematics, bit-exact or quicker."""
+    op.kernels.update(gradients)
+    op._compile()
+
+
+def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Say a torch function in terms of other recorded ones: it needs no rule, its parts have theirs."""
+
+    def enter(body: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return body(*args, **_torch_names(kwargs))
+
+        call.__name__, call.__doc__, call.__wrapped__ = body.__name__, body.__doc__, body  # type: ignore[attr-defined]
+        for function in functions:
+            _enter(function, call)
+        return body
+
+    return enter

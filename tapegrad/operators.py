@@ -1,0 +1,154 @@
+"""Torch's vocabulary on a Tensor: operators, methods and properties, each by way of the table."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from tapegrad.apply import node, record
+from tapegrad.dispatch import PLAIN, call
+from tapegrad.inplace import update
+from tapegrad.op import TABLE, Op
+from tapegrad.rules import elementwise, indexing, linalg, shape
+from tapegrad.tensor import Tensor, native, raw
+
+# --- operators: the short road, for they run most ---
+
+
+def _binary(op: Op, function: Callable[..., Any] | None = None) -> Callable[[Tensor, Any], Any]:
+    """An operator of two operands, the left one a Tensor."""
+    function = function or op.function
+
+    def method(self: Tensor, other: Any) -> Any:
+        a = self._data
+        if type(other) is Tensor:
+            b = other._data
+            return record(op, (a, b), (node(self), node(other)), function(a, b))
+        if isinstance(other, torch.Tensor):
+            native(other, op.name, "other")
+        elif not isinstance(other, (int, float, complex)):
+            return NotImplemented
+        return record(op, (a, other), (node(self), None), function(a, other))
+
+    return method
+
+
+def _reflected_pow(self: Tensor, base: Any) -> Any:
+    return elementwise.pow(base, self)
+
+
+def _reflected_matmul(self: Tensor, left: Any) -> Any:
+    return linalg.matmul(left, self)
+
+
+def _reflected_div(self: Tensor, numerator: Any) -> Any:
+    return self.reciprocal() * numerator  # as torch does
+
+
+def _getitem(self: Tensor, index: Any) -> Any:
+    index = indexing.canonical(raw(index), self._data.device)
+    return record(indexing.getitem, (self._data, index), (node(self), None), self._data[index])
+
+
+def _comparison(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
+    return lambda self, other: function(self._data, raw(other))
+
+
+_OPERATORS: dict[str, Callable[..., Any]] = {
+    "__getitem__": _getitem,
+    "__neg__": lambda self: elementwise.neg(self),
+    "__pos__": lambda self: self,
+    "__abs__": lambda self: elementwise.abs(self),
+    "__add__": _binary(elementwise.add),
+    "__radd__": _binary(elementwise.add),
+    "__sub__": _binary(elementwise.sub),
+    "__rsub__": _binary(elementwise.rsub),
+    "__mul__": _binary(elementwise.mul),
+    "__rmul__": _binary(elementwise.mul),
+    "__truediv__": _binary(elementwise.div),
+    "__rtruediv__": _reflected_div,
+    "__pow__": _binary(elementwise.pow),
+    "__rpow__": _reflected_pow,
+    "__matmul__": _binary(linalg.matmul),
+    "__rmatmul__": _reflected_matmul,
+    "__setitem__": lambda self, index, value: update(self, "__setitem__", (index, value), {}) and None,
+    "__iadd__": lambda self, other: update(self, "add_", (other,), {}),
+    "__isub__": lambda self, other: update(self, "sub_", (other,), {}),
+    "__imul__": lambda self, other: update(self, "mul_", (other,), {}),
+    "__itruediv__": lambda self, other: update(self, "div_", (other,), {}),
+    "__ipow__": lambda self, other: update(self, "pow_", (other,), {}),
+}
+_OPERATORS |= {f"__{n}__": _comparison(getattr(operator, n)) for n in ("eq", "ne", "lt", "le", "gt", "ge")}
+
+# --- methods: everything in the table, and everything that takes no gradient ---
+
+
+def _method(name: str, entry: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return entry(self, *args, **kwargs)
+
+    return _documented(method, name, "recorded on the tape")
+
+
+def _plain(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return function(self._data, *raw(args), **raw(kwargs))
+
+    return _documented(method, name, "takes no gradient, and returns a plain torch.Tensor or a number")
+
+
+def _in_place(name: str) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return update(self, name, args, kwargs)
+
+    return _documented(method, name, "in place: this object stands for the result")
+
+
+def _documented(method: Callable[..., Any], name: str, what: str) -> Callable[..., Any]:
+    method.__name__ = name
+    method.__qualname__ = f"Tensor.{name}"
+    first = (getattr(torch.Tensor, name).__doc__ or "").strip().split("\n\n")[0].strip()
+    method.__doc__ = f"{first or name}\n\nAs ``torch.Tensor.{name}``; {what}."
+    return method
+
+
+def _unlisted(self: Tensor, name: str) -> Any:
+    """Methods of torch's that have no rule: they run where no gradient is asked for, and refuse elsewhere."""
+    function = None if name.startswith("_") else getattr(torch.Tensor, name, None)
+    if not callable(function):
+        raise AttributeError(f"'Tensor' object has no attribute '{name}'")
+    if name.endswith("_"):
+        return lambda *args, **kwargs: update(self, name, args, kwargs)
+    return lambda *args, **kwargs: call(function, (self, *args), kwargs)
+
+
+def _torch_function(cls: type, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    return call(func, args, kwargs or {})
+
+
+def _install() -> None:
+    """Give Tensor its vocabulary."""
+    for name, function in _OPERATORS.items():
+        setattr(Tensor, name, function)
+    for name in dir(torch.Tensor):
+        function = getattr(torch.Tensor, name)
+        if name.startswith("_") or name in vars(Tensor) or not callable(function):
+            continue
+        if function in TABLE:
+            setattr(Tensor, name, _method(name, TABLE[function]))
+        elif name in PLAIN:
+            setattr(Tensor, name, _plain(name, function))
+        elif name.endswith("_") and getattr(torch.Tensor, name[:-1], None) in TABLE:
+            setattr(Tensor, name, _in_place(name))
+    Tensor.__torch_function__ = classmethod(_torch_function)  # type: ignore[attr-defined]
+    Tensor.__getattr__ = _unlisted  # type: ignore[method-assign]
+    Tensor.T = property(shape.reverse, doc="The dimensions in reverse order.")  # type: ignore[attr-defined]
+    Tensor.mT = property(lambda self: self.transpose(-2, -1), doc="Each matrix transposed.")  # type: ignore[attr-defined]
+    for name in ("layout", "is_cuda", "is_cpu", "is_meta", "is_sparse", "itemsize", "nbytes"):
+        setattr(Tensor, name, property(operator.attrgetter(f"_data.{name}"), doc=f"As ``torch.Tensor.{name}``."))
+
+
+_install()

@@ -1,0 +1,73 @@
+"""Rules of indexing: what was read from a place gets its gradient added at that place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from tapegrad.op import kernel, rule
+
+
+@rule(input=lambda g, input_shape, index: place(g, input_shape, index))
+def getitem(input, index):  # type: ignore[no-untyped-def]
+    """``input[index]``, for each kind of index that torch takes."""
+    return input[index]
+
+
+@rule(source=lambda g, index: g[index])
+def place(source, shape, index):  # type: ignore[no-untyped-def]
+    """Zeros of ``shape``, with ``source`` added at ``index``: an element read twice receives twice."""
+    zeros = source.new_zeros(shape)
+    entries = index if type(index) is tuple else (index,)
+    if all(isinstance(i, torch.Tensor) for i in entries):
+        return zeros.index_put_(entries, source, accumulate=True)
+    if not any(isinstance(i, (torch.Tensor, bool)) for i in entries):  # a view: nothing is read twice
+        zeros[index] = source
+        return zeros
+    # A mixture: index the elements' own numbers, and add at the numbers that come out.
+    numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
+    zeros.view(-1).index_add_(0, numbers.reshape(-1), source.reshape(-1))
+    return zeros
+
+
+kernel(getitem, input=lambda g, input_shape, index: place.function(g, input_shape, index))
+
+
+# What is overwritten gets no gradient.
+@rule(
+    input=lambda g, index: erased(g, index),
+    value=lambda g, index: g[index],
+)
+def setitem(input, index, value):  # type: ignore[no-untyped-def]
+    """A copy of ``input`` with ``value`` written at ``index``."""
+    out = input.clone()
+    out[index] = value
+    return out
+
+
+@rule(input=lambda g, index: erased(g, index))
+def erased(input, index):  # type: ignore[no-untyped-def]
+    """A copy of ``input`` with zeros at ``index``."""
+    out = input.clone()
+    out[index] = 0
+    return out
+
+
+def canonical(index: Any, device: torch.device) -> Any:
+    """An index with its lists, ranges and arrays made tensors once, for the forward and the backward pass.
+
+    Args:
+        index: what stood between the brackets: int, slice, None, Ellipsis, bool, list, range, integer or mask tensor or
+            array, or a tuple of these.
+        device: where the indexed tensor is.
+    """
+    if type(index) is tuple:
+        return tuple([canonical(i, device) for i in index])
+    if isinstance(index, (list, range)):
+        index = [i.tolist() if isinstance(i, (torch.Tensor, np.ndarray)) else i for i in index]
+        return torch.tensor(index, device=device, dtype=None if index else torch.long)
+    if isinstance(index, np.ndarray):
+        return torch.as_tensor(index, device=device)
+    return int(index) if isinstance(index, np.integer) else index

@@ -1,0 +1,284 @@
+"""Tensor: a torch tensor, its gradient, and the record of how it was computed.
+
+This file says what a Tensor is; ``operators.py`` gives it its arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+import torch
+
+from tapegrad.errors import ForeignTensor
+from tapegrad.tape import Record
+
+
+class Tensor:
+    """A torch tensor that remembers how it was computed.
+
+    It is not a ``torch.Tensor``: it holds one, in ``data``, and hands it to torch's kernels. Operators, methods and
+    torch functions work on it and record themselves on the tape.
+
+    Args:
+        data: a ``torch.Tensor``, whose storage is shared, or a number, nested list or numpy array, copied by
+            ``torch.tensor``.
+        requires_grad: whether ``backward()`` should leave a gradient in ``grad``.
+
+    Attributes:
+        data: the raw ``torch.Tensor``.
+        grad: the gradient accumulated by ``backward()``, a raw ``torch.Tensor`` of the same shape, or None.
+        record: the Record of the op that computed this tensor; None for a leaf.
+    """
+
+    __slots__ = ("__weakref__", "_data", "_requires_grad", "grad", "record")
+
+    _data: torch.Tensor
+    _requires_grad: bool  # asked for by the user; a computed tensor has a record instead
+    grad: torch.Tensor | None
+    record: Record | None
+
+    if TYPE_CHECKING:  # operators.py adds torch's operators, methods and properties
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+        def __neg__(self) -> Tensor: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: object) -> torch.Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: object) -> torch.Tensor: ...  # type: ignore[override]
+        def __lt__(self, other: Any) -> torch.Tensor: ...
+        def __le__(self, other: Any) -> torch.Tensor: ...
+        def __gt__(self, other: Any) -> torch.Tensor: ...
+        def __ge__(self, other: Any) -> torch.Tensor: ...
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        if isinstance(data, Tensor):
+            raise TypeError("tensor(): data is a tapegrad.Tensor already; use data.detach() for a new leaf")
+        if not isinstance(data, torch.Tensor):
+            data = torch.tensor(data)
+        self._data = native(data, "tensor", "data")
+        self._requires_grad = False
+        self.grad = None
+        self.record = None
+        if requires_grad:
+            self.requires_grad = True
+
+    # --- values and gradients ---
+
+    @property
+    def data(self) -> torch.Tensor:
+        """The raw torch tensor. Assigning replaces it; ``p.data += ...`` updates it in place, unrecorded."""
+        return self._data
+
+    @data.setter
+    def data(self, value: torch.Tensor) -> None:
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"Tensor.data: expected a torch.Tensor, got {type(value).__name__}")
+        self._data = native(value, "Tensor.data", "value")
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient will flow to this tensor. Settable on leaves."""
+        return self.record is not None or self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self.record is not None:
+            if not value:
+                raise RuntimeError(
+                    "requires_grad: this tensor was computed and its gradient is needed further back; "
+                    "use .detach() for a copy that takes no gradient"
+                )
+            return
+        if value and not (self._data.is_floating_point() or self._data.is_complex()):
+            raise RuntimeError(
+                f"requires_grad: only floating point and complex tensors can require gradients, this one is "
+                f"{self._data.dtype}; convert it first, for example with .float()"
+            )
+        self._requires_grad = bool(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set ``requires_grad`` and return the tensor itself."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the tensor was made by the user and not computed by a recorded op."""
+        return self.record is None
+
+    def retain_grad(self) -> None:
+        """Ask ``backward()`` to leave this computed tensor's gradient in ``grad``, as it does for leaves."""
+        if self.record is not None:
+            self.record.tensor = ref(self)
+        elif not self._requires_grad:
+            raise RuntimeError("retain_grad: this tensor does not require grad; set requires_grad = True first")
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether ``retain_grad()`` was called on this computed tensor."""
+        return self.record is not None and self.record.tensor is not None
+
+    def detach(self) -> Tensor:
+        """A tensor with the same storage, and no past."""
+        return wrap(self._data.detach(), None)
+
+    def backward(
+        self,
+        gradient: torch.Tensor | Tensor | None = None,
+        retain_graph: bool = False,
+        inputs: Sequence[Tensor] | Tensor | None = None,
+    ) -> None:
+        """Compute the gradient of this tensor with respect to the leaves, and add it to their ``grad``.
+
+        Args:
+            gradient: cotangent of this tensor's shape; may be left out if it has one element, then it is 1.
+            retain_graph: keep the tape, so that it can be walked again.
+            inputs: leave gradients on these tensors only.
+
+        Raises:
+            RuntimeError: no gradient can flow from here, or a cotangent is missing or does not fit.
+            FreedTape: the tape was walked before without ``retain_graph=True``.
+            StaleTensor: a value that a rule needs was changed in place since it was recorded.
+        """
+        from tapegrad.backward import backward
+
+        backward(self, gradient, retain_graph, inputs)
+
+    # --- what carries no gradient behaves as on the torch tensor ---
+
+    @property
+    def shape(self) -> torch.Size:
+        """The size of each dimension."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the elements."""
+        return self._data.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the elements are."""
+        return self._data.device
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._data.ndim
+
+    def item(self) -> Any:
+        """The value of a one-element tensor as a Python number."""
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return self._data.tolist()
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The values as a numpy array that shares storage. As in torch, a tensor that requires grad refuses."""
+        if self.requires_grad:
+            raise RuntimeError("numpy: this tensor requires grad; use t.detach().numpy() or t.data.numpy()")
+        return self._data.numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.numpy(), dtype=dtype) if dtype is not None or copy else self.numpy()
+
+    __array_priority__ = 1000  # numpy leaves ``array * tensor`` to the tensor
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self._data.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self, element: Any) -> bool:
+        return bool((self._data == raw(element)).any())
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __int__(self) -> int:
+        return int(self._data)
+
+    def __float__(self) -> float:
+        return float(self._data)
+
+    def __complex__(self) -> complex:
+        return complex(self._data)
+
+    def __index__(self) -> int:
+        return self._data.__index__()
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        if self.record is not None:
+            return f"{repr(self._data)[:-1]}, op=<{self.record.op.name}>)"
+        return f"{repr(self._data)[:-1]}, requires_grad=True)" if self._requires_grad else repr(self._data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._data, spec) if self._data.ndim == 0 else format(repr(self), spec)
+
+
+def tensor(data: Any, requires_grad: bool = False) -> Tensor:
+    """Wrap data for tapegrad.
+
+    Args:
+        data: a ``torch.Tensor`` of any shape, dtype and device, whose storage is shared, or a number, nested list or
+            numpy array, which is copied.
+        requires_grad: whether ``backward()`` should leave a gradient in ``grad``.
+
+    Raises:
+        ForeignTensor: ``data`` is a torch tensor that itself requires grad.
+        RuntimeError: a gradient was asked for integer data.
+    """
+    return Tensor(data, requires_grad)
+
+
+def wrap(data: torch.Tensor, record: Record | None) -> Tensor:
+    """A Tensor around a result, without the constructor's checks."""
+    t = Tensor.__new__(Tensor)
+    t._data = data
+    t._requires_grad = False
+    t.grad = None
+    t.record = record
+    return t
+
+
+def raw(value: Any) -> Any:
+    """The torch tensor inside a Tensor; anything else as it is, lists, tuples and dicts element by element."""
+    if isinstance(value, Tensor):
+        return value._data
+    if isinstance(value, (list, tuple)):
+        items = [raw(v) for v in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, dict):
+        return {k: raw(v) for k, v in value.items()}
+    return value
+
+
+def native(data: torch.Tensor, op: str, argument: str) -> torch.Tensor:
+    """Refuse a tensor that torch.autograd is tracking: its gradient would be lost without a word."""
+    if data.requires_grad:
+        raise ForeignTensor(
+            f"{op}(): {argument}, of shape {tuple(data.shape)}, requires grad under torch.autograd, whose tape "
+            f"tapegrad does not see; pass tapegrad.tensor(x.detach(), requires_grad=True), or x.detach() for a constant"
+        )
+    return data
