@@ -6,21 +6,31 @@ hand-written vector-Jacobian rules.
 
 from tapegrad import operators as _operators  # gives Tensor its operators and methods
 from tapegrad.backward import grad
+from tapegrad.check import Comparison, GradcheckError, Row, compare, gradcheck
 from tapegrad.errors import ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
 from tapegrad.op import kernel, rule
+from tapegrad.tape import Record, Tape, tape
 from tapegrad.tensor import Tensor, tensor
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "ForeignTensor",
     "FreedTape",
+    "GradcheckError",
     "InPlaceError",
     "MissingRule",
+    "Record",
+    "Row",
     "StaleTensor",
+    "Tape",
     "Tensor",
+    "compare",
     "grad",
+    "gradcheck",
     "kernel",
     "rule",
+    "tape",
     "tensor",
 ]

@@ -74,7 +74,7 @@ def _torch_cross_entropy(
     if size_average is not None or reduce is not None:
         reduction = torch.nn._reduction.legacy_get_string(size_average, reduce)
     if weight is None and label_smoothing == 0.0 and not target.is_floating_point():
-        return cross_entropy(input, target, ignore_index, reduction)
+        return cross_entropy(input, target, ignore_index, reduction)[0]
     raise MissingRule(
         "cross_entropy(): no rule yet for class weights, label_smoothing or class probabilities; "
         "write it out with log_softmax, for example -(target * log_softmax(input, 1)).sum(1).mean()"
