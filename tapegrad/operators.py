@@ -53,6 +53,10 @@ def _getitem(self: Tensor, index: Any) -> Any:
     return record(indexing.getitem, (self._data, index), (node(self), None), self._data[index])
 
 
+def _setitem(self: Tensor, index: Any, value: Any) -> None:
+    update(self, "__setitem__", (index, value), {})
+
+
 def _comparison(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
     return lambda self, other: function(self._data, raw(other))
 
@@ -74,7 +78,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "__rpow__": _reflected_pow,
     "__matmul__": _binary(linalg.matmul),
     "__rmatmul__": _reflected_matmul,
-    "__setitem__": lambda self, index, value: update(self, "__setitem__", (index, value), {}) and None,
+    "__setitem__": _setitem,
     "__iadd__": lambda self, other: update(self, "add_", (other,), {}),
     "__isub__": lambda self, other: update(self, "sub_", (other,), {}),
     "__imul__": lambda self, other: update(self, "mul_", (other,), {}),
