@@ -58,7 +58,12 @@ pow = rule(
     exponent=lambda g, out, input, exponent: g * exponent_slope(out, input, exponent),
 )
 # A square is most of the powers there are, and x + x is 2 x to the bit.
-kernel(pow, input=lambda g, input, exponent: g * (input + input if type(exponent) is int and exponent == 2 else power_slope(input, exponent)))
+kernel(
+    pow,
+    input=lambda g, input, exponent: (
+        g * (input + input if type(exponent) is int and exponent == 2 else power_slope(input, exponent))
+    ),
+)
 square = rule(torch.square, input=lambda g, input: g * (2 * input))
 # The slope at 0 is infinite, as in torch.
 sqrt = rule(torch.sqrt, input=lambda g, out: g / (2 * out))
@@ -105,8 +110,6 @@ relu = rule(torch.relu, input=lambda g, out: torch.where(out <= 0, 0.0, g))
 @composition(F.relu)
 def _relu(input: Any, inplace: bool = False) -> Any:
     return input.relu_() if inplace else relu(input)
-
-
 
 
 @cache
