@@ -455,6 +455,31 @@ def test_compare(run, data, small, hidden, dtype, seed):
     assert out.endswith("\n26 of 26 rows exact\n")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("hidden", "batch", "seed"), [(64, 32, 0), (200, 32, 1), (64, 2, 2), (3, 300, 3)])
+def test_the_rows_hold_against_torch_run_apart_from_the_tape(data, dtype, hidden, batch, seed):
+    from examples.makemore.compare import ROWS, lecture_pass
+
+    ours = lecture_pass(data, hidden, batch, seed, dtype)
+    start, g = parameters(data, hidden, seed, dtype)
+    theirs = vars(model.forward([p.requires_grad_() for p in start], *model.draw_batch(data.train, batch, g)))
+    assert list(ROWS) == LECTURE_ORDER
+    for name in ROWS:
+        ours[name].retain_grad()
+        theirs[name].retain_grad()
+    ours["loss"].backward()
+    theirs["loss"].backward()
+    for name in ROWS:
+        assert torch.equal(ours[name].grad, theirs[name].grad), name
+
+
+@pytest.mark.parametrize("batch", [2, 500])
+def test_compare_takes_any_batch(run, small, batch):
+    code, out, _ = run("compare", "--names", small, "--batch", batch)
+    assert code == 0
+    assert out.endswith("\n26 of 26 rows exact\n")
+
+
 def test_compare_fails_on_one_wrong_row(run, small, monkeypatch):
     import tapegrad
 

@@ -21,7 +21,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "names": {"type": Path, "default": DEFAULT_LIST, "metavar": "PATH", "help": "names, one a line (the list here)"},
     "hidden": {"metavar": "N", "help": "neurons in the hidden layer (64 to compare and draw, 200 to train)"},
     "batch": {"default": 32, "metavar": "N", "help": "examples in a minibatch (%(default)s)"},
-    "steps": {"metavar": "N", "help": "steps of training (200000, or 20000 when all four commands run)"},
+    "steps": {"metavar": "N", "help": "steps of training (200000, or 60000 when all four commands run)"},
     "seed": {"default": 2147483647, "metavar": "N", "help": "where the random draws start (%(default)s)"},
     "engine": {"choices": ENGINES, "default": "tapegrad", "help": "what computes the gradients (%(default)s)"},
     "device": {"default": "cpu", "help": "a torch device such as cpu or cuda (%(default)s)"},
@@ -70,7 +70,7 @@ def run_sample(args: argparse.Namespace) -> bool:
 
 def run_all(args: argparse.Namespace) -> bool:
     """Runs the four commands in order, with a shorter training."""
-    args.steps = args.steps or 20_000
+    args.steps = args.steps or 60_000
     good = True
     for name in ("compare", "draw", "train", "sample"):
         print(f"\n=== {name} ===", flush=True)
