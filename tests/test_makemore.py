@@ -392,13 +392,18 @@ def write_bad_checkpoint(path, kind):
         path.write_text("not a checkpoint")
     elif kind == "empty":
         path.touch()
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "cut short":
+        torch.save({"tensors": {"C": torch.zeros(1000)}}, path)
+        path.write_bytes(path.read_bytes()[:2000])
     elif kind == "code":
         torch.save({"tensors": SimpleNamespace()}, path)  # weights_only refuses to build the object
     else:
         torch.save({"dictionary": {"weight": torch.zeros(2)}, "list": [torch.zeros(2)]}[kind], path)
 
 
-@pytest.mark.parametrize("kind", ["text", "empty", "code", "dictionary", "list"])
+@pytest.mark.parametrize("kind", ["text", "empty", "directory", "cut short", "code", "dictionary", "list"])
 def test_bad_checkpoint(run, tmp_path, kind):
     write_bad_checkpoint(tmp_path / checkpoint.FILE_NAME, kind)
     code, out, err = run("sample", "--out", tmp_path)

@@ -1,6 +1,5 @@
 """A trained model on disk: plain tensors, numbers and strings, so that `weights_only=True` can load it."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,5 +43,5 @@ def load(path: Path, device: torch.device) -> Model:
         return Model(parameters, tensors["bnmean"], tensors["bnvar"], stored["chars"], stored["config"])
     except FileNotFoundError as error:
         raise UserError(f"no checkpoint in {path.parent}: run `python -m examples.makemore train` first") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+    except Exception as error:  # what torch.load raises on other files is of many kinds
         raise UserError(f"{path} is not a checkpoint of this example: train again, or name another --out") from error

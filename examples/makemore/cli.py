@@ -17,18 +17,30 @@ from examples.makemore.sample import sample
 from examples.makemore.train import ENGINES, Config, calibrate, plot_losses, split_loss, train
 
 PROGRAM = "python -m examples.makemore"
+
+
+def whole(smallest: int, largest: int) -> Callable[[str], int]:
+    """Makes the type of an option that takes a whole number in a range."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not smallest <= int(text) <= largest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {smallest} to {largest}")
+        return int(text)
+
+    return parse
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "names": {"type": Path, "default": DEFAULT_LIST, "metavar": "PATH", "help": "names, one a line (the list here)"},
-    "hidden": {"metavar": "N", "help": "neurons in the hidden layer (64 to compare and draw, 200 to train)"},
-    "batch": {"default": 32, "metavar": "N", "help": "examples in a minibatch (%(default)s)"},
-    "steps": {"metavar": "N", "help": "steps of training (200000, or 60000 when all four commands run)"},
-    "seed": {"default": 2147483647, "metavar": "N", "help": "where the random draws start (%(default)s)"},
+    "hidden": {"type": whole(1, 2**16), "help": "hidden neurons (64 to compare and draw, 200 to train)"},
+    "batch": {"type": whole(2, 2**16), "default": 32, "help": "examples in a minibatch (%(default)s)"},
+    "steps": {"type": whole(1, 2**31), "help": "steps of training (200000, or 60000 when all four commands run)"},
+    "seed": {"type": whole(0, 2**63), "default": 2147483647, "help": "where random draws start (%(default)s)"},
     "engine": {"choices": ENGINES, "default": "tapegrad", "help": "what computes the gradients (%(default)s)"},
     "device": {"default": "cpu", "help": "a torch device such as cpu or cuda (%(default)s)"},
     "dtype": {"choices": ("float32", "float64"), "default": "float32", "help": "the number type (%(default)s)"},
     "out": {"type": Path, "default": Path("runs/makemore"), "metavar": "DIR", "help": "folder for files (%(default)s)"},
 }
-RANGES = {"hidden": (1, 2**16), "batch": (2, 2**16), "steps": (1, 2**31), "seed": (0, 2**63)}
 
 
 def run_compare(args: argparse.Namespace) -> bool:
@@ -95,18 +107,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def whole_number(name: str) -> Callable[[str], int]:
-    """Makes the type of an option that takes a whole number in a range."""
-    smallest, largest = RANGES[name]
-
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not smallest <= int(text) <= largest:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {smallest} to {largest}")
-        return int(text)
-
-    return parse
-
-
 def parser() -> Parser:
     """Builds the parser: every command takes the options that mean something to it."""
     main_parser = Parser(prog=PROGRAM, description=__doc__, epilog=f"The options of a command: {PROGRAM} COMMAND -h")
@@ -114,8 +114,7 @@ def parser() -> Parser:
     for command, (_, options, help_text) in COMMANDS.items():
         one = commands.add_parser(command, help=help_text, description=help_text)
         for name in options.split():
-            number = {"type": whole_number(name)} if name in RANGES else {}
-            one.add_argument(f"--{name}", **number, **OPTIONS[name])
+            one.add_argument(f"--{name}", **OPTIONS[name])
     return main_parser
 
 
