@@ -268,7 +268,8 @@ def strided(x: torch.Tensor) -> torch.Tensor:
 
 def transposed(x: torch.Tensor) -> torch.Tensor:
     """The same values, stored in the opposite order of dimensions."""
-    return x.permute(*reversed(range(x.ndim))).contiguous().permute(*reversed(range(x.ndim)))
+    backwards = tuple(reversed(range(x.ndim)))
+    return x.permute(backwards).contiguous().permute(backwards)
 
 
 @pytest.mark.parametrize("layout", [strided, transposed])
