@@ -4,7 +4,7 @@ Write ordinary PyTorch forward code on tensors wrapped by ``tapegrad.tensor``; `
 hand-written vector-Jacobian rules.
 """
 
-from tapegrad import operators as _operators  # gives Tensor its operators and methods
+import tapegrad.operators  # noqa: F401 - gives Tensor its operators and methods
 from tapegrad.backward import grad
 from tapegrad.check import Comparison, GradcheckError, Row, compare, gradcheck
 from tapegrad.errors import ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor

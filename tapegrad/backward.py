@@ -11,7 +11,7 @@ import torch
 from tapegrad.apply import node
 from tapegrad.broadcasting import unbroadcast
 from tapegrad.errors import FreedTape, StaleTensor
-from tapegrad.tape import Record, parents_of, saved_tensors
+from tapegrad.tape import Record, reached, shape_text
 from tapegrad.tensor import Tensor, native, wrap
 
 
@@ -93,7 +93,7 @@ def walk(
 
     Args:
         starts: nodes and their cotangents.
-        targets: the nodes whose gradients are wanted, and the only ones that paths are followed to; None for all leaves.
+        targets: the nodes whose gradients are wanted, and the only ones that paths lead to; None for all leaves.
         retain_graph: leave the records as they are; otherwise each is freed as the walk passes it.
         create_graph: run the rules on Tensors, so that the walk is recorded.
 
@@ -101,120 +101,106 @@ def walk(
         A gradient for each target, or each leaf, that was reached.
     """
     wanted = set(targets or ())
-    path = None if targets is None else _paths_to(wanted, [place for place, _ in starts])
+    path = _paths_to(wanted, starts) if wanted else None
     pending: dict[Any, Any] = {}  # node -> its gradient, so far
-    owned: set[Any] = set()  # nodes whose pending gradient is a buffer of the walk's own, free to be added to
-    borrowed: set[Any] = set()  # nodes whose pending gradient is somebody else's buffer
+    sums: set[Any] = set()  # nodes whose pending gradient is a sum made here, which may be added to in place
     queue: list[tuple[int, Record]] = []
     result: dict[Any, Any] = {}
 
-    def send(place: Any, g: Any, shared: bool) -> None:
-        if place not in pending:
-            pending[place] = g
-            if shared:
-                borrowed.add(place)
-            if type(place) is Record:
-                heappush(queue, (-place.number, place))
-        elif place in owned and not create_graph:
-            pending[place].add_(g)
+    def send(place: Any, part: Any, g: Any) -> None:
+        """Give a node its part of a user's gradient ``g``."""
+        if part.shape != place.shape:
+            part = unbroadcast(part, place.shape)
+        if part.dtype is not place.dtype:
+            part = part.to(place.dtype)
+        if place in pending:
+            if place in sums and not create_graph:
+                pending[place].add_(part)
+            else:
+                pending[place] = pending[place] + part
+                sums.add(place)
+        elif type(place) is Record:
+            pending[place] = part
+            heappush(queue, (-place.number, place))
         else:
-            pending[place] = pending[place] + g
-            owned.add(place)
-            borrowed.discard(place)
+            # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0.
+            shared = not create_graph and (part is g or part._is_view())
+            pending[place] = part.clone(memory_format=torch.contiguous_format) if shared else part
 
     for place, g in starts:
-        send(place, g, shared=True)
+        send(place, g, g)
     while queue:
         record = heappop(queue)[1]
         g = pending.pop(record)
-        owned.discard(record)
-        shared = record in borrowed
-        borrowed.discard(record)
         if record in wanted:
             result[record] = g
-        if record.tensor is not None and (retained := record.tensor()) is not None and targets is None:
-            retained.grad = g.clone() if retained.grad is None else retained.grad + g
+        if record.tensor is not None and not wanted:
+            _retain(record.tensor(), g)
         if record.parents is None:
             raise FreedTape(
                 f"backward: the tape was freed by an earlier backward, as it passed {record.op.name} "
-                f"{tuple(record.shape)}; pass retain_graph=True to that backward to walk it again"
+                f"{shape_text(record.shape)}; pass retain_graph=True to that backward to walk it again"
             )
-        if record.versions:
-            check_fresh(record)
+        for held, version in record.watched:
+            if held._version != version:
+                raise StaleTensor(_stale(record, held, version))
+        saved = _on_tape(record) if create_graph else record.saved
         pullbacks = record.op.differentiable if create_graph else record.op.pullbacks
-        view = _Recorded(record) if create_graph else record
         for pullback, parent in zip(pullbacks, record.parents, strict=True):
-            if parent is None:
+            if parent is None or pullback is None or (path is not None and parent not in path):
                 continue
             if type(parent) is tuple:
-                pieces = zip(parent, pullback(g, view, parent), strict=True)
-            elif path is not None and parent not in path:
-                continue
-            else:
-                pieces = ((parent, pullback(g, view, parent)),)
-            for place, piece in pieces:
-                if place is None or piece is None or (path is not None and place not in path):
-                    continue
-                passed_on = piece is g
-                if piece.shape != place.shape:
-                    piece = unbroadcast(piece, place.shape)
-                if piece.dtype != place.dtype:
-                    piece = piece.to(place.dtype)
-                send(place, piece, passed_on)
+                for place, part in zip(parent, pullback(g, saved, parent), strict=True):
+                    if place is not None and (path is None or place in path):
+                        send(place, part, g)
+            elif (part := pullback(g, saved, parent)) is not None:
+                send(parent, part, g)
         if not retain_graph:
-            record.parents, record.args, record.out, record.aux = None, (), None, ()
-    for leaf, g in pending.items():
-        # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0.
-        if not create_graph and (leaf in borrowed or g._is_view()):
-            g = g.clone(memory_format=torch.contiguous_format)
-        result[leaf] = g
-    return result
+            record.parents = None
+            record.saved = record.watched = ()
+    return result | pending
 
 
-class _Recorded:
-    """A record's values as Tensors on the tape, for rules that are recorded in their turn."""
-
-    def __init__(self, record: Record) -> None:
-        parents = record.parents or ()
-        self.args = tuple([_on_tape(a, p) for a, p in zip(record.args, parents, strict=True)])
-        self.out = _on_tape(record.out, record)
-        self.aux = record.aux
+def _retain(t: Tensor | None, g: torch.Tensor) -> None:
+    """Leave a gradient on a computed tensor that asked for it, if it is still there."""
+    if t is not None:
+        t.grad = g.clone() if t.grad is None else t.grad + g
 
 
-def _on_tape(value: Any, place: Any) -> Any:
-    if type(value) is tuple and type(place) is tuple:
-        return tuple([_on_tape(v, p) for v, p in zip(value, place, strict=True)])
-    if place is None or value is None or isinstance(place, Tensor):
-        return place if value is not None and place is not None else value
-    return wrap(value, place)
+def _on_tape(record: Record) -> tuple[Any, ...]:
+    """A record's saved values as Tensors, for rules that are recorded in their turn."""
+
+    def lift(value: Any, place: Any) -> Any:
+        if value is None or place is None:
+            return value
+        if type(place) is tuple:
+            return tuple([lift(v, p) for v, p in zip(value, place, strict=True)])
+        return wrap(value, place) if type(place) is Record else place
+
+    places = (record, *(record.parents or ()), *[None] * len(record.op.aux))
+    return tuple([lift(v, p) for v, p in zip(record.saved, places, strict=True)])
 
 
-def check_fresh(record: Record) -> None:
-    """Raise if a tensor that a record holds was changed in place since."""
-    for held, version in zip(saved_tensors(record), record.versions, strict=True):
-        if held._version != version:
-            names = ["its output", *record.op.parameters]
-            which = next((n for n, v in zip(names, (record.out, *record.args), strict=True) if v is held), "an input")
-            raise StaleTensor(
-                f"backward: {record.op.name} needs {which}, of shape {tuple(held.shape)}, as it was in the forward pass, "
-                f"but it has been changed in place {held._version - version} time(s) since; "
-                f"change a copy (x.clone()), or call backward() before the change"
-            )
+def _stale(record: Record, held: torch.Tensor, version: int) -> str:
+    names = dict(zip(record.op.saved, record.saved, strict=True))
+    which = next(
+        (n for n, v in names.items() if v is held or (type(v) is tuple and any(e is held for e in v))), "input"
+    )
+    which = "output" if which == "out" else which
+    return (
+        f"backward: {record.op.name} needs its {which}, of shape {shape_text(held.shape)}, as it was in the forward "
+        f"pass, but it was changed in place since (version {held._version}, expected {version}); change a copy "
+        f"(x.clone()), or call backward() before the change"
+    )
 
 
-def _paths_to(targets: Collection[Any], starts: Sequence[Any]) -> set[Any]:
-    """The nodes on some path from a start to a target."""
-    seen: set[Record] = set()
-    stack = [s for s in starts if type(s) is Record]
-    while stack:
-        record = stack.pop()
-        if record not in seen:
-            seen.add(record)
-            stack.extend([p for p in parents_of(record) if type(p) is Record and p not in seen])
+def _paths_to(targets: Collection[Any], starts: Sequence[tuple[Any, Any]]) -> set[Any]:
+    """The nodes, and the sequences of nodes, on some path from a start to a target."""
     path = set(targets)
-    for record in sorted(seen, key=lambda r: r.number):
-        if any(p in path for p in parents_of(record)):
-            path.add(record)
+    for record in reached([place for place, _ in starts]):
+        for parent in record.parents or ():
+            if parent in path or (type(parent) is tuple and not path.isdisjoint(parent)):
+                path.update((record, parent))
     return path
 
 
@@ -223,8 +209,8 @@ def _start(t: Tensor, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
     place = node(t)
     if place is None:
         raise RuntimeError(
-            f"{caller}: this tensor, of shape {tuple(t.shape)}, does not require grad and was not computed from one that "
-            f"does; set requires_grad=True on a leaf, and compute outside torch.no_grad()"
+            f"{caller}: this tensor, of shape {tuple(t.shape)}, does not require grad and was not computed from one "
+            f"that does; set requires_grad=True on a leaf, and compute outside torch.no_grad()"
         )
     if g is None:
         if t._data.numel() != 1:

@@ -36,7 +36,8 @@ class Row:
     maxdiff: float
 
     def __str__(self) -> str:
-        return f"{self.name:15s} | exact: {self.exact!s:5s} | approximate: {self.approximate!s:5s} | maxdiff: {self.maxdiff}"
+        exact, approximate = str(self.exact), str(self.approximate)
+        return f"{self.name:15s} | exact: {exact:5s} | approximate: {approximate:5s} | maxdiff: {self.maxdiff}"
 
     @classmethod
     def of(cls, name: str, ours: torch.Tensor | None, theirs: torch.Tensor | None) -> Row:
@@ -110,8 +111,10 @@ def compare(loss: Tensor, names: Mapping[str, Tensor] | None = None) -> Comparis
         raise RuntimeError(
             "compare: replaying the tape gives another loss; a leaf or a constant was changed since the forward pass"
         )
-    result.backward(ones)
-    return Comparison([Row.of(name, ours.get(p), theirs[p].grad if p in theirs else None) for name, p in places.items()])
+    torch.autograd.backward(result, ones)
+    return Comparison(
+        [Row.of(name, ours.get(p), theirs[p].grad if p in theirs else None) for name, p in places.items()]
+    )
 
 
 def replay(tape: Tape) -> dict[Any, torch.Tensor]:
@@ -124,7 +127,7 @@ def replay(tape: Tape) -> dict[Any, torch.Tensor]:
     with torch.enable_grad():
         for record in tape:
             args = [_value(a, p, values) for a, p in zip(record.args, record.parents or (), strict=True)]
-            out = record.op.run(args)
+            out = record.op.run(*args)
             values[record] = out[0] if record.op.aux else out
             values[record].retain_grad()
     return values
@@ -163,7 +166,8 @@ def gradcheck(
         func: takes ``inputs``, returns a Tensor of any shape.
         inputs: Tensors, of float64 where they require grad, and whatever else ``func`` takes.
         eps: half the step.
-        atol, rtol: allowed difference, ``atol + rtol * |numeric|``.
+        atol: the absolute part of the allowed difference, ``atol + rtol * |numeric|``.
+        rtol: its relative part.
         order: 1 checks the gradient; 2 also the gradient of the gradient, and so on.
 
     Returns:
@@ -195,8 +199,8 @@ def gradcheck(
         if wrong.any():
             element = tuple(wrong.nonzero()[0].tolist())
             raise GradcheckError(
-                f"gradcheck: {name}, order {order}: the gradient of inputs[{i}], shape {shape_text(inputs[i].shape)}, is "
-                f"wrong in {int(wrong.sum())} of {wrong.numel()} elements; at {list(element)} analytic "
+                f"gradcheck: {name}, order {order}: the gradient of inputs[{i}], shape {shape_text(inputs[i].shape)}, "
+                f"is wrong in {int(wrong.sum())} of {wrong.numel()} elements; at {list(element)} analytic "
                 f"{g[element].item():.9g}, numeric {numeric[element].item():.9g}"
             )
     if order > 1:
@@ -205,13 +209,16 @@ def gradcheck(
             wanted = [xs[i] for i in checked]
             grads = grad(func(*xs), wanted, v, create_graph=True, allow_unused=True)
             flat = [g.reshape(-1) for g in grads if isinstance(g, Tensor) and g.requires_grad]
-            return torch.cat(flat) if flat else sum(x.sum() for x in wanted) * 0.0  # type: ignore[call-overload,no-any-return]
+            nothing: Any = sum(x.sum() for x in wanted) * 0.0  # a linear function's gradient is constant
+            return torch.cat(flat) if flat else nothing  # type: ignore[return-value]
 
         gradcheck(derivative, inputs, eps=eps, atol=atol, rtol=rtol, order=order - 1)
     return True
 
 
-def _central_difference(func: Callable[..., Tensor], inputs: list[Any], i: int, v: torch.Tensor, eps: float) -> torch.Tensor:
+def _central_difference(
+    func: Callable[..., Tensor], inputs: list[Any], i: int, v: torch.Tensor, eps: float
+) -> torch.Tensor:
     x = inputs[i]._data
     numeric = torch.zeros_like(x)
     for k in range(x.numel()):
@@ -222,5 +229,3 @@ def _central_difference(func: Callable[..., Tensor], inputs: list[Any], i: int, 
             ends.append((func(*inputs[:i], Tensor(moved, True), *inputs[i + 1 :]).data * v).sum())
         numeric.view(-1)[k] = (ends[0] - ends[1]) / (2 * eps)
     return numeric
-
-

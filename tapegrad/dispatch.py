@@ -50,8 +50,8 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
             return update(target, name, args[1:], kwargs)
         if recording:
             raise InPlaceError(
-                f"{name}(): a Tensor that requires grad would be written into a plain torch.Tensor, which cannot record "
-                f"it; wrap the target with tapegrad.tensor(...), or write a .detach()ed value"
+                f"{name}(): a Tensor that requires grad would be written into a plain torch.Tensor, which cannot "
+                f"record it; wrap the target with tapegrad.tensor(...), or write a .detach()ed value"
             )
         func(*raw(args), **raw(kwargs))
         return target

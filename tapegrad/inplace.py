@@ -1,7 +1,8 @@
 """In-place forms: ``x += y``, ``x.mul_(y)``, ``x[i] = v``.
 
-Recorded, an in-place form computes a fresh result and makes the same Tensor object stand for it: every name of the
-object sees the change, and no buffer that a rule has saved is touched. Unrecorded, it changes the torch tensor in place.
+Recorded, an in-place form computes a fresh result and makes the same Tensor object stand for it: every name of
+the object sees the change, and no buffer that a rule has saved is touched. Unrecorded, it changes the torch tensor in
+place.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     Args:
         t: the tensor to change.
         name: the method, such as ``add_`` or ``__setitem__``.
-        args, kwargs: its further arguments.
+        args: its further arguments.
+        kwargs: its keyword arguments.
 
     Returns:
         ``t`` itself.
@@ -67,4 +69,4 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def shares_memory(data: torch.Tensor) -> bool:
     """Whether other tensors use the same storage."""
     storage = data.untyped_storage()
-    return bool(torch._C._storage_Use_Count(storage._cdata) > 2)  # type: ignore[attr-defined]  # data's own, and ours
+    return bool(torch._C._storage_Use_Count(storage._cdata) > 2)  # data's own use, and ours

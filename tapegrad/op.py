@@ -19,13 +19,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 import torch.nn.functional as F
 
+from tapegrad.apply import apply, apply_one
+from tapegrad.errors import MissingRule
+from tapegrad.tensor import Tensor
+
 Formula = Callable[..., Any]
-Pullback = Callable[..., Any]  # (g, record, parent) -> gradient of one argument, or a sequence of them
+Pullback = Callable[[Any, Any, Any], Any]  # (g, saved, parent) -> gradient of one argument, or a sequence of them
 
 RENAMED = {"axis": "dim", "keepdims": "keepdim", "x": "input", "self": "input"}  # torch takes numpy's names as well
 
@@ -49,45 +53,51 @@ class Op:
         self.__doc__ = function.__doc__
         self.signature = signature
         self.bind, self.parameters, self.keywords = _binder(self.name, signature)
-        self.positional = len(self.parameters) - len(self.keywords)
+        self.run = _positional(function, self.parameters, self.keywords)
         self.aux = tuple(aux)
         self.formulas = formulas
         self.kernels = dict(formulas)
         for name in formulas:
             if name not in self.parameters:
                 raise TypeError(f"rule for {self.name}: it has no argument {name!r}, only {', '.join(self.parameters)}")
+        self.single = set(formulas) <= {self.parameters[0]}  # only the first argument takes a gradient
         self._compile()
 
     def _compile(self) -> None:
         """Turn formulas, which name what they need, into pullbacks, which read it from a record."""
-        self.pullbacks = tuple(self._pullback(name, self.kernels) for name in self.parameters)
-        self.differentiable = tuple(self._pullback(name, self.formulas) for name in self.parameters)
-        self._kept: dict[tuple[bool, ...], tuple[bool, tuple[bool, ...]]] = {}
+        self.saved = ("out", *self.parameters, *self.aux)  # the order of ``Record.saved``
+        self.pullbacks = tuple([self._pullback(name, self.kernels) for name in self.parameters])
+        self.differentiable = tuple([self._pullback(name, self.formulas) for name in self.parameters])
+        self._plans: dict[int, tuple[bool, ...]] = {}
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)
         if formula is None:
             return None
-        readers = []
-        for need in self.needs(formula):
-            if need == "out":
-                readers.append(lambda record, parent: record.out)
-            elif need in self.parameters:
-                readers.append(lambda record, parent, i=self.parameters.index(need): record.args[i])
-            elif need in self.aux:
-                readers.append(lambda record, parent, i=self.aux.index(need): record.aux[i])
-            elif need == f"{argument}_shape":
-                readers.append(lambda record, parent, i=self.parameters.index(argument): _shape(parent, record.args[i]))
-            else:
-                known = ", ".join(["out", *self.parameters, *self.aux, f"{argument}_shape"])
-                raise TypeError(f"rule for {self.name}, gradient of {argument}: no value {need!r}; a formula may ask for g, {known}")
-        match readers:
+        needs = self.needs(formula)
+        own_shape = f"{argument}_shape"
+        if unknown := set(needs) - {*self.saved, own_shape}:
+            raise TypeError(
+                f"rule for {self.name}, gradient of {argument}: no value {min(unknown)!r}; "
+                f"a formula may ask for g, {', '.join(self.saved)}, {own_shape}"
+            )
+        if own_shape in needs:
+            position = self.saved.index(argument)
+
+            def with_shape(g: Any, saved: Any, parent: Any) -> Any:
+                shape = _shape(parent, saved[position])
+                return formula(g, *[shape if n == own_shape else saved[self.saved.index(n)] for n in needs])
+
+            return with_shape
+        match [self.saved.index(need) for need in needs]:
             case []:
-                return lambda g, record, parent: formula(g)
-            case [first]:
-                return lambda g, record, parent: formula(g, first(record, parent))
-            case _:
-                return lambda g, record, parent: formula(g, *[read(record, parent) for read in readers])
+                return lambda g, saved, parent: formula(g)
+            case [i]:
+                return lambda g, saved, parent: formula(g, saved[i])
+            case [i, j]:
+                return lambda g, saved, parent: formula(g, saved[i], saved[j])
+            case positions:
+                return lambda g, saved, parent: formula(g, *[saved[i] for i in positions])
 
     def needs(self, formula: Formula) -> list[str]:
         """The values that a formula asks for, besides ``g``."""
@@ -96,36 +106,41 @@ class Op:
             raise TypeError(f"rule for {self.name}: a formula's first parameter is g, not {first!r}")
         return rest
 
-    def kept(self, wanted: tuple[bool, ...]) -> tuple[bool, tuple[bool, ...]]:
-        """What the tape saves when the arguments flagged in ``wanted`` need a gradient.
+    def plan(self, wanted: int) -> tuple[bool, ...]:
+        """What to save when some arguments are to get a gradient.
+
+        Args:
+            wanted: a bit for each argument, the lowest for the first.
 
         Returns:
-            whether to save the output, and for each argument whether to save it. An argument that takes no gradient
-            is always saved: it is a constant, and without it the tape could not be replayed.
-        """
-        if wanted not in self._kept:
-            needed = {
-                need
-                for name, want in zip(self.parameters, wanted, strict=True)
-                for table in (self.formulas, self.kernels)
-                if want and name in table
-                for need in self.needs(table[name])
-            }
-            arguments = tuple(name in needed or not want for name, want in zip(self.parameters, wanted, strict=True))
-            self._kept[wanted] = ("out" in needed, arguments)
-        return self._kept[wanted]
+            A flag for the output, then one for each argument. An argument that takes no gradient is always saved: it
+            is a constant, and without it the tape could not be replayed.
 
-    def run(self, args: Sequence[Any]) -> Any:
-        """Call the function on raw values in canonical order."""
-        if not self.keywords:
-            return self.function(*args)
-        return self.function(*args[: self.positional], **dict(zip(self.keywords, args[self.positional :], strict=True)))
+        Raises:
+            MissingRule: a wanted argument has no rule.
+        """
+        plan = self._plans.get(wanted)
+        if plan is None:
+            needed: set[str] = set()
+            flags = [bool(wanted >> i & 1) for i in range(len(self.parameters))]
+            for name, want in zip(self.parameters, flags, strict=True):
+                if want and name not in self.formulas:
+                    raise MissingRule(
+                        f"{self.name}(): no rule for the gradient of {name}; detach it if it is a constant, or give "
+                        f"{self.name} a rule for it: see tapegrad.rule"
+                    )
+                if want:
+                    needed.update(self.needs(self.formulas[name]), self.needs(self.kernels[name]))
+            arguments = [name in needed or not want for name, want in zip(self.parameters, flags, strict=True)]
+            plan = self._plans[wanted] = ("out" in needed, *arguments)
+        return plan
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the op as its torch function would be called, recording it if a gradient may be asked for."""
-        from tapegrad.apply import apply
-
-        return apply(self, self.bind(*args, **_torch_names(kwargs)))
+        args = self.bind(*args, **_torch_names(kwargs)) if kwargs else self.bind(*args)
+        if self.single and type(args[0]) is Tensor and Tensor not in map(type, args[1:]):
+            return apply_one(self, *args)
+        return apply(self, args)
 
     def __repr__(self) -> str:
         return f"<op {self.name}({self.signature})>"
@@ -139,7 +154,24 @@ def _shape(parent: Any, value: Any) -> Any:
 
 
 def _torch_names(kwargs: dict[str, Any]) -> dict[str, Any]:
+    if RENAMED.keys().isdisjoint(kwargs):
+        return kwargs
     return {RENAMED.get(name, name): value for name, value in kwargs.items()}
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    """A Python function's arguments as ``rule`` takes them, without annotations."""
+    signature = inspect.signature(function)
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=bare, return_annotation=signature.empty))[1:-1]
+
+
+def _positional(function: Callable[..., Any], parameters: tuple[str, ...], keywords: tuple[str, ...]) -> Any:
+    """The function, taking also its keyword-only arguments by position."""
+    if not keywords:
+        return function
+    n = len(parameters) - len(keywords)
+    return lambda *args: function(*args[:n], **dict(zip(keywords, args[n:], strict=True)))
 
 
 def _binder(name: str, signature: str) -> tuple[Callable[..., tuple[Any, ...]], tuple[str, ...], tuple[str, ...]]:
@@ -181,6 +213,12 @@ def _is_torch(function: Callable[..., Any]) -> bool:
     return any(getattr(namespace, getattr(function, "__name__", ""), None) is function for namespace in _NAMESPACES)
 
 
+@overload
+def rule(
+    function: Callable[..., Any], signature: str | None = None, /, *, aux: Sequence[str] = (), **gradients: Formula
+) -> Op: ...
+@overload
+def rule(*, aux: Sequence[str] = (), **gradients: Formula) -> Callable[[Callable[..., Any]], Op]: ...
 def rule(
     function: Callable[..., Any] | None = None,
     signature: str | None = None,
@@ -216,7 +254,7 @@ def rule(
         TypeError: a formula is for an unknown argument or asks for an unknown value.
     """
     if function is None:
-        return lambda body: rule(body, str(inspect.signature(body))[1:-1], aux=aux, **gradients)
+        return lambda body: rule(body, _signature(body), aux=aux, **gradients)
     op = Op(function, signature if signature is not None else "input", aux, gradients)
     _enter(function, op)
     return op

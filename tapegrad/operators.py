@@ -8,30 +8,21 @@ from typing import Any
 
 import torch
 
-from tapegrad.apply import node, record
+from tapegrad.apply import apply_one, apply_two
 from tapegrad.dispatch import PLAIN, call
 from tapegrad.inplace import update
 from tapegrad.op import TABLE, Op
 from tapegrad.rules import elementwise, indexing, linalg, shape
-from tapegrad.tensor import Tensor, native, raw
+from tapegrad.tensor import Tensor, raw
 
 # --- operators: the short road, for they run most ---
 
 
-def _binary(op: Op, function: Callable[..., Any] | None = None) -> Callable[[Tensor, Any], Any]:
+def _binary(op: Op) -> Callable[[Tensor, Any], Any]:
     """An operator of two operands, the left one a Tensor."""
-    function = function or op.function
 
     def method(self: Tensor, other: Any) -> Any:
-        a = self._data
-        if type(other) is Tensor:
-            b = other._data
-            return record(op, (a, b), (node(self), node(other)), function(a, b))
-        if isinstance(other, torch.Tensor):
-            native(other, op.name, "other")
-        elif not isinstance(other, (int, float, complex)):
-            return NotImplemented
-        return record(op, (a, other), (node(self), None), function(a, other))
+        return apply_two(op, self, other)
 
     return method
 
@@ -49,8 +40,7 @@ def _reflected_div(self: Tensor, numerator: Any) -> Any:
 
 
 def _getitem(self: Tensor, index: Any) -> Any:
-    index = indexing.canonical(raw(index), self._data.device)
-    return record(indexing.getitem, (self._data, index), (node(self), None), self._data[index])
+    return apply_one(indexing.getitem, self, indexing.canonical(raw(index), self._data.device))
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:
@@ -63,9 +53,9 @@ def _comparison(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], 
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "__getitem__": _getitem,
-    "__neg__": lambda self: elementwise.neg(self),
+    "__neg__": lambda self: apply_one(elementwise.neg, self),
     "__pos__": lambda self: self,
-    "__abs__": lambda self: elementwise.abs(self),
+    "__abs__": lambda self: apply_one(elementwise.abs, self),
     "__add__": _binary(elementwise.add),
     "__radd__": _binary(elementwise.add),
     "__sub__": _binary(elementwise.sub),

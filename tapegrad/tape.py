@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tapegrad.tensor import Tensor
 
 # One counter for all tapes: a record is newer than everything it was computed from.
-_number = count(1)
+_number = count(1).__next__
+
+Watched = tuple[tuple[torch.Tensor, int], ...]
 
 
 class Record:
@@ -26,49 +28,39 @@ class Record:
     Attributes:
         number: grows with time; the walk goes from high to low.
         op: what ran.
-        args: its arguments in order, as raw values; None in place of a tensor that no rule needs.
+        saved: the raw output, the raw arguments in order, and the auxiliary outputs, as ``op.saved`` names them; None
+            in place of a tensor that no rule needs.
         parents: for each argument, where its gradient goes: the record that computed it, the leaf itself, None if it
             takes no gradient, or a tuple of these for a sequence of tensors. Once the walk has passed, None.
-        out: the raw output, if a rule needs it.
-        aux: further raw outputs.
+        watched: the saved tensors, each with torch's version counter, to notice changes in place.
         shape, dtype: of the output.
-        versions: torch's version counter for each saved tensor, to notice changes in place.
         tensor: a weak reference to the output, if its gradient is to be retained.
     """
 
-    __slots__ = ("args", "aux", "dtype", "number", "op", "out", "parents", "shape", "tensor", "versions")
+    __slots__ = ("dtype", "number", "op", "parents", "saved", "shape", "tensor", "watched")
 
-    args: tuple[Any, ...]
     parents: tuple[Any, ...] | None
     tensor: ref[Tensor] | None
 
     def __init__(
-        self, op: Op, args: tuple[Any, ...], parents: tuple[Any, ...], out: torch.Tensor, keep_out: bool, aux: Any
+        self, op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: Watched, out: torch.Tensor
     ) -> None:
-        self.number = next(_number)
+        self.number = _number()
         self.op = op
-        self.args = args
+        self.saved = saved
         self.parents = parents
-        self.out = out if keep_out else None
-        self.aux = aux
+        self.watched = watched
         self.shape = out.shape
         self.dtype = out.dtype
-        self.versions = tuple([t._version for t in saved_tensors(self)])
         self.tensor = None
 
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The raw arguments in order; None in place of a tensor that no rule needs."""
+        return self.saved[1 : 1 + len(self.op.parameters)]
+
     def __repr__(self) -> str:
-        return f"<record {self.number}: {self.op.name} {tuple(self.shape)}>"
-
-
-def saved_tensors(record: Record) -> list[torch.Tensor]:
-    """The raw tensors that a record holds, in a fixed order."""
-    found = []
-    for value in (record.out, *record.args):
-        if isinstance(value, torch.Tensor):
-            found.append(value)
-        elif type(value) is tuple:
-            found.extend([v for v in value if isinstance(v, torch.Tensor)])
-    return found
+        return f"<record {self.number}: {self.op.name} {shape_text(self.shape)}>"
 
 
 def parents_of(record: Record) -> Iterator[Any]:
@@ -91,7 +83,7 @@ class Tape(Sequence[Record]):
 
     def __init__(self, outputs: Sequence[Any], names: Mapping[Any, str]) -> None:
         self.outputs = list(outputs)
-        self.names = dict(names)
+        self.names: dict[Any, str] = dict(names)
         self._records = reached(outputs)
         self._position = {r: i for i, r in enumerate(self._records)}
         # A dict, for its order.
@@ -142,7 +134,9 @@ def tape(*outputs: Tensor, names: Mapping[str, Any] | None = None) -> Tape:
 
     for t in outputs:
         if not t.requires_grad:
-            raise ValueError(f"tape: this tensor, of shape {shape_text(t.shape)}, does not require grad: nothing led to it")
+            raise ValueError(
+                f"tape: this tensor, of shape {shape_text(t.shape)}, does not require grad: nothing led to it"
+            )
     return Tape([node(t) for t in outputs], name_nodes(caller_scope(1) if names is None else names))
 
 

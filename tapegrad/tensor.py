@@ -282,3 +282,12 @@ def native(data: torch.Tensor, op: str, argument: str) -> torch.Tensor:
             f"tapegrad does not see; pass tapegrad.tensor(x.detach(), requires_grad=True), or x.detach() for a constant"
         )
     return data
+
+
+def foreign(op: str, parameters: Sequence[str], args: Sequence[Any]) -> ForeignTensor:
+    """The refusal of the first argument that torch.autograd is tracking."""
+    for name, arg in zip(parameters, args, strict=False):
+        for value in arg if isinstance(arg, (tuple, list)) else (arg,):
+            if isinstance(value, torch.Tensor):
+                native(value, op, name)
+    raise AssertionError(f"{op}(): torch.autograd recorded it, though no argument requires grad there")

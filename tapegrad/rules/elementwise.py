@@ -33,7 +33,7 @@ reciprocal = rule(torch.reciprocal, input=lambda g, out: -g * (out * out))
 
 
 @rule(input=lambda g: g, other=lambda g, alpha: g * alpha)
-def scaled_add(input, other, alpha):  # type: ignore[no-untyped-def]
+def scaled_add(input: Any, other: Any, alpha: Any) -> Any:
     """``input + alpha * other``."""
     return torch.add(input, other, alpha=alpha)
 
@@ -102,7 +102,6 @@ relu = rule(torch.relu, input=lambda g, out: torch.where(out <= 0, 0.0, g))
 @composition(F.relu)
 def _relu(input: Any, inplace: bool = False) -> Any:
     return input.relu_() if inplace else relu(input)
-
 
 
 # --- kinks and choices ---

@@ -10,14 +10,8 @@ import torch
 from tapegrad.op import kernel, rule
 
 
-@rule(input=lambda g, input_shape, index: place(g, input_shape, index))
-def getitem(input, index):  # type: ignore[no-untyped-def]
-    """``input[index]``, for each kind of index that torch takes."""
-    return input[index]
-
-
 @rule(source=lambda g, index: g[index])
-def place(source, shape, index):  # type: ignore[no-untyped-def]
+def place(source: Any, shape: Any, index: Any) -> Any:
     """Zeros of ``shape``, with ``source`` added at ``index``: an element read twice receives twice."""
     zeros = source.new_zeros(shape)
     entries = index if type(index) is tuple else (index,)
@@ -32,26 +26,24 @@ def place(source, shape, index):  # type: ignore[no-untyped-def]
     return zeros
 
 
+@rule(input=lambda g, input_shape, index: place(g, input_shape, index))
+def getitem(input: Any, index: Any) -> Any:
+    """``input[index]``, for each kind of index that torch takes."""
+    return input[index]
+
+
 kernel(getitem, input=lambda g, input_shape, index: place.function(g, input_shape, index))
 
 
 # What is overwritten gets no gradient.
 @rule(
-    input=lambda g, index: erased(g, index),
+    input=lambda g, index: setitem(g, index, 0.0),  # type: ignore[has-type]  # the rule names itself
     value=lambda g, index: g[index],
 )
-def setitem(input, index, value):  # type: ignore[no-untyped-def]
+def setitem(input: Any, index: Any, value: Any) -> Any:
     """A copy of ``input`` with ``value`` written at ``index``."""
     out = input.clone()
     out[index] = value
-    return out
-
-
-@rule(input=lambda g, index: erased(g, index))
-def erased(input, index):  # type: ignore[no-untyped-def]
-    """A copy of ``input`` with zeros at ``index``."""
-    out = input.clone()
-    out[index] = 0
     return out
 
 
@@ -65,7 +57,13 @@ def canonical(index: Any, device: torch.device) -> Any:
     """
     if type(index) is tuple:
         return tuple([canonical(i, device) for i in index])
-    if isinstance(index, (list, range)):
+    if type(index) is range:
+        return (
+            torch.arange(index.start, index.stop, index.step, device=device)
+            if index
+            else torch.empty(0, dtype=torch.long)
+        )
+    if isinstance(index, list):
         index = [i.tolist() if isinstance(i, (torch.Tensor, np.ndarray)) else i for i in index]
         return torch.tensor(index, device=device, dtype=None if index else torch.long)
     if isinstance(index, np.ndarray):

@@ -43,7 +43,7 @@ def right(g: Any, input: Any, ndim: int) -> Any:
     return input.mT @ g
 
 
-def folded_left(g: torch.Tensor, other: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+def folded_left(g: Any, other: Any, shape: torch.Size) -> Any:
     """``left``, with a batch against a single matrix folded into rows."""
     if len(shape) == 2 and other.ndim > 2:
         return rows(g.mT).mT @ rows(other.mT)
@@ -52,7 +52,7 @@ def folded_left(g: torch.Tensor, other: torch.Tensor, shape: torch.Size) -> torc
     return left(g, other, len(shape))
 
 
-def folded_right(g: torch.Tensor, input: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+def folded_right(g: Any, input: Any, shape: torch.Size) -> Any:
     """``right``, with a batch against a single matrix folded into rows."""
     if len(shape) == 2 and input.ndim > 2:
         return rows(input).mT @ rows(g)
@@ -61,7 +61,7 @@ def folded_right(g: torch.Tensor, input: torch.Tensor, shape: torch.Size) -> tor
     return right(g, input, len(shape))
 
 
-def rows(x: torch.Tensor) -> torch.Tensor:
+def rows(x: Any) -> Any:
     """All rows of a batch of matrices as one matrix."""
     return x.reshape(-1, x.shape[-1])
 

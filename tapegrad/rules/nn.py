@@ -21,7 +21,7 @@ from tapegrad.rules.indexing import place
         per_target(g, target, ignore_index, reduction) * (F.softmax(input, classes(input)) - onehot(target, input))
     ),
 )
-def cross_entropy(input, target, ignore_index, reduction):  # type: ignore[no-untyped-def]
+def cross_entropy(input: Any, target: Any, ignore_index: Any, reduction: Any) -> Any:
     """Cross-entropy of scores against class indices."""
     logprobs = F.log_softmax(input, classes(input))
     return F.nll_loss(logprobs, target, ignore_index=ignore_index, reduction=reduction), logprobs
@@ -88,15 +88,17 @@ def _torch_cross_entropy(
 # dx = w / (n std) (n g - sum g - xhat sum(g xhat)): Ioffe & Szegedy 2015, section 3, simplified.
 @rule(
     aux=["mean", "invstd"],
-    input=lambda g, input, weight, running_mean, running_var, training, eps: (
-        normalized_gradient(g, *normalized(input, running_mean, running_var, training, eps), weight, training)
+    input=lambda g, input, weight, running_mean, running_var, training, eps: normalized_gradient(
+        g, *normalized(input, running_mean, running_var, training, eps), weight, training
     ),
     weight=lambda g, input, running_mean, running_var, training, eps: total(
         g * normalized(input, running_mean, running_var, training, eps)[0]
     ),
     bias=lambda g: total(g),
 )
-def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):  # type: ignore[no-untyped-def]
+def batch_norm(
+    input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: Any, momentum: Any, eps: Any
+) -> Any:
     """Batch normalization; ``mean`` and ``invstd`` are those of the batch when training."""
     return torch.native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
 
@@ -150,7 +152,9 @@ def _torch_batch_norm(
     eps: float = 1e-5,
 ) -> Any:
     if training and input.numel() // input.shape[1] <= 1:
-        raise ValueError(f"batch_norm(): expected more than 1 value per channel when training, got {tuple(input.shape)}")
+        raise ValueError(
+            f"batch_norm(): expected more than 1 value per channel when training, got {tuple(input.shape)}"
+        )
     return batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
@@ -158,7 +162,7 @@ def _torch_batch_norm(
 
 
 @rule(weight=lambda g, input, weight_shape: place(g, weight_shape, input))
-def lookup(input, weight):  # type: ignore[no-untyped-def]
+def lookup(input: Any, weight: Any) -> Any:
     """A row of ``weight`` for each index in ``input``."""
     return F.embedding(input, weight)
 
@@ -174,7 +178,9 @@ def _embedding(
     sparse: bool = False,
 ) -> Any:
     if padding_idx is not None or max_norm is not None or scale_grad_by_freq or sparse:
-        raise MissingRule("embedding(): padding_idx, max_norm, scale_grad_by_freq and sparse have no rule yet; use weight[input]")
+        raise MissingRule(
+            "embedding(): padding_idx, max_norm, scale_grad_by_freq and sparse have no rule yet; use weight[input]"
+        )
     return lookup(input, weight)
 
 

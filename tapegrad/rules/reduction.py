@@ -14,16 +14,26 @@ from tapegrad.op import composition, rule
 
 sum = rule(
     torch.sum,
-    "input, dim=None, keepdim=False, *, dtype=None",
+    "input, dim=None, keepdim=False",
     input=lambda g, input_shape, dim, keepdim: restore(g, input_shape, dim, keepdim).expand(input_shape),
 )
 mean = rule(
     torch.mean,
-    "input, dim=None, keepdim=False, *, dtype=None",
+    "input, dim=None, keepdim=False",
     input=lambda g, input_shape, dim, keepdim: (
         restore(g, input_shape, dim, keepdim).expand(input_shape) / count(input_shape, dim)
     ),
 )
+
+
+@composition(torch.sum)
+def _sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    return sum(input if dtype is None else input.to(dtype), dim, keepdim)
+
+
+@composition(torch.mean)
+def _mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    return mean(input if dtype is None else input.to(dtype), dim, keepdim)
 
 
 def _var(input: torch.Tensor, dim: Any, correction: float, keepdim: bool) -> torch.Tensor:
@@ -56,12 +66,16 @@ std = rule(
 
 
 @composition(torch.var)
-def _torch_var(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Any:
+def _torch_var(
+    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> Any:
     return var(input, *_bessel(dim, unbiased, correction), keepdim)
 
 
 @composition(torch.std)
-def _torch_std(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Any:
+def _torch_std(
+    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> Any:
     return std(input, *_bessel(dim, unbiased, correction), keepdim)
 
 
@@ -118,12 +132,12 @@ def shared(g: Any, chosen: torch.Tensor) -> Any:
 
 # Along a dim, the one index that torch returned gets the gradient.
 @rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
-def max_dim(input, dim, keepdim=False):  # type: ignore[no-untyped-def]  # noqa: D103
+def max_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
     return torch.max(input, dim, keepdim)
 
 
 @rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
-def min_dim(input, dim, keepdim=False):  # type: ignore[no-untyped-def]  # noqa: D103
+def min_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
     return torch.min(input, dim, keepdim)
 
 
@@ -137,7 +151,7 @@ def route(g: Any, indices: torch.Tensor, shape: torch.Size, dim: int, keepdim: b
 
 
 @rule(source=lambda g, index, dim: g.gather(dim, index))
-def scatter(source, index, shape, dim):  # type: ignore[no-untyped-def]
+def scatter(source: Any, index: Any, shape: Any, dim: Any) -> Any:
     """Zeros of ``shape``, with ``source`` at ``index`` along ``dim``."""
     return source.new_zeros(shape).scatter_(dim, index, source)
 

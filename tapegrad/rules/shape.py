@@ -24,7 +24,7 @@ contiguous = rule(torch.Tensor.contiguous, "input, *, memory_format=torch.contig
 
 
 @rule(input=lambda g, device: g.to(device))  # the walk gives it its dtype back
-def moved(input, device, args, kwargs):  # type: ignore[no-untyped-def]
+def moved(input: Any, device: Any, args: Any, kwargs: Any) -> Any:
     """``input.to(...)``, from ``device``."""
     return input.to(*args, **kwargs)
 
@@ -56,6 +56,8 @@ def inverse(dims: tuple[int, ...]) -> list[int]:
     """The permutation that undoes ``dims``."""
     dims = tuple(d % len(dims) for d in dims)
     return [dims.index(i) for i in range(len(dims))]
+
+
 def pieces(g: Any, shapes: list[torch.Size], dim: int) -> list[Any]:
     """The parts of a concatenation's gradient."""
     lengths = [0 if tuple(shape) == (0,) and g.ndim > 1 else shape[dim] for shape in shapes]  # torch skips empty lists
@@ -83,12 +85,12 @@ def select(input: Any, dim: int, index: int) -> Any:
 
 
 @composition(torch.unbind)
-def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
+def unbind(input: Any, dim: int = 0) -> Any:
     return tuple([along(input, dim, i) for i in range(input.shape[dim])])
 
 
 @composition(torch.split)
-def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
+def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> Any:
     n, sizes = input.shape[dim], split_size_or_sections
     if isinstance(sizes, int):
         sizes = [min(sizes, n - start) for start in range(0, n, sizes)] if n else [0]
@@ -99,7 +101,7 @@ def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, .
 
 
 @composition(torch.chunk)
-def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
     return split(input, max(1, -(-input.shape[dim] // chunks)), dim)
 
 
