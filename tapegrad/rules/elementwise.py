@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import torch
@@ -73,6 +74,13 @@ pow = rule(
     input=lambda g, input, exponent: base_gradient(g, input, exponent),
     exponent=lambda g, out, input, exponent: g * exponent_slope(out, input, exponent),
 )
+# A square is most of the powers there are, and x + x is 2 x to the bit.
+kernel(
+    pow,
+    input=lambda g, input, exponent: (
+        g * (input + input) if type(exponent) is int and exponent == 2 else base_gradient(g, input, exponent)
+    ),
+)
 composition(torch.Tensor.__pow__)(lambda input, exponent: pow(input, exponent))  # a torch tensor ** a Tensor
 square = rule(torch.square, input=lambda g, input: g * (2 * input))
 # The slope at 0 is infinite, as in torch.
@@ -112,7 +120,7 @@ cos = rule(torch.cos, input=lambda g, input: g * -input.sin())
 
 tanh = rule(torch.tanh, input=lambda g, out: g * (1 - out * out))
 # torch rounds 1 - out * out once (a fused multiply-add); so does addcmul.
-kernel(tanh, input=lambda g, out: torch.addcmul(out.new_ones(()), out, out, value=-1).mul_(g))
+kernel(tanh, input=lambda g, out: torch.addcmul(one(out.dtype, out.device), out, out, value=-1).mul_(g))
 sigmoid = rule(torch.sigmoid, input=lambda g, out: g * (1 - out) * out)
 # The slope at 0 is 0, as in torch.
 relu = rule(torch.relu, input=lambda g, out: torch.where(out <= 0, 0.0, g))
@@ -121,6 +129,14 @@ relu = rule(torch.relu, input=lambda g, out: torch.where(out <= 0, 0.0, g))
 @composition(F.relu)
 def _relu(input: Any, inplace: bool = False) -> Any:
     return input.relu_() if inplace else relu(input)
+
+
+
+
+@cache
+def one(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The number 1 as a tensor."""
+    return torch.ones((), dtype=dtype, device=device)
 
 
 # --- kinks and choices ---
