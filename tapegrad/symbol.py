@@ -262,13 +262,14 @@ def method(self: Symbol, name: str, args: tuple[Any, ...], kwargs: Mapping[str, 
     if functional in ("neg", "negative"):
         return -self
     value: Any = getattr(self.value, functional)(*_raw(args), **_raw(kwargs))
-    if not isinstance(value, (torch.Tensor, tuple, list)):
-        return value
+    if not isinstance(value, torch.Tensor):
+        text = f"{self.within(ATOM)}.{functional}({_arguments(args, kwargs, self.writer)})"
+        return self.writer_symbol(value, text)
     if functional == "new_zeros":
         return Symbol(value, f"torch.zeros({_text(_flat(args), self.writer)}{_options(value)})", ATOM, self.writer, 0)
     if self.number is not None and functional in ("expand", "view", "reshape", "unsqueeze", "squeeze", "clone"):
         return constant(value, self.writer)
-    if isinstance(value, torch.Tensor) and functional in ("expand", "view", "reshape") and value.shape == self.shape:
+    if functional in ("expand", "view", "reshape") and value.shape == self.shape:
         return self
     if functional == "sum":
         text = _sum(args, kwargs)

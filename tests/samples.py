@@ -389,7 +389,10 @@ SAMPLES[torch.transpose] = [
 ]  # fmt: skip
 SAMPLES[torch.swapaxes] = [call(real(2, 3, 2), 0, 1), call(real(2, 3), axis0=-1, axis1=0)]
 SAMPLES[torch.swapdims] = [call(real(2, 3, 2), 0, 1), call(real(2, 3), dim0=-1, dim1=0)]
-SAMPLES[torch.Tensor.softmax] = [call(real(2, 3), 1, torch.float64).inexact(VECTORS, rtol=16), call(real(2, 3), dim=0).inexact(VECTORS, rtol=16)]
+SAMPLES[torch.Tensor.softmax] = [
+    call(real(2, 3), 1, torch.float64).inexact(VECTORS, rtol=16),
+    call(real(2, 3), dim=0).inexact(VECTORS, rtol=16),
+]
 SAMPLES[torch.Tensor.where] = [call(real(2, 3), mask(3), real(2, 1)), call(real(3), mask(2, 3), 0.5)]
 SAMPLES[torch.permute] = [
     call(real(2, 3), (1, 0)), call(real(2, 3, 4), (2, 0, 1)), call(real(2, 3, 4), (-1, 0, -2)), call(real(2, 3), dims=(1, 0)),
@@ -414,7 +417,10 @@ SAMPLES[torch.Tensor.to] = [
     call(real(3), torch.device("cpu"), torch.float64),
     call(real(3), torch.bfloat16).kink("few bits"), call(real(3), torch.float16).kink("few bits"),
 ]  # fmt: skip
-SAMPLES[torch.Tensor.type_as] = [call(real(3), const(2, dtype=torch.float64)), call(real(3), const(1, dtype=torch.float32)).kink("few bits")]
+SAMPLES[torch.Tensor.type_as] = [
+    call(real(3), const(2, dtype=torch.float64)),
+    call(real(3), const(1, dtype=torch.float32)).kink("few bits"),
+]
 for function in (torch.Tensor.double, torch.Tensor.cpu):
     SAMPLES[function] = [call(real(2, 3))]
 for function in (torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16):
@@ -471,7 +477,12 @@ MATMUL = [
         ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0,), (0,)), ((2, 0, 3), (3, 2)), ((1, 1), (1, 1)),
     ]
 ]  # fmt: skip
-SAMPLES[torch.matmul] = [*MATMUL, call(real(2, 3), const(3, 2)), call(const(2, 3), real(3)), call(input=real(3), other=real(3))]
+SAMPLES[torch.matmul] = [
+    *MATMUL,
+    call(real(2, 3), const(3, 2)),
+    call(const(2, 3), real(3)),
+    call(input=real(3), other=real(3)),
+]
 SAMPLES[operator.matmul] = SAMPLES[torch.matmul][:-1]
 SAMPLES[F.linear] = [
     call(real(2, 3), real(2, 3)), call(real(2, 3), real(2, 3), real(2)), call(real(3), real(2, 3), real(2)), call(real(3), real(2, 3)),

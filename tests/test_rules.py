@@ -152,7 +152,6 @@ def test_each_input_alone(function, i, call):
 # --- (2, 3) finite differences, and gradients of gradients ---
 
 
-
 def smooth(call: Call) -> bool:
     """Whether finite differences can judge a call."""
     return not call.at_kink and 0 < call.numel <= SMALL and not call.has_float32
@@ -216,9 +215,7 @@ def spellings(function: Callable[..., Any]) -> list[Callable[..., Any]]:
     return [f for f, e in TABLE.items() if e is entry and f is not function and is_torchs(f)]
 
 
-SPELLED = [
-    (spelling, call) for function, _, call in CASES if function in TABLE for spelling in spellings(function)
-]
+SPELLED = [(spelling, call) for function, _, call in CASES if function in TABLE for spelling in spellings(function)]
 
 
 @pytest.mark.parametrize(
@@ -244,8 +241,9 @@ IN_PLACE = [
 ]
 
 
-
-@pytest.mark.parametrize(("function", "call"), IN_PLACE, ids=[f"{name_of(f)}_-{n}({c})" for n, (f, c) in enumerate(IN_PLACE)])
+@pytest.mark.parametrize(
+    ("function", "call"), IN_PLACE, ids=[f"{name_of(f)}_-{n}({c})" for n, (f, c) in enumerate(IN_PLACE)]
+)
 def test_in_place_methods(function, call):
     """``x.name_(...)`` on a computed tensor does what it does on a torch tensor."""
 
