@@ -264,7 +264,8 @@ class Program:
     def _inputs(self, body: Body) -> list[str]:
         """The parameters: gradients of outputs, leaves, computed tensors and constants."""
         cotangents, rest = self._cotangents(), list(self._names.values())
-        return sorted([n.name for n in body.inputs], key=lambda n: -1 if n in cotangents else rest.index(n))
+        inputs = [n.name for n in body.inputs if n.name not in cotangents]
+        return [*(cotangents if body is self.body else ()), *sorted(inputs, key=rest.index)]
 
     def _forward_text(self, needed: Sequence[str]) -> str:
         cotangents = self._cotangents()
@@ -285,8 +286,9 @@ class Program:
         values, cotangents = {n.name: n.value for n in self.body.inputs}, self._cotangents()
         return {name: values[name] for name in self._inputs(self.body) if name not in cotangents}
 
-    def _cotangents(self) -> set[str]:
-        return {self._names[key] for key in self._names if type(key) is tuple and key[0] == "cotangent"}
+    def _cotangents(self) -> list[str]:
+        """The parameters for the gradients of outputs."""
+        return [name for key, name in self._names.items() if type(key) is tuple and key[0] == "cotangent"]
 
 
 def identifier(name: str) -> str:

@@ -131,7 +131,7 @@ class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
             return (list if isinstance(value, list) else tuple)([self._noded(v) for v in value])
         return {k: self._noded(v) for k, v in value.items()} if isinstance(value, dict) else value
 
-    def _node(self, kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Node:
+    def _node(self, kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any, view: Any = None) -> Node:
         """The Node of a result: folded, found again, or new."""
         if isinstance(value, torch.Tensor) and (folded := _folded(kind, name, args, kwargs, value)) is not None:
             return folded
@@ -144,7 +144,7 @@ class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
         key = (kind, name, *map(_key, (args, kwargs)))
         if key not in self._made:
             first = args[0] if args else None
-            view = isinstance(first, Node) and _shares(first.value, value)
+            view = isinstance(first, Node) and _shares(first.value, value) if view is None else view
             self._made[key] = Node(kind, name, args, kwargs, value, view)
         return self._made[key]
 
@@ -157,8 +157,9 @@ class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
         if name == "index_put" and root.number == 0 and _apart(args[1]):
             name, args, kwargs = "setitem", args[:3], {}
         if name != "setitem" and not old.view and plain and hasattr(torch.Tensor, name):
-            new = self._node("method", name, args, kwargs, changed)
-            new.view = False
+            new = self._node("method", name, args, kwargs, changed, view=False)
+            if new is root:  # times 1
+                return
         elif not old.view or _shares(root.value, changed):
             buffer = Node("buffer", "", (root,), {}, root.value)
             into = self._rebased(old, buffer)

@@ -62,7 +62,9 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
         case "number":
             return Text(_full(node))
         case "infix":
-            a, b = _operand(args[0], args[1], texts), _operand(args[1], args[0], texts)
+            a, b = _operand(*args, texts), _operand(*args[::-1], texts)
+            if node.name == "matmul":
+                a, b = _text(args[0], texts), _text(args[1], texts)
             if node.name == "mul" and _is_number(args[1]) and a.binding >= SIGN:  # 2 * x, not x * 2
                 a, b = b, a
             return infix(INFIX[node.name], a, b)
@@ -88,7 +90,7 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
     if node.kind == "call" and not (alone and name.isidentifier() and hasattr(torch.Tensor, name) and "_like" not in name):
         return Text(f"{path}({_arguments(args, node.kwargs, texts)})")
     kwargs = dict(node.kwargs)
-    if name == "t" and not rest:
+    if name == "t" and node.value.ndim == 2:
         return Text(f"{_text(args[0], texts).within(ATOM)}.T")
     if name in _REDUCTIONS:
         rest = _dims(rest, kwargs)
