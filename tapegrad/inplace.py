@@ -51,6 +51,8 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
             f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
         )
+    if name in ("copy_", "fill_", "zero_"):  # x[...] = value
+        name, args = "__setitem__", (..., *args[:1], *kwargs.values(), 0.0)[:2]
     if name == "__setitem__":
         index, value = args
         if isinstance(value, (Tensor, torch.Tensor)):

@@ -1,5 +1,16 @@
 """The rule table, a file per family; importing this package fills it."""
 
-from tapegrad.rules import elementwise, indexing, linalg, nn, reduction, shape
+from tapegrad.rules import activations, cumulative, elementwise, indexing, linalg, nn, norm, reduction, shape, special
 
-__all__ = ["elementwise", "indexing", "linalg", "nn", "reduction", "shape"]
+__all__ = [
+    "activations",
+    "cumulative",
+    "elementwise",
+    "indexing",
+    "linalg",
+    "nn",
+    "norm",
+    "reduction",
+    "shape",
+    "special",
+]
