@@ -344,7 +344,17 @@ def itself(input: Any) -> Any:
 
 # --- drawn from a distribution: random steps, so the gradient is 0, as in torch ---
 
-bernoulli = rule(torch.bernoulli, "input, p=None, *, generator=None", input=lambda g: torch.zeros_like(g))
+@rule(input=lambda g: torch.zeros_like(g))
+def coin(input: Any, p: Any, generator: Any) -> Any:
+    """Ones with a probability for each element, or ``p`` for all."""
+    return torch.bernoulli(input, generator=generator, **({} if p is None else {"p": p}))
+
+
+@composition(torch.bernoulli)
+def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Any:
+    return coin(input, p, generator)
+
+
 normal = rule(
     torch.normal,
     "mean, std=1.0, *, generator=None",

@@ -336,6 +336,12 @@ logsumexp = rule(
         restore(g, input.shape, dim, keepdim) * (input - restore(out, input.shape, dim, keepdim)).exp()
     ),
 )
+# A row of -inf gives zeros.
+safe_softmax = rule(
+    torch.ops.aten._safe_softmax.default,
+    "input, dim, dtype=None",
+    input=lambda g, out, dim: (g - (g * out).sum(dim, keepdim=True)) * out,
+)
 
 
 @composition(F.softmax, torch.special.softmax)
