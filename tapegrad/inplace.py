@@ -17,8 +17,7 @@ from tapegrad.op import TABLE
 from tapegrad.rules import indexing
 from tapegrad.tensor import Tensor, raw
 
-
-RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"}
+RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_", "as_strided_"}
 
 
 def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -57,7 +56,9 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             value = value.to(t.dtype)
         result = indexing.setitem(t, indexing.canonical(raw(index), t.device), value)
     else:
-        entry = TABLE.get(getattr(torch.Tensor, name[:-1], None))  # type: ignore[arg-type]
+        name, args = ("fill_", (0.0,)) if name == "zero_" else (name, args)
+        function = getattr(torch.Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
+        entry = TABLE.get(function)  # type: ignore[arg-type]
         if entry is None:
             raise MissingRule(f"{name}(): tapegrad has no rule for it; compute a new tensor from recorded functions")
         result = entry(t, *args, **kwargs).to(t.dtype)
