@@ -141,6 +141,9 @@ def _install() -> None:
     Tensor.__getattr__ = _unlisted  # type: ignore[method-assign]
     Tensor.T = property(shape.reverse, doc="The dimensions in reverse order.")  # type: ignore[attr-defined]
     Tensor.mT = property(lambda self: self.transpose(-2, -1), doc="Each matrix transposed.")  # type: ignore[attr-defined]
+    Tensor.mH = property(shape.adjoint, doc="Each matrix transposed and conjugated.")  # type: ignore[attr-defined]
+    Tensor.H = property(shape.hermitian, doc="A matrix transposed and conjugated.")  # type: ignore[attr-defined]
+    Tensor.real = property(shape.real, doc="The real part.")  # type: ignore[attr-defined]
     for name in ("layout", "is_cuda", "is_cpu", "is_meta", "is_sparse", "itemsize", "nbytes"):
         setattr(Tensor, name, property(operator.attrgetter(f"_data.{name}"), doc=f"As ``torch.Tensor.{name}``."))
 

@@ -1,6 +1,20 @@
 """The rule table, a file per family; importing this package fills it."""
 
-from tapegrad.rules import activations, cumulative, elementwise, indexing, linalg, nn, norm, reduction, shape, special
+from tapegrad.rules import (
+    activations,
+    cumulative,
+    elementwise,
+    indexing,
+    linalg,
+    nn,
+    norm,
+    pieces,
+    reduction,
+    shape,
+    special,
+    statistics,
+    windows,
+)
 
 __all__ = [
     "activations",
@@ -10,7 +24,10 @@ __all__ = [
     "linalg",
     "nn",
     "norm",
+    "pieces",
     "reduction",
     "shape",
     "special",
+    "statistics",
+    "windows",
 ]

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from tapegrad.errors import MissingRule
 from tapegrad.op import TABLE, alias, composition, kernel, rule
 
 # --- arithmetic ---
@@ -32,6 +31,7 @@ div = rule(
     other=lambda g, input, other: -g * ((input / other) / other),
 )
 neg = rule(torch.neg, input=lambda g: -g)
+positive = rule(torch.positive, input=lambda g: g)
 reciprocal = rule(torch.reciprocal, input=lambda g, out: -g * (out * out))
 addcmul = rule(
     torch.addcmul,
@@ -314,7 +314,6 @@ masked_fill = rule(
 )
 # torch sums what the mask selects and no zeros between.
 kernel(masked_fill, value=lambda g, mask: g.masked_select(mask).sum())
-fill = rule(torch.fill, "input, value", input=lambda g: torch.zeros_like(g), value=lambda g: g.sum())
 clone = rule(torch.clone, "input, *, memory_format=torch.preserve_format", input=lambda g: g)
 
 
@@ -334,15 +333,8 @@ def frexp(input: Any) -> Any:
     return torch.return_types.frexp(mantissa(input))
 
 
-@composition(torch.positive, torch.conj, torch.conj_physical, torch.resolve_conj, torch.resolve_neg, torch.real)
-def itself(input: Any) -> Any:
-    """A real tensor is its own conjugate and real part."""
-    if input.is_complex():
-        raise MissingRule("conj(), real(): no rule for complex tensors; keep real and imaginary parts in two tensors")
-    return input
-
-
 # --- drawn from a distribution: random steps, so the gradient is 0, as in torch ---
+
 
 @rule(input=lambda g: torch.zeros_like(g))
 def coin(input: Any, p: Any, generator: Any) -> Any:

@@ -344,12 +344,12 @@ safe_softmax = rule(
 )
 
 
-@composition(F.softmax, torch.special.softmax)
+@composition(F.softmax, torch.softmax, torch.special.softmax)
 def _softmax(input: Any, dim: int | None = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
     return _soft(softmax, input, dim, _stacklevel, dtype)
 
 
-@composition(F.log_softmax, torch.special.log_softmax)
+@composition(F.log_softmax, torch.log_softmax, torch.special.log_softmax)
 def _log_softmax(input: Any, dim: int | None = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
     return _soft(log_softmax, input, dim, _stacklevel, dtype)
 

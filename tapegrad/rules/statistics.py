@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 
 from tapegrad.op import composition
-from tapegrad.rules.shape import along
 
 # --- covariance ---
 
@@ -46,24 +44,42 @@ def corrcoef(input: Any) -> Any:
 def quantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Any:
-    return _quantile(input, q, dim, keepdim, interpolation, ignore_nan=False)
+    x, q, dim = _sorted(input, q, dim)
+    ranks = torch.where(x.isnan().any(-1, keepdim=True), x.shape[-1] - 1.0, q * (x.shape[-1] - 1))  # one NaN spoils all
+    return _arranged(_between(x, ranks, interpolation), q, dim, input.ndim, keepdim)
 
 
 @composition(torch.nanquantile)
 def nanquantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Any:
-    return _quantile(input, q, dim, keepdim, interpolation, ignore_nan=True)
+    x, q, dim = _sorted(input, q, dim)
+    ranks = q * ((~x.isnan()).sum(-1, keepdim=True) - 1).clamp(min=0)
+    return _arranged(_between(x, ranks, interpolation), q, dim, input.ndim, keepdim)
 
 
-def _quantile(input: Any, q: Any, dim: int | None, keepdim: bool, interpolation: str, ignore_nan: bool) -> Any:
-    """Sort; find the rank q (n - 1); take its neighbours and what lies between them."""
-    q = torch.as_tensor(q, dtype=input.dtype, device=input.device) if isinstance(q, (int, float)) else q
-    x = input.reshape(-1) if dim is None or input.ndim == 0 else input.movedim(dim, -1)
-    x = x.sort(-1).values.unsqueeze(-2) if q.ndim else x.sort(-1).values
-    fractions = q.unsqueeze(-1) if q.ndim else q
-    if ignore_nan:
-        rank = fractions * ((~x.isnan()).sum(-1, keepdim=True) - 1).clamp(min=0)
-    else:
-        rank = torch.where(x.isnan().any(-1, keepdim=True), x.shape[-1] - 1.0, fractions * (x.shape[-1] - 1))
-    raise NotImplementedError(rank, keepdim, interpolation)
+def _sorted(input: Any, q: Any, dim: int | None) -> tuple[Any, Any, int | None]:
+    """The values in ascending order along a new last dim, 1 being left at ``dim``, and q as a tensor."""
+    q = torch.tensor(q, dtype=input.dtype, device=input.device) if isinstance(q, (int, float)) else q
+    if dim is None or input.ndim == 0:
+        return input.reshape(-1).sort().values, q, None
+    return input.unsqueeze(-1).transpose(dim % input.ndim, -1).sort().values, q, dim % input.ndim
+
+
+def _between(x: Any, ranks: Any, interpolation: str) -> Any:
+    """The values at fractional ranks."""
+    rounding = {"lower": torch.floor, "higher": torch.ceil, "nearest": torch.round}
+    if interpolation in rounding:
+        return x.gather(-1, rounding[interpolation](ranks).long())
+    low = ranks.long()
+    weight = ranks - low if interpolation == "linear" else torch.full_like(ranks, 0.5)
+    return x.gather(-1, low).lerp(x.gather(-1, ranks.ceil().long()), weight)
+
+
+def _arranged(values: Any, q: Any, dim: int | None, ndim: int, keepdim: bool) -> Any:
+    """A dimension for several q in front; the reduced ones kept, with size 1, or not."""
+    if dim is None and keepdim:
+        values = values.reshape([1] * ndim + [-1])
+    elif dim is not None and not keepdim:
+        values = values.squeeze(dim)
+    return values.movedim(-1, 0) if q.ndim else values.squeeze(-1)
