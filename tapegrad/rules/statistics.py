@@ -17,13 +17,13 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     x = input.reshape(1, -1) if input.ndim < 2 else input
     w = fweights if aweights is None else aweights if fweights is None else fweights * aweights
     total = x.shape[1] if w is None else w.sum()
-    freedom = total - correction
-    if aweights is not None and correction != 0:
+    mean = (x if w is None else x * w).sum(1) / total
+    if aweights is None or correction == 0:
+        freedom = total - correction
+    else:
         freedom = total - correction * (w * aweights).sum() / total
-    if freedom <= 0:
-        freedom = 0
-    centred = x - ((x if w is None else x * w).sum(1) / total).unsqueeze(1)
-    return (centred @ (centred if w is None else centred * w).t() / freedom).squeeze()
+    x = x - mean.unsqueeze(1)
+    return (x @ (x if w is None else x * w).t() / (freedom if freedom > 0 else 0)).squeeze()
 
 
 @composition(torch.corrcoef)
