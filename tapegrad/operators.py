@@ -58,6 +58,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "__rmul__": two_tensors(elementwise.mul),
     "__truediv__": two_tensors(elementwise.div),
     "__rtruediv__": _reflected_div,
+    "__rdiv__": _reflected_div,
     "__mod__": two_tensors(elementwise.remainder),
     "__rmod__": lambda self, other: elementwise.remainder(other, self),
     "__floordiv__": elementwise.floor_divide,

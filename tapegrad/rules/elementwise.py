@@ -91,6 +91,11 @@ def _div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     return div(input, other) if rounding_mode is None else rounded_div(input, other, rounding_mode)
 
 
+@composition(torch.true_divide)
+def true_divide(input: Any, other: Any) -> Any:
+    return div(input, other)
+
+
 # --- steps: flat between the jumps, so the gradient is 0 ---
 
 for step in (torch.floor, torch.ceil, torch.trunc, torch.sign, torch.sgn):
@@ -357,7 +362,7 @@ normal = rule(
 # --- torch's other names ---
 
 ALIASES: list[tuple[Any, ...]] = [
-    (torch.sub, torch.subtract), (torch.mul, torch.multiply), (torch.div, torch.divide, torch.true_divide),
+    (torch.sub, torch.subtract), (torch.mul, torch.multiply), (torch.div, torch.divide),
     (torch.neg, torch.negative), (torch.trunc, torch.fix), (torch.abs, torch.absolute), (torch.clamp, torch.clip),
     (torch.asin, torch.arcsin), (torch.acos, torch.arccos), (torch.atan, torch.arctan), (torch.atan2, torch.arctan2),
     (torch.asinh, torch.arcsinh), (torch.acosh, torch.arccosh), (torch.atanh, torch.arctanh),
