@@ -190,8 +190,8 @@ def _embedding(
     return lookup(input, weight)
 
 
-TABLE[torch.embedding] = lambda weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False: (
-    _embedding(indices, weight, None if padding_idx == -1 else padding_idx, None, 2.0, scale_grad_by_freq, sparse)
+TABLE[torch.embedding] = lambda weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False: _embedding(
+    indices, weight, None if padding_idx == -1 else padding_idx, None, 2.0, scale_grad_by_freq, sparse
 )
 
 
