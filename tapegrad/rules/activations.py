@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.op import alias, composition, kernel, rule
+from tapegrad.tensor import raw
 
 # --- saturating ---
 
@@ -74,17 +75,28 @@ leaky_relu = rule(
 )
 elu = rule(
     torch._C._nn.elu,
-    "input, alpha=1.0, scale=1.0, input_scale=1.0",
-    input=lambda g, input, alpha, scale, input_scale: torch.where(
-        input <= 0, g * input_scale * (alpha * scale) * (input * input_scale).clamp(max=0).exp(), g * scale
-    ),
+    "input, alpha=1.0, scale=1.0",
+    input=lambda g, input, alpha, scale: elu_gradient(g, input, alpha, scale),
 )
-kernel(
-    elu,
-    input=lambda g, input, alpha, scale, input_scale: torch.where(
-        input <= 0, g * input_scale * (alpha * scale) * decay(input * input_scale), g * scale
-    ),
+celu = rule(
+    torch.celu,
+    "input, alpha=1.0",
+    input=lambda g, input, alpha: elu_gradient(g, input, alpha, slope=1 / single(alpha)),
 )
+kernel(elu, input=lambda g, input, alpha, scale: elu_gradient(g, input, alpha, scale, exp=decay))
+kernel(celu, input=lambda g, input, alpha: elu_gradient(g, input, alpha, slope=1 / single(alpha), exp=decay))
+
+
+def elu_gradient(g: Any, x: Any, alpha: float, scale: float = 1.0, slope: float = 1.0, exp: Any = torch.exp) -> Any:
+    """scale d(x)/dx where x > 0, else scale d(alpha (exp(slope x) - 1))/dx; flat at 0 in the second derivative."""
+    return torch.where(x <= 0, g * slope * (alpha * scale) * exp(-torch.relu(-x) * slope), g * scale)
+
+
+def single(number: float) -> float:
+    """A number in single precision, as torch takes celu's alpha for the gradient."""
+    return torch.tensor(number, dtype=torch.float32).item()
+
+
 softplus = rule(
     F.softplus,
     "input, beta=1.0, threshold=20.0",
@@ -100,12 +112,12 @@ kernel(
 hardshrink = rule(
     torch.hardshrink,
     "input, lambd=0.5",
-    input=lambda g, input, lambd: torch.where((input >= -lambd) & (input <= lambd), 0.0, g),
+    input=lambda g, input, lambd: torch.where((input < -lambd) | (input > lambd), g, 0.0),
 )
 softshrink = rule(
     F.softshrink,
     "input, lambd=0.5",
-    input=lambda g, input, lambd: torch.where((input >= -lambd) & (input <= lambd), 0.0, g),
+    input=lambda g, input, lambd: torch.where((input < -lambd) | (input > lambd), g, 0.0),
 )
 
 # --- x times a gate ---
@@ -219,8 +231,8 @@ def selu(input: Any, inplace: bool = False) -> Any:
 
 
 @composition(F.celu)
-def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
-    return into(input, elu(input, alpha, 1.0, 1.0 / alpha), inplace)
+def _celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    return into(input, celu(input, alpha), inplace)
 
 
 @composition(F.silu)
@@ -240,20 +252,15 @@ def prelu(input: Any, weight: Any) -> Any:
     return torch.where(input > 0, input, weight * input)
 
 
-@rule(aux=["noise"], input=lambda g, noise: g * noise)
-def noisy_leaky_relu(input: Any, lower: Any, upper: Any) -> Any:
-    """A leaky ReLU with a slope for each element, drawn from torch's generator."""
-    noise = torch.empty_like(input)
-    return torch.ops.aten.rrelu_with_noise(input, noise, lower, upper, True), noise
-
-
 @composition(F.rrelu)
 def rrelu(
     input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
 ) -> Any:
     if not training:
         return into(input, leaky_relu(input, (lower + upper) / 2), inplace)
-    return into(input, noisy_leaky_relu(input, lower, upper)[0], inplace)
+    slope = torch.empty(input.shape, dtype=input.dtype, device=input.device)  # 1 where the input is positive
+    torch.ops.aten.rrelu_with_noise(raw(input), slope, lower, upper, True)
+    return into(input, input * slope, inplace)
 
 
 # One half times the sigmoid of the other.

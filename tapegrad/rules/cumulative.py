@@ -131,7 +131,7 @@ def trapezoid(y: Any, input: Any = None, *, dx: Any = None, dim: int = -1) -> An
 def cumulative_trapezoid(y: Any, input: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
     left, right = neighbours(y, dim)
     if input is None:
-        return (1 if dx is None else dx) / 2.0 * (left + right).cumsum(dim)
+        return ((1 if dx is None else dx) / 2.0 * (left + right)).cumsum(dim)
     return (steps(input, y, dim) * (left + right)).cumsum(dim) / 2.0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from tapegrad.op import TABLE, alias, composition, kernel, rule
+from tapegrad.tensor import raw
 
 # --- arithmetic ---
 
@@ -79,11 +80,6 @@ def _sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
 @composition(torch.rsub)
 def _rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
     return rsub(input, other) if alpha == 1 else scaled_add(other, input, -alpha)
-
-
-@composition(torch.floor_divide)
-def floor_divide(input: Any, other: Any) -> Any:
-    return rounded_div(input, other, "floor")
 
 
 @composition(torch.div)
@@ -222,9 +218,17 @@ atanh = rule(torch.atanh, input=lambda g, input: g / (1 - input * input))
 atan2 = rule(
     torch.atan2,
     "input, other",
-    input=lambda g, input, other: g * other * (input * input + other * other).reciprocal(),
-    other=lambda g, input, other: g * -input * (input * input + other * other).reciprocal(),
+    input=lambda g, input, other: g * other * inverse_square(input, other),
+    other=lambda g, input, other: g * -input * inverse_square(input, other),
 )
+
+
+def inverse_square(x: Any, y: Any) -> Any:
+    """1 / (x**2 + y**2), and 0 at the origin, as torch has it."""
+    square = x * x + y * y
+    return square.reciprocal().masked_fill(square == 0, 0.0)
+
+
 # sin(pi x) / (pi x), flat at 0.
 sinc = rule(
     torch.sinc,
@@ -265,14 +269,14 @@ minimum = rule(
 fmax = rule(
     torch.fmax,
     "input, other",
-    input=lambda g, input, other: torch.where((input >= other) | other.isnan(), g, 0.0),
-    other=lambda g, input, other: torch.where((input >= other) | other.isnan(), 0.0, g),
+    input=lambda g, input, other: g.masked_fill(~((input >= other) | other.isnan()), 0.0),
+    other=lambda g, input, other: g.masked_fill((input >= other) | other.isnan(), 0.0),
 )
 fmin = rule(
     torch.fmin,
     "input, other",
-    input=lambda g, input, other: torch.where((input <= other) | other.isnan(), g, 0.0),
-    other=lambda g, input, other: torch.where((input <= other) | other.isnan(), 0.0, g),
+    input=lambda g, input, other: g.masked_fill(~((input <= other) | other.isnan()), 0.0),
+    other=lambda g, input, other: g.masked_fill((input <= other) | other.isnan(), 0.0),
 )
 # On a bound the input still has its gradient, as in torch; where the bounds cross, the upper one holds.
 clamp = rule(
@@ -341,23 +345,20 @@ def frexp(input: Any) -> Any:
 # --- drawn from a distribution: random steps, so the gradient is 0, as in torch ---
 
 
-@rule(input=lambda g: torch.zeros_like(g))
-def coin(input: Any, p: Any, generator: Any) -> Any:
-    """Ones with a probability for each element, or ``p`` for all."""
-    return torch.bernoulli(input, generator=generator, **({} if p is None else {"p": p}))
-
-
 @composition(torch.bernoulli)
 def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Any:
-    return coin(input, p, generator)
+    return drawn(torch.bernoulli(raw(input), *([] if p is None else [p]), generator=generator), input)
 
 
-normal = rule(
-    torch.normal,
-    "mean, std=1.0, *, generator=None",
-    mean=lambda g: torch.zeros_like(g),
-    std=lambda g: torch.zeros_like(g),
-)
+@composition(torch.normal)
+def normal(mean: Any, std: Any = 1.0, *, generator: Any = None) -> Any:
+    return drawn(torch.normal(raw(mean), raw(std), generator=generator), mean + std)
+
+
+def drawn(value: torch.Tensor, parameter: Any) -> Any:
+    """A drawn value, which depends on its parameter by jumps alone."""
+    return torch.where(torch.ones_like(value, dtype=torch.bool), value, parameter)
+
 
 # --- torch's other names ---
 
@@ -375,8 +376,6 @@ TABLE[torch.Tensor.where] = lambda input, condition, other: where(condition, inp
 
 # Python's operators, when a torch tensor stands on the left.
 TABLE[torch.Tensor.__pow__] = pow
-TABLE[torch.Tensor.__floordiv__] = TABLE[torch._C.TensorBase.__floordiv__] = floor_divide
-TABLE[torch.Tensor.__rfloordiv__] = lambda input, other: floor_divide(other, input)
 TABLE[torch.Tensor.__rmod__] = lambda input, other: remainder(other, input)
 TABLE[torch.Tensor.__rpow__] = lambda input, other: pow(other, input)
 TABLE[torch.Tensor.__rdiv__] = lambda input, other: input.reciprocal() * other

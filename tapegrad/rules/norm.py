@@ -17,12 +17,16 @@ from tapegrad.rules.reduction import dims_of, restore
 vector_norm = rule(
     torch.linalg.vector_norm,
     "input, ord=2, dim=None, keepdim=False",
-    input=lambda g, out, input, ord, dim, keepdim: norm_gradient(
-        restore(g, input.shape, dim, keepdim),
-        restore(out, input.shape, dim, keepdim),
-        input,
-        ord,
-        dims_of(input.shape, dim),
+    input=lambda g, out, input, ord, dim, keepdim: (
+        norm_gradient(
+            restore(g, input.shape, dim, keepdim),
+            restore(out, input.shape, dim, keepdim),
+            input,
+            ord,
+            dims_of(input.shape, dim),
+        )
+        if ord != 0  # a count; no gradient, as in torch
+        else None
     ),
 )
 
@@ -50,28 +54,30 @@ def _vector_norm(input: Any, ord: float = 2, dim: Any = None, keepdim: bool = Fa
 
 
 @composition(torch.linalg.matrix_norm)
-def matrix_norm(A: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Any:
-    A = A if dtype is None else A.to(dtype)
+def matrix_norm(input: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Any:
+    input = input if dtype is None else input.to(dtype)
     if ord == "fro":
-        return vector_norm(A, 2, dim, keepdim)
-    row, column = [d % A.ndim for d in dim]
+        return vector_norm(input, 2, dim, keepdim)
+    row, column = [d % input.ndim for d in dim]
     if ord in (1, -1, math.inf, -math.inf):  # the largest, or smallest, sum of a column or a row
         if abs(ord) == 1:
             row, column = column, row
-        sums = vector_norm(A, 1, column, keepdim)
+        sums = vector_norm(input, 1, column, keepdim)
         row -= 0 if keepdim or row < column else 1
         return sums.amax(row, keepdim) if ord > 0 else sums.amin(row, keepdim)
-    singular = torch.linalg.svdvals(A.permute(*[d for d in range(A.ndim) if d not in (row, column)], row, column))
+    singular = torch.linalg.svdvals(
+        input.permute(*[d for d in range(input.ndim) if d not in (row, column)], row, column)
+    )
     value = singular.sum(-1) if ord == "nuc" else singular.amax(-1) if ord > 0 else singular.amin(-1)
-    return restore(value, A.shape, dim, False) if keepdim else value
+    return restore(value, input.shape, dim, False) if keepdim else value
 
 
 @composition(torch.linalg.norm)
-def linalg_norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def linalg_norm(input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     dims = [dim] if isinstance(dim, int) else dim
-    if ord is not None and (isinstance(ord, str) or len(dims or range(A.ndim)) == 2):
-        return matrix_norm(A, ord, dims or (0, 1), keepdim, dtype=dtype)
-    return _vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
+    if ord is not None and (isinstance(ord, str) or len(dims or range(input.ndim)) == 2):
+        return matrix_norm(input, ord, dims or (0, 1), keepdim, dtype=dtype)
+    return _vector_norm(input, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
 
 
 @composition(torch.norm)
@@ -116,7 +122,9 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
 @rule(input=lambda g: g)
 def at_least(input: Any, bound: Any) -> Any:
     """``input``, with values below ``bound`` raised to it."""
-    return input.clamp_min(bound)
+    out = input.clone()
+    with torch.no_grad():
+        return out.clamp_min_(bound)
 
 
 cdist = rule(
@@ -132,7 +140,11 @@ def differences(g: Any, out: Any, x1: Any, x2: Any, p: float) -> Any:
     return norm_gradient(g.unsqueeze(-1), out.unsqueeze(-1), x1.unsqueeze(-2) - x2.unsqueeze(-3), p, [-1])
 
 
-@composition(F.pdist)
-def pdist(input: Any, p: float = 2.0) -> Any:
-    i, j = torch.triu_indices(len(input), len(input), 1, device=input.device)
-    return vector_norm(input[i] - input[j], p, 1)
+pdist = rule(F.pdist, "input, p=2.0", input=lambda g, out, input, p: pdist_gradient(g, out, input, p))
+
+
+def pdist_gradient(g: Any, out: Any, x: Any, p: float) -> Any:
+    """Each pair's gradient, added to its first row and taken from its second."""
+    i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
+    pairs = norm_gradient(g.unsqueeze(-1), out.unsqueeze(-1), x[i] - x[j], p, [-1])
+    return torch.zeros_like(x).index_add(0, i, pairs).index_add(0, j, -pairs)

@@ -38,17 +38,23 @@ nansum = rule(
     input=lambda g, input, dim, keepdim: restore(g, input.shape, dim, keepdim) * ~input.isnan(),
 )
 # Each factor's gradient is the product of the others: also where one of them is 0.
-prod = rule(
+prod_all = rule(torch.prod, input=lambda g, input: g * product_of_others(input.reshape(-1), 0).reshape(input.shape))
+prod_dim = rule(
     torch.prod,
     "input, dim, keepdim=False",
     input=lambda g, input, dim, keepdim: restore(g, input.shape, dim, keepdim) * product_of_others(input, dim),
 )
 # Without a 0, torch divides.
 kernel(
-    prod,
+    prod_all,
+    input=lambda g, out, input: prod_all.formulas["input"](g, input) if (input == 0).any() else g * (out / input),
+)
+kernel(
+    prod_dim,
     input=lambda g, out, input, dim, keepdim: (
-        restore(g, input.shape, dim, keepdim)
-        * (product_of_others(input, dim) if (input == 0).any() else restore(out, input.shape, dim, keepdim) / input)
+        prod_dim.formulas["input"](g, input, dim, keepdim)
+        if (input == 0).any()
+        else restore(g, input.shape, dim, keepdim) * (restore(out, input.shape, dim, keepdim) / input)
     ),
 )
 
@@ -87,7 +93,7 @@ def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.
 @composition(torch.prod)
 def _prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
     input = input if dtype is None else input.to(dtype)
-    return prod(input.reshape(-1), 0) if dim is None else prod(input, dim, keepdim)
+    return prod_all(input) if dim is None else prod_dim(input, dim, keepdim)
 
 
 # --- variance ---
