@@ -45,13 +45,20 @@ kernel(getitem, input=lambda g, input_shape, index: place.function(g, input_shap
 # What is overwritten gets no gradient.
 @rule(
     input=lambda g, index: setitem(g, index, 0.0),  # type: ignore[has-type]  # the rule names itself
-    value=lambda g, index: g[index],
+    value=lambda g, index, value_shape: led(g[index], len(value_shape)),
 )
 def setitem(input: Any, index: Any, value: Any) -> Any:
     """A copy of ``input`` with ``value`` written at ``index``."""
     out = input.clone()
     out[index] = value
     return out
+
+
+def led(g: Any, ndim: int) -> Any:
+    """Dimensions of size 1 in front, up to ``ndim``: what is written may have more of them than its place."""
+    for _ in range(ndim - g.ndim):
+        g = g.unsqueeze(0)
+    return g
 
 
 def canonical(index: Any, device: torch.device) -> Any:
@@ -144,7 +151,7 @@ index_put = rule(
     torch.index_put,
     "input, indices, values, accumulate=False",
     input=lambda g, indices, accumulate: g if accumulate else g.index_put(indices, g.new_zeros(())),
-    values=lambda g, indices: g[tuple(indices)],
+    values=lambda g, indices, values_shape: led(g[tuple(indices)], len(values_shape)),
 )
 put = rule(
     torch.put,
