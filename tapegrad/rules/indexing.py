@@ -110,7 +110,7 @@ kernel(index_select, input=lambda g, input_shape, dim, index: g.new_zeros(input_
 @composition(torch.take_along_dim)
 def take_along_dim(input: Any, indices: torch.Tensor, dim: int | None = None) -> Any:
     if dim is None:
-        return take_along_dim(input.flatten(), indices.flatten(), 0)
+        return take_along_dim(input.view(-1), indices.view(-1), 0)
     if input.ndim != indices.ndim:
         raise RuntimeError(f"take_along_dim(): input has {input.ndim} dimensions, indices have {indices.ndim}")
     others = [[*x.shape[:dim], 1, *x.shape[dim:][1:]] for x in (input, indices)]  # dim itself is not broadcast
@@ -151,7 +151,7 @@ index_put = rule(
     torch.index_put,
     "input, indices, values, accumulate=False",
     input=lambda g, indices, accumulate: g if accumulate else g.index_put(indices, g.new_zeros(())),
-    values=lambda g, indices, values_shape: led(g[tuple(indices)], len(values_shape)),
+    values=lambda g, indices: g[tuple(indices)],
 )
 put = rule(
     torch.put,
@@ -301,7 +301,7 @@ def index_reduce(
 )
 def lookup(input: Any, weight: Any, padding_idx: Any, scale_grad_by_freq: Any) -> Any:
     """A row of ``weight`` for each index in ``input``."""
-    return F.embedding(input, weight)
+    return F.embedding(input, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq)
 
 
 def per_row(g: Any, input: torch.Tensor, padding_idx: int | None, scale_grad_by_freq: bool) -> Any:

@@ -63,17 +63,17 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     return elements.unflatten(-1, numbers.shape[-dims:])
 
 
-# --- pixels and channels: rearranged ---
+# --- pixels and channels: rearranged (and reshaped, for torch leaves an empty tensor as it is) ---
 
 pixel_shuffle = rule(
     F.pixel_shuffle,
     "input, upscale_factor",
-    input=lambda g, upscale_factor: F.pixel_unshuffle(g, upscale_factor),
+    input=lambda g, input_shape, upscale_factor: F.pixel_unshuffle(g, upscale_factor).reshape(input_shape),
 )
 pixel_unshuffle = rule(
     F.pixel_unshuffle,
     "input, downscale_factor",
-    input=lambda g, downscale_factor: F.pixel_shuffle(g, downscale_factor),
+    input=lambda g, input_shape, downscale_factor: F.pixel_shuffle(g, downscale_factor).reshape(input_shape),
 )
 channel_shuffle = rule(
     F.channel_shuffle,
