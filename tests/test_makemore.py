@@ -346,6 +346,19 @@ def test_no_training_but_torchs_calls_torch_autograd(data, engine, monkeypatch):
         training.train(data, config("torch", steps=3))
 
 
+def test_training_gives_the_threads_back(data, monkeypatch):
+    during = []
+    monkeypatch.setattr(training, "training_forward", lambda *_: during.append(torch.get_num_threads()))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(AttributeError):  # the stand-in returns no loss
+            training.train(data, config())
+        assert (during, torch.get_num_threads()) == ([1], 3)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_divergence_is_reported(data, monkeypatch):
     monkeypatch.setattr(training, "init_parameters", lambda *_: [p * 1e200 for p in parameters(data)[0]])
     with pytest.raises(UserError, match="diverged"):
