@@ -21,7 +21,7 @@ from examples.makemore.errors import UserError
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 LECTURE_ORDER = """logprobs probs counts_sum_inv counts_sum counts norm_logits logit_maxes logits h W2 b2 hpreact bngain
-    bnbias bnraw bnvar_inv bnvar bndiff2 bndiff bnmeani hprebn embcat W1 b1 emb C""".split()  # noqa: SIM905
+    bnbias bnraw bnvar_inv bnvar bndiff2 bndiff bnmeani hprebn embcat W1 b1 emb C""".split()
 ROW = re.compile(r"^\s*(\w+)\s*\|.*\bTrue\b.*\|", re.MULTILINE)
 PNG = b"\x89PNG\r\n\x1a\n"
 
