@@ -527,6 +527,7 @@ def test_draw(run, small, tmp_path):
     code, printed, err = run("draw", "--names", small, "--out", out)
     assert (code, err) == (0, "")
     check_pictures(out)
+    assert "operations on 7 parameters" in printed
     assert str(out / "graph.svg") in printed
     assert str(out / "graph.png") in printed
 
