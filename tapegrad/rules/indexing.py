@@ -102,6 +102,13 @@ take = rule(
     "input, index",
     input=lambda g, input_shape, index: torch.put(g.new_zeros(input_shape), index, g, True),
 )
+masked_select = rule(
+    torch.masked_select,
+    "input, mask",
+    input=lambda g, input_shape, mask: torch.masked_scatter(
+        g.new_zeros(common_shape(input_shape, mask.shape)), mask, g
+    ),
+)
 # The same, without a copy of the zeros.
 kernel(gather, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).scatter_add_(dim, index, g))
 kernel(index_select, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).index_add_(dim, index, g))
@@ -118,12 +125,6 @@ def take_along_dim(input: Any, indices: torch.Tensor, dim: int | None = None) ->
     sizes[dim] = -1
     indices = torch.where(indices < 0, indices + input.shape[dim], indices)
     return input.expand(sizes).gather(dim, indices.expand(sizes))
-
-
-@composition(torch.masked_select)
-def masked_select(input: Any, mask: torch.Tensor) -> Any:
-    shape = common_shape(input.shape, mask.shape)
-    return input.expand(shape)[mask.expand(shape)]
 
 
 # --- writing at indices: what is overwritten gets no gradient, what is written gets that of its place ---
@@ -227,7 +228,7 @@ def factor_gradient(g: Any, out: Any, input: Any, dim: int, index: Any, src: Any
     """The gradient of the factors in ``src``; where one is the only 0, the product of the others is made anew."""
     zero = (src == 0).to(torch.int64)
     zeros = zero.new_zeros(input.shape).scatter_add_(dim, index, zero).gather(dim, index)
-    if isinstance(g, Tensor) and (zeros > 1).any():
+    if isinstance(src, Tensor) and (zeros > 1).any():  # recorded, to be differentiated again
         raise MissingRule("scatter_reduce(): with several zeros in one product, prod has no second gradient")
     alone = zero * zeros == 1
     anew = (g * scatter_prod(input, dim, index, without(alone, src))).gather(dim, index)
