@@ -199,24 +199,22 @@ def _flat(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}  # torch function -> an Op, or a composition of other ops
 
-_ENTERED: set[Callable[..., Any]] = set()  # those entered under this very name
+# Names by which torch means one thing here and another there, such as F.unfold and Tensor.unfold: each place has an
+# entry of its own.
+_HOMONYMS = {"unfold", "embedding", "split"}
 
 # TensorBase: the functions that Python's operators call when a plain torch tensor stands on the left.
 _NAMESPACES = (torch, torch.Tensor, torch._C.TensorBase, F, torch.special)
 
 
 def _enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
-    """Enter a function in the table, under each of the names that torch gives it.
-
-    Where torch means two things by one name, such as F.unfold and Tensor.unfold, each needs an entry of its own.
-    """
+    """Enter a function in the table, under each of the names that torch gives it."""
     TABLE[function] = entry
-    _ENTERED.add(function)
-    if getattr(function, "__module__", None) == __name__ or not _is_torch(function):
+    if getattr(function, "__module__", None) == __name__ or not _is_torch(function) or function.__name__ in _HOMONYMS:
         return
     for namespace in _NAMESPACES:
         spelling = getattr(namespace, function.__name__, None)
-        if callable(spelling) and spelling not in _ENTERED:
+        if callable(spelling):
             TABLE[spelling] = entry
 
 

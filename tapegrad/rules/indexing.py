@@ -22,15 +22,15 @@ def place(source: Any, shape: Any, index: Any) -> Any:
     """Zeros of ``shape``, with ``source`` added at ``index``: an element read twice receives twice."""
     zeros = source.new_zeros(shape)
     entries = index if type(index) is tuple else (index,)
-    if entries and all(isinstance(i, torch.Tensor) and (i.ndim or i.dtype is not torch.bool) for i in entries):
-        return zeros.index_put_(entries, source, accumulate=True)
-    if not any(isinstance(i, (torch.Tensor, bool)) for i in entries):  # a view: nothing is read twice
+    basic = [i is None or i is Ellipsis or type(i) in (int, slice) for i in entries]
+    if all(basic):  # a view: nothing is read twice
         zeros[index] = source
         return zeros
+    if not any(basic) and not any(type(i) is bool or (i.dtype is torch.bool and not i.ndim) for i in entries):
+        return zeros.index_put_(entries, source, accumulate=True)
     # A mixture: index the elements' own numbers, and add at the numbers that come out.
     numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
-    zeros.view(-1).index_add_(0, numbers.reshape(-1), source.reshape(-1))
-    return zeros
+    return zeros.view(-1).index_add_(0, numbers.reshape(-1), source.reshape(-1)).view(shape)
 
 
 @rule(input=lambda g, input_shape, index: place(g, input_shape, index))
@@ -45,13 +45,20 @@ kernel(getitem, input=lambda g, input_shape, index: place.function(g, input_shap
 # What is overwritten gets no gradient.
 @rule(
     input=lambda g, index: setitem(g, index, 0.0),  # type: ignore[has-type]  # the rule names itself
-    value=lambda g, index: g[index],
+    value=lambda g, index, value_shape: led(g[index], len(value_shape)),
 )
 def setitem(input: Any, index: Any, value: Any) -> Any:
     """A copy of ``input`` with ``value`` written at ``index``."""
     out = input.clone()
     out[index] = value
     return out
+
+
+def led(g: Any, ndim: int) -> Any:
+    """Dimensions of size 1 in front, up to ``ndim``: what is written may have more of them than its place."""
+    for _ in range(ndim - g.ndim):
+        g = g.unsqueeze(0)
+    return g
 
 
 def canonical(index: Any, device: torch.device) -> Any:
@@ -95,6 +102,13 @@ take = rule(
     "input, index",
     input=lambda g, input_shape, index: torch.put(g.new_zeros(input_shape), index, g, True),
 )
+masked_select = rule(
+    torch.masked_select,
+    "input, mask",
+    input=lambda g, input_shape, mask: torch.masked_scatter(
+        g.new_zeros(common_shape(input_shape, mask.shape)), mask, g
+    ),
+)
 # The same, without a copy of the zeros.
 kernel(gather, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).scatter_add_(dim, index, g))
 kernel(index_select, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).index_add_(dim, index, g))
@@ -103,7 +117,7 @@ kernel(index_select, input=lambda g, input_shape, dim, index: g.new_zeros(input_
 @composition(torch.take_along_dim)
 def take_along_dim(input: Any, indices: torch.Tensor, dim: int | None = None) -> Any:
     if dim is None:
-        return take_along_dim(input.flatten(), indices.flatten(), 0)
+        return take_along_dim(input.view(-1), indices.view(-1), 0)
     if input.ndim != indices.ndim:
         raise RuntimeError(f"take_along_dim(): input has {input.ndim} dimensions, indices have {indices.ndim}")
     others = [[*x.shape[:dim], 1, *x.shape[dim:][1:]] for x in (input, indices)]  # dim itself is not broadcast
@@ -111,12 +125,6 @@ def take_along_dim(input: Any, indices: torch.Tensor, dim: int | None = None) ->
     sizes[dim] = -1
     indices = torch.where(indices < 0, indices + input.shape[dim], indices)
     return input.expand(sizes).gather(dim, indices.expand(sizes))
-
-
-@composition(torch.masked_select)
-def masked_select(input: Any, mask: torch.Tensor) -> Any:
-    shape = common_shape(input.shape, mask.shape)
-    return input.expand(shape)[mask.expand(shape)]
 
 
 # --- writing at indices: what is overwritten gets no gradient, what is written gets that of its place ---
@@ -220,7 +228,7 @@ def factor_gradient(g: Any, out: Any, input: Any, dim: int, index: Any, src: Any
     """The gradient of the factors in ``src``; where one is the only 0, the product of the others is made anew."""
     zero = (src == 0).to(torch.int64)
     zeros = zero.new_zeros(input.shape).scatter_add_(dim, index, zero).gather(dim, index)
-    if isinstance(g, Tensor) and (zeros > 1).any():
+    if isinstance(src, Tensor) and (zeros > 1).any():  # recorded, to be differentiated again
         raise MissingRule("scatter_reduce(): with several zeros in one product, prod has no second gradient")
     alone = zero * zeros == 1
     anew = (g * scatter_prod(input, dim, index, without(alone, src))).gather(dim, index)
@@ -294,7 +302,7 @@ def index_reduce(
 )
 def lookup(input: Any, weight: Any, padding_idx: Any, scale_grad_by_freq: Any) -> Any:
     """A row of ``weight`` for each index in ``input``."""
-    return F.embedding(input, weight)
+    return F.embedding(input, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq)
 
 
 def per_row(g: Any, input: torch.Tensor, padding_idx: int | None, scale_grad_by_freq: bool) -> Any:

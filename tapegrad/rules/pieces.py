@@ -43,17 +43,17 @@ tril = rule(torch.tril, "input, diagonal=0", input=lambda g, diagonal: g.tril(di
 triu = rule(torch.triu, "input, diagonal=0", input=lambda g, diagonal: g.triu(diagonal))
 
 # The same, without a copy of the zeros.
-kernel(select, input=lambda g, input_shape, dim, index: within(g, input_shape, lambda x: x.select(dim, index)))
+kernel(select, input=lambda g, input_shape, dim, index: within(g, input_shape, dim, index))
 kernel(
     narrow,
-    input=lambda g, input_shape, dim, start, length: within(g, input_shape, lambda x: x.narrow(dim, start, length)),
+    input=lambda g, input_shape, dim, start, length: within(g, input_shape, dim, slice(start, start + length)),
 )
 
 
-def within(g: torch.Tensor, shape: torch.Size, part: Any) -> torch.Tensor:
-    """Zeros of ``shape``, with ``g`` at the part of it that a view shows."""
+def within(g: torch.Tensor, shape: torch.Size, dim: int, index: Any) -> torch.Tensor:
+    """Zeros of ``shape``, with ``g`` at an index of one dimension."""
     zeros = g.new_zeros(shape)
-    part(zeros).copy_(g)
+    zeros[(slice(None),) * (dim % len(shape)) + (index,)] = g
     return zeros
 
 

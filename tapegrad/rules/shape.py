@@ -218,8 +218,16 @@ def _copied(name: str) -> Any:
 
 
 for _name in """
-    as_strided diagonal expand narrow permute select split split_with_sizes squeeze t transpose unbind unfold unsqueeze
-    view
+    as_strided diagonal expand permute select split split_with_sizes squeeze t transpose unbind unfold unsqueeze
 """.split():
     composition(getattr(torch, f"{_name}_copy"))(_copied(_name))
-composition(torch.alias_copy)(torch.clone)
+
+
+@composition(torch.view_copy)
+def view_copy(input: Any, size: Any) -> Any:
+    return input.reshape(size).clone()
+
+
+@composition(torch.alias_copy)
+def alias_copy(input: Any) -> Any:
+    return input.clone()

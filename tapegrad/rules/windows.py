@@ -54,6 +54,8 @@ constant_pad = rule(
 def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Any:
     if mode == "constant":
         return constant_pad(input, pad, 0 if value is None else value)
+    if mode == "circular":
+        return wrapped(input, pad)
     # The border repeats elements: pad their numbers, and take the elements that the numbers say.
     dims = len(pad) // 2
     sizes = input.shape[input.ndim - dims :]
@@ -63,17 +65,28 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     return elements.unflatten(-1, numbers.shape[-dims:])
 
 
-# --- pixels and channels: rearranged ---
+def wrapped(input: Any, pad: Any) -> Any:
+    """Pad each dimension, the last one first, with what lies at its other end."""
+    F.pad(torch.empty(input.shape, device="meta"), pad, "circular")  # torch's own refusal of pads that do not fit
+    input = constant_pad(input, [min(n, 0) for n in pad])
+    for i in range(len(pad) // 2):
+        dim, before, after = -1 - i, max(pad[2 * i], 0), max(pad[2 * i + 1], 0)
+        n = input.shape[dim]
+        input = torch.cat([input.narrow(dim, n - before, before), input, input.narrow(dim, 0, after)], dim)
+    return input
+
+
+# --- pixels and channels: rearranged (and reshaped, for torch leaves an empty tensor as it is) ---
 
 pixel_shuffle = rule(
     F.pixel_shuffle,
     "input, upscale_factor",
-    input=lambda g, upscale_factor: F.pixel_unshuffle(g, upscale_factor),
+    input=lambda g, input_shape, upscale_factor: F.pixel_unshuffle(g, upscale_factor).reshape(input_shape),
 )
 pixel_unshuffle = rule(
     F.pixel_unshuffle,
     "input, downscale_factor",
-    input=lambda g, downscale_factor: F.pixel_shuffle(g, downscale_factor),
+    input=lambda g, input_shape, downscale_factor: F.pixel_shuffle(g, downscale_factor).reshape(input_shape),
 )
 channel_shuffle = rule(
     F.channel_shuffle,
