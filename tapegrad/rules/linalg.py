@@ -37,7 +37,7 @@ def left(g: Any, other: Any, ndim: int) -> Any:
 def right(g: Any, input: Any, ndim: int) -> Any:
     """Gradient of the right factor, which has ``ndim`` dimensions."""
     if input.ndim == 1:
-        return input.unsqueeze(-1) * (g.unsqueeze(-2) if ndim > 1 else g)
+        return input.unsqueeze(-1) * g.unsqueeze(-2) if ndim > 1 else input * g
     if ndim == 1:
         return (input.mT @ g.unsqueeze(-1)).squeeze(-1)
     return input.mT @ g

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, rule
+from tapegrad.op import composition, kernel, rule
 
 # --- sums and moments ---
 
@@ -34,6 +34,14 @@ def _sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dty
 @composition(torch.mean)
 def _mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
     return mean(input if dtype is None else input.to(dtype), dim, keepdim)
+
+# The same division, before the copies are made.
+kernel(
+    mean,
+    input=lambda g, input_shape, dim, keepdim: (
+        restore(g / count(input_shape, dim), input_shape, dim, keepdim).expand(input_shape)
+    ),
+)
 
 
 def _var(input: torch.Tensor, dim: Any, correction: float, keepdim: bool) -> torch.Tensor:
@@ -96,10 +104,9 @@ def _bessel(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
 
 def restore(g: Any, shape: torch.Size, dim: Any, keepdim: bool) -> Any:
     """Give a reduced gradient its reduced dimensions back, with size 1."""
-    dims = dims_of(shape, dim)
-    if keepdim or len(dims) == len(shape):  # a number fits everywhere
+    if keepdim or dim is None:  # a number fits everywhere
         return g
-    for d in dims:
+    for d in dims_of(shape, dim):
         g = g.unsqueeze(d)
     return g
 
@@ -112,17 +119,14 @@ def dims_of(shape: torch.Size, dim: Any) -> list[int]:
 
 def count(shape: torch.Size, dim: Any) -> int:
     """How many elements are reduced to one."""
-    n = 1
-    for d in dims_of(shape, dim):
-        n *= shape[d]
-    return n
+    return shape.numel() if dim is None else math.prod([shape[d] for d in dims_of(shape, dim)])
 
 
 # --- extremes ---
 
-# Over all elements, ties share the gradient evenly, as in torch.
-max_all = rule(torch.max, input=lambda g, out, input: shared(g, input == out))
-min_all = rule(torch.min, input=lambda g, out, input: shared(g, input == out))
+# Over all elements, ties share the gradient evenly, and NaN ties with NaN, as in torch.
+max_all = rule(torch.max, input=lambda g, out, input: shared(g, (input == out) | (input.isnan() & out.isnan())))
+min_all = rule(torch.min, input=lambda g, out, input: shared(g, (input == out) | (input.isnan() & out.isnan())))
 
 
 def shared(g: Any, chosen: torch.Tensor) -> Any:
@@ -180,14 +184,32 @@ def _extreme(pair: Any, whole: Any, along: Any, pairwise: Any, input: Any, dim: 
 # With weights p = out, d(out)/d(input) = diag(p) - p p^T.
 softmax = rule(
     F.softmax,
-    "input, dim=None, _stacklevel=3, dtype=None",
+    "input, dim",
     input=lambda g, out, dim: (g - (g * out).sum(dim, keepdim=True)) * out,
 )
 log_softmax = rule(
     F.log_softmax,
-    "input, dim=None, _stacklevel=3, dtype=None",
+    "input, dim",
     input=lambda g, out, dim: g - out.exp() * g.sum(dim, keepdim=True),
 )
+
+
+@composition(F.softmax)
+def _softmax(input: Any, dim: Any = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
+    return softmax(*_cast(input, dim, _stacklevel, dtype))
+
+
+@composition(F.log_softmax)
+def _log_softmax(input: Any, dim: Any = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
+    return log_softmax(*_cast(input, dim, _stacklevel, dtype))
+
+
+def _cast(input: Any, dim: Any, third: Any, dtype: torch.dtype | None) -> tuple[Any, Any]:
+    """The input in the type asked for, which torch.softmax takes third and F.softmax fourth."""
+    dtype = third if isinstance(third, torch.dtype) else dtype
+    return (input if dtype is None else input.to(dtype)), dim
+
+
 logsumexp = rule(
     torch.logsumexp,
     "input, dim, keepdim=False",

@@ -1,0 +1,24 @@
+"""Settings of the whole suite: the same examples on every run, and torch on one thread."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "tapegrad",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tapegrad")
+
+
+@pytest.fixture(autouse=True)
+def _torch_as_it_was():
+    """No test leaves a grad mode, a default dtype or a random state behind."""
+    torch.manual_seed(0)
+    yield
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32

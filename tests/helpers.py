@@ -1,0 +1,106 @@
+"""Running one program twice, on tapegrad and on torch.autograd, and comparing what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+import tapegrad
+
+
+def ours(data: torch.Tensor, requires_grad: bool = True) -> tapegrad.Tensor:
+    """A tapegrad leaf with its own copy of the values, in the same layout."""
+    return tapegrad.tensor(copy(data), requires_grad)
+
+
+def theirs(data: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+    """A torch leaf with its own copy of the values, in the same layout."""
+    return copy(data).requires_grad_(requires_grad)
+
+
+def copy(data: torch.Tensor) -> torch.Tensor:
+    """A copy with the same strides, so that both libraries meet the same layout."""
+    if data.numel() == 0:
+        return data.clone()
+    extent = 1 + sum((n - 1) * stride for n, stride in zip(data.shape, data.stride(), strict=True))
+    storage = torch.as_strided(data, (extent,), (1,), data.storage_offset()).clone()
+    return storage.as_strided(data.shape, data.stride())
+
+
+def raw(value: Any) -> Any:
+    """The torch tensors inside a result."""
+    if isinstance(value, tapegrad.Tensor):
+        return value.data
+    if isinstance(value, (tuple, list)):
+        return type(value)([raw(v) for v in value])
+    return value.detach() if isinstance(value, torch.Tensor) else value
+
+
+def randn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
+    """Standard normal numbers, the same each time."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors agree in type, shape and every element, NaN being equal to NaN."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    return bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
+def assert_same(mine: Any, yours: Any, what: str, rtol: float = 0.0, atol: float = 0.0) -> None:
+    """Two raw results agree, exactly or within a tolerance; says where they do not."""
+    if mine is None or yours is None or not isinstance(yours, torch.Tensor):
+        assert type(mine) is type(yours), f"{what}: ours is {mine}, torch's is {yours}"
+        if isinstance(yours, (tuple, list)):
+            assert len(mine) == len(yours), f"{what}: ours has {len(mine)} parts, torch's {len(yours)}"
+            for i, (a, b) in enumerate(zip(mine, yours, strict=True)):
+                assert_same(a, b, f"{what}[{i}]", rtol, atol)
+        else:
+            assert mine == yours, f"{what}: ours is {mine}, torch's is {yours}"
+        return
+    assert isinstance(mine, torch.Tensor), f"{what}: ours is {mine!r}, torch's a tensor"
+    assert mine.dtype == yours.dtype, f"{what}: ours is {mine.dtype}, torch's {yours.dtype}"
+    assert mine.shape == yours.shape, f"{what}: ours has shape {tuple(mine.shape)}, torch's {tuple(yours.shape)}"
+    if rtol or atol:
+        torch.testing.assert_close(mine, yours, rtol=rtol, atol=atol, equal_nan=True, msg=lambda m: f"{what}: {m}")
+    elif not same_bits(mine, yours):
+        wrong = (mine != yours) & ~(mine.isnan() & yours.isnan())
+        at = tuple(wrong.nonzero()[0].tolist())
+        raise AssertionError(
+            f"{what}: {int(wrong.sum())} of {wrong.numel()} elements differ; at {list(at)} ours is "
+            f"{mine[at].item()!r}, torch's {yours[at].item()!r}"
+        )
+
+
+def assert_program_agrees(
+    program: Callable[..., Any], *data: torch.Tensor, rtol: float = 0.0, atol: float = 0.0
+) -> tuple[torch.Tensor, ...]:
+    """Run ``program`` on leaves of both libraries, call backward on its result, and compare values and gradients.
+
+    Args:
+        program: takes a leaf for each of ``data``, returns a tensor of any shape.
+        *data: values of the leaves.
+        rtol, atol: tolerance of the gradients; exact by default.
+
+    Returns:
+        The gradients.
+    """
+    mine, yours = [ours(d) for d in data], [theirs(d) for d in data]
+    a, b = program(*mine), program(*yours)
+    assert_same(raw(a), raw(b), "value", rtol, atol)
+    v = randn(*b.shape, dtype=b.dtype, seed=99)
+    a.backward(v)
+    b.backward(v)
+    assert_grads_agree(mine, yours, rtol, atol)
+    return tuple(x.grad for x in mine)
+
+
+def assert_grads_agree(
+    mine: Sequence[tapegrad.Tensor], yours: Sequence[torch.Tensor], rtol: float = 0.0, atol: float = 0.0
+) -> None:
+    """Gradients left on leaves agree."""
+    for i, (x, y) in enumerate(zip(mine, yours, strict=True)):
+        assert_same(x.grad, y.grad, f"gradient of input {i}", rtol, atol)
