@@ -105,8 +105,7 @@ def examine(op: Any, dtype: torch.dtype, limit: int = SAMPLES, seconds: float = 
                 examine_sample(report, op, arguments, sample.output_process_fn_grad, others=i < 5)
             examine_refusals(report, op, limit)
         except TimeIsUp:
-            if not report.samples:
-                report.problem("error", f"no sample ended within {seconds:g} seconds")
+            report.problem("pass" if report.samples else "error", f"stopped after {seconds:g} seconds")
     return report
 
 
@@ -157,6 +156,7 @@ def forms(op: Any, others: bool) -> Iterator[tuple[str, Callable[..., Any], bool
         return
     if op.inplace_variant is not None:
         yield "in place: ", on_copy(as_method(op.inplace_variant)), False
+    yield "constants wrapped: ", with_constants(as_method(op.op)), False
     for alias in op.aliases:
         if alias.op is not None:
             yield f"as {alias.name}: ", as_method(alias.op), False
@@ -173,6 +173,22 @@ def as_method(function: Callable[..., Any]) -> Callable[..., Any]:
 def on_copy(function: Callable[..., Any]) -> Callable[..., Any]:
     """An in-place method, on a computed tensor: a leaf that requires grad has no in-place forms."""
     return lambda x, *args, **kwargs: function(x.clone(), *args, **kwargs)
+
+
+def with_constants(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose torch tensors come wrapped as well, if one of its tensors is tapegrad's."""
+
+    def wrap(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return tapegrad.tensor(value)
+        return type(value)([wrap(v) for v in value]) if type(value) in (list, tuple) else value
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not any(isinstance(t, tapegrad.Tensor) for t in tensors([*args, *kwargs.values()])):
+            return function(*args, **kwargs)
+        return function(*wrap(args), **{k: wrap(v) for k, v in kwargs.items()})
+
+    return call
 
 
 SKIPPED = (True, 0.0)  # torch refuses the call, and so does tapegrad
@@ -469,12 +485,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=SAMPLES, help="how many of each operator's samples")
     parser.add_argument("--write", action="store_true", help="run both dtypes and write docs/conformance.md")
     options = parser.parse_args(arguments)
+    if options.write and options.names:
+        parser.error("--write is for the whole database")
     torch.set_num_threads(1)
     reports = run(options.names, getattr(torch, options.dtype), options.samples, show=True)
     counts = Counter(report.verdict for report in reports)
     print(", ".join(f"{counts[v]} {v}" for v in ("pass", "unsupported", "wrong", "error")))
     runs, exact = sum(r.passed for r in reports), sum(r.exact for r in reports)
     print(f"{exact} of {runs} passing runs equal bit for bit")
+    if options.write:
+        from tests.conformance_page import PAGE, page
+
+        single = run(options.names, torch.float32, options.samples, show=True)
+        PAGE.write_text(page(reports, single, options.samples, RTOL[torch.float64]))
+        print(f"wrote {PAGE.name}")
     return 1 if counts["wrong"] or counts["error"] else 0
 
 
