@@ -41,6 +41,28 @@ SECONDS = 20.0  # for each operator
 RTOL = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 REFUSALS = (MissingRule, InPlaceError)
 
+# What the forward pass of a makemore, GPT, RNN or CNN program calls.
+FORWARD = """
+    add sub mul div.no_rounding_mode neg abs exp log sqrt rsqrt square reciprocal pow sin cos tanh sigmoid erf
+    maximum clamp where masked_fill __radd__ __rmul__ __rsub__ __rdiv__ __rpow__ __rmatmul__
+    sum mean var std prod amax max.reduction_no_dim max.reduction_with_dim min.reduction_with_dim norm cumsum
+    softmax log_softmax logsumexp linalg.vector_norm topk sort
+    view reshape flatten unflatten squeeze unsqueeze transpose permute movedim t T mT expand broadcast_to repeat
+    repeat_interleave split chunk unbind cat stack hstack narrow select contiguous clone to float half bfloat16 double
+    tril triu roll flip diagonal nn.functional.pad.constant
+    __getitem__ index_put index_select gather scatter scatter_add masked_select take_along_dim nn.functional.embedding
+    matmul mm bmm mv dot outer addmm baddbmm einsum nn.functional.linear nn.functional.bilinear
+    nn.functional.relu nn.functional.leaky_relu nn.functional.elu nn.functional.gelu nn.functional.silu
+    nn.functional.softplus nn.functional.hardtanh nn.functional.relu6 nn.functional.logsigmoid nn.functional.glu
+    nn.functional.cross_entropy nn.functional.nll_loss nn.functional.mse_loss nn.functional.l1_loss
+    nn.functional.binary_cross_entropy nn.functional.binary_cross_entropy_with_logits nn.functional.kl_div
+    nn.functional.batch_norm nn.functional.layer_norm nn.functional.group_norm nn.functional.rms_norm
+    nn.functional.normalize nn.functional.cosine_similarity nn.functional.dropout nn.functional.dropout2d
+    nn.functional.conv1d nn.functional.conv2d nn.functional.conv_transpose2d nn.functional.unfold
+    nn.functional.max_pool1d nn.functional.max_pool2d nn.functional.avg_pool1d nn.functional.avg_pool2d
+    nn.functional.adaptive_avg_pool2d nn.functional.interpolate.nearest nn.functional.scaled_dot_product_attention
+""".split()
+
 
 @dataclass
 class Report:

@@ -105,11 +105,10 @@ def by_family(reports: Sequence[Report]) -> str:
     """The operators' names, a paragraph for each of torch's modules."""
     families: dict[str, list[str]] = {}
     for r in sorted(reports, key=lambda r: r.name):
-        family = next((f for f in FAMILIES if r.name.startswith(f"{f}.")), "")
-        families.setdefault(family, []).append(f"`{r.name}`")
-    return "".join(
-        f"\n**torch{f and '.'}{f}** ({len(names)}): {', '.join(names)}\n" for f, names in sorted(families.items())
-    )
+        family = next((f"{f}." for f in FAMILIES if r.name.startswith(f"{f}.")), "")
+        families.setdefault(family, []).append(f"`{r.name.removeprefix(family)}`")
+    paragraphs = [f"\n**torch.{family}** {' '.join(names)}\n" for family, names in sorted(families.items())]
+    return "".join(paragraphs)
 
 
 def first_sentence(text: str) -> str:
@@ -121,5 +120,9 @@ def first_sentence(text: str) -> str:
 
 def listed(text: str) -> set[str]:
     """The operators that a conformance page says pass."""
-    sections = [s for s in text.split("\n## ") if s.startswith("Pass")]
-    return {name for section in sections for name in re.findall(r"`([^`]+)`", section)}
+    names: set[str] = set()
+    for section in [s for s in text.split("\n## ") if s.startswith("Pass")]:
+        for row in section.splitlines():
+            family = re.match(r"\*\*torch\.(.*?)\*\*", row)
+            names |= {(family[1] if family else "") + name for name in re.findall(r"`([^`]+)`", row)}
+    return names
