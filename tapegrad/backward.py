@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from tapegrad.anomaly import detect_anomaly
 from tapegrad.apply import node
 from tapegrad.broadcasting import unbroadcast
 from tapegrad.errors import FreedTape, StaleTensor
+from tapegrad.hooks import run_hooks
 from tapegrad.tape import Record, reached, shape_text
-from tapegrad.tensor import Tensor, native, wrap
+from tapegrad.tensor import Tensor, native, raw, wrap
 
 
 def backward(
@@ -106,36 +108,42 @@ def walk(
     sums: set[Any] = set()  # nodes whose pending gradient is a sum made here, which may be added to in place
     queue: list[tuple[int, Record]] = []
     result: dict[Any, Any] = {}
+    checking = detect_anomaly.active
 
-    def send(place: Any, part: Any, g: Any) -> None:
-        """Give a node its part of a user's gradient ``g``."""
+    def send(place: Any, part: Any) -> None:
+        """Give a node its part of the gradient ``g``; a rule may say None for zeros."""
+        if part is None:
+            return
         if part.shape != place.shape:
             part = unbroadcast(part, place.shape)
         if part.dtype is not place.dtype:
             part = part.to(place.dtype)
-        if place in pending:
-            if place in sums and not create_graph:
-                pending[place].add_(part)
-            else:
-                pending[place] = pending[place] + part
+        before = pending.get(place)
+        if before is not None:
+            if place in sums:
+                before.add_(part)
+                return
+            part = before + part
+            if not create_graph:
                 sums.add(place)
         elif type(place) is Record:
-            pending[place] = part
             heappush(queue, (-place.number, place))
-        else:
+        elif not create_graph and (part is g or part._is_view()):
             # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0.
-            shared = not create_graph and (part is g or part._is_view())
-            pending[place] = part.clone(memory_format=torch.contiguous_format) if shared else part
+            part = part.clone(memory_format=torch.contiguous_format)
+        pending[place] = part
 
     for place, g in starts:
-        send(place, g, g)
+        send(place, g)
     while queue:
         record = heappop(queue)[1]
         g = pending.pop(record)
-        if record in wanted:
-            result[record] = g
+        if record.hooks is not None:
+            g = run_hooks(record.hooks, g)
         if record.tensor is not None and not wanted:
             _retain(record.tensor(), g)
+        if record in wanted:
+            result[record] = g
         if record.parents is None:
             raise FreedTape(
                 f"backward: the tape was freed by an earlier backward, as it passed {record.op.name} "
@@ -149,16 +157,28 @@ def walk(
         for pullback, parent in zip(pullbacks, record.parents, strict=True):
             if parent is None or pullback is None or (path is not None and parent not in path):
                 continue
-            if type(parent) is tuple:
-                for place, part in zip(parent, pullback(g, saved, parent), strict=True):
-                    if place is not None and (path is None or place in path):
-                        send(place, part, g)
-            elif (part := pullback(g, saved, parent)) is not None:
-                send(parent, part, g)
+            part = pullback(g, saved, parent)
+            if checking:
+                _check_parts(checking[-1], record, parent, part)
+            if type(parent) is not tuple:
+                send(parent, part)
+                continue
+            for place, piece in zip(parent, part, strict=True):
+                if place is not None and (path is None or place in path):
+                    send(place, piece)
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-    return result | pending
+    for leaf, g in pending.items():
+        result[leaf] = run_hooks(leaf.hooks, g) if leaf.hooks is not None else g
+    return result
+
+
+def _check_parts(anomaly: detect_anomaly, record: Record, parent: Any, part: Any) -> None:
+    names = [n for n, p in zip(record.op.parameters, record.parents or (), strict=True) if p is parent]
+    for piece in part if type(parent) is tuple else (part,):
+        if piece is not None:
+            anomaly.check_gradient(record, names[0], raw(piece))
 
 
 def _retain(t: Tensor | None, g: torch.Tensor) -> None:

@@ -118,6 +118,13 @@ cos = rule(torch.cos, input=lambda g, input: g * -input.sin())
 
 # --- activations ---
 
+
+@cache
+def one(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The number 1 as a tensor."""
+    return torch.ones((), dtype=dtype, device=device)
+
+
 tanh = rule(torch.tanh, input=lambda g, out: g * (1 - out * out))
 # torch rounds 1 - out * out once (a fused multiply-add); so does addcmul.
 kernel(tanh, input=lambda g, out: torch.addcmul(one(out.dtype, out.device), out, out, value=-1).mul_(g))
@@ -129,14 +136,6 @@ relu = rule(torch.relu, input=lambda g, out: torch.where(out <= 0, 0.0, g))
 @composition(F.relu)
 def _relu(input: Any, inplace: bool = False) -> Any:
     return input.relu_() if inplace else relu(input)
-
-
-
-
-@cache
-def one(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """The number 1 as a tensor."""
-    return torch.ones((), dtype=dtype, device=device)
 
 
 # --- kinks and choices ---

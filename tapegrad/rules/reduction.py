@@ -35,11 +35,12 @@ def _sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dty
 def _mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
     return mean(input if dtype is None else input.to(dtype), dim, keepdim)
 
+
 # The same division, before the copies are made.
 kernel(
     mean,
-    input=lambda g, input_shape, dim, keepdim: (
-        restore(g / count(input_shape, dim), input_shape, dim, keepdim).expand(input_shape)
+    input=lambda g, input_shape, dim, keepdim: restore(g / count(input_shape, dim), input_shape, dim, keepdim).expand(
+        input_shape
     ),
 )
 
