@@ -6,10 +6,12 @@ python docs/make_rules.py
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib
 import inspect
 import io
 import re
+import sys
 import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +33,7 @@ PLACES = (
     (torch, "torch.", ""),
     (F, "F.", "nn.functional."),
     (torch.Tensor, "Tensor.", ""),
+    (torch._C.TensorBase, "Tensor.", ""),
     (torch.linalg, "torch.linalg.", "linalg."),
     (torch.fft, "torch.fft.", "fft."),
     (torch.special, "torch.special.", "special."),
@@ -54,9 +57,15 @@ operator database: **=** if they do, otherwise the largest difference relative t
 """
 
 
-def main() -> None:
-    """Write the page."""
-    PAGE.write_text(page(CONFORMANCE.read_text()))
+def main(check: bool) -> int:
+    """Write the page, or look whether it is current."""
+    text = page(CONFORMANCE.read_text())
+    if not check:
+        PAGE.write_text(text)
+    elif PAGE.read_text() != text:
+        print("docs/rules.md is not current: run python docs/make_rules.py")
+        return 1
+    return 0
 
 
 def page(conformance: str) -> str:
@@ -123,10 +132,10 @@ class Section:
 def section(module: ModuleType, names: dict[int, list[tuple[str, str]]], bits: dict[str, str]) -> Section:
     """What one module of rules has, in the order and under the headings of its source."""
     source = Source(module)
-    title = module.__name__.rpartition(".")[2].capitalize()
-    about = (module.__doc__ or "").strip().splitlines()[0]
+    title, about = titled(module)
     entries = sorted(source.entries(), key=lambda entry: source.line(entry))
-    text = f"\n## {title}\n\n{about}\n"
+    file = f"{module.__name__.replace('.', '/')}.py"
+    text = f"\n## {title}\n\n[{file}](../{file}){about and ': '}{about}\n"
     heading: str | None = None
     texts = []
     for i, entry in enumerate(entries):
@@ -135,25 +144,33 @@ def section(module: ModuleType, names: dict[int, list[tuple[str, str]]], bits: d
             text += f"\n### {here[0].upper()}{here[1:]}\n" if here else ""
             text += "\n| function | gradient | bits |\n|---|---|---|\n"
             heading = here
-        lines = [*source.lines_of(entry), *[f"<sub>{cell(note)}</sub>" for note in source.notes(entry)]]
+        lines = [*source.lines_of(entry), *[f"<sub>{prose(note)}</sub>" for note in source.notes(entry)]]
         texts.append(" ".join(lines))
         calls = names.get(id(entry), [])
-        text += f"| {called(entry, calls)} | {'<br>'.join(lines)} | {measured(calls, bits)} |\n"
-    words = [f"* `{cell_code(name)}`: {doc}\n" for name, doc in source.words(" ".join(texts))]
+        text += f"| {called(entry, calls, module)} | {'<br>'.join(lines)} | {measured(calls, bits)} |\n"
+    words = [f"* `{name}`: {prose(doc)}\n" for name, doc in source.words(" ".join(texts))]
     return Section(title, about, text + ("\nIn these formulas:\n\n" + "".join(words) if words else ""), entries)
 
 
-def called(entry: Any, names: list[tuple[str, str]]) -> str:
+def titled(module: ModuleType) -> tuple[str, str]:
+    """A heading for a module, and the rest of what its first sentence says: "Rules of sums: what is added ...".."""
+    sentence = " ".join((module.__doc__ or module.__name__).split()).split(". ")[0].removesuffix(".")
+    title, _, rest = sentence.removeprefix("Rules of ").partition(": ")
+    return title[0].upper() + title[1:], rest
+
+
+def called(entry: Any, names: list[tuple[str, str]], module: ModuleType) -> str:
     """An entry's first column: its call, and its other names."""
-    arguments = entry.signature if isinstance(entry, Op) else bare(entry.__wrapped__)
-    written = [name for name, _ in names]
-    if not written and isinstance(entry, Op) and is_torchs(entry):
-        written = [entry.name]  # a composition stands before it in the table
-    if not written:
-        return f"*`{entry.__name__}({cell_code(arguments)})`*"
+    arguments = entry.signature if isinstance(entry, Op) else bare(entry)
+    written = list({name.rpartition(".")[2]: name for name, _ in reversed(names)}.values())[::-1]
+    if "inplace" in arguments:  # only torch.nn.functional has it
+        written.sort(key=lambda name: not hasattr(F, name.rpartition(".")[2]))
+        written = [f"F.{name.rpartition('.')[2]}" if hasattr(F, name.rpartition(".")[2]) else name for name in written]
+    if not written:  # ours, or torch's with a composition before it in the table
+        name = next((n for n, value in vars(module).items() if value is entry), entry.__name__)
+        return f"*`{name}({cell_code(arguments)})`*"
     first, *others = written
-    others = [name for name in others if name.rpartition(".")[2] != first.rpartition(".")[2]]
-    also = f"<br>also {', '.join(f'`{name}`' for name in dict.fromkeys(others))}" if others else ""
+    also = f"<br>also {', '.join(f'`{name}`' for name in others)}" if others else ""
     return f"`{first}({cell_code(arguments)})`{also}"
 
 
@@ -188,7 +205,7 @@ class Source:
     def code(entry: Any) -> Any:
         """The code that says where an entry was made: its first formula, or a composition's body."""
         if not isinstance(entry, Op):
-            return entry.__wrapped__.__code__
+            return entry.__code__
         formula = next(iter(entry.formulas.values()), entry.function)
         own = getattr(entry.function, "__code__", None)
         return own if own is not None and own.co_filename.endswith(".py") and not is_torchs(entry) else formula.__code__
@@ -214,7 +231,7 @@ class Source:
         """What an entry's gradient is: a line for each argument, or what it is made of."""
         statement = self.statement(entry)
         if not isinstance(entry, Op):
-            yield f"in terms of {self.made_of(entry.__wrapped__, statement)}"
+            yield f"in terms of {self.made_of(entry, statement)}"
             return
         for argument, formula in entry.formulas.items():
             kernel = "" if entry.kernels[argument] is formula else " *(kernel)*"
@@ -229,9 +246,8 @@ class Source:
         for value in given:
             if value.lineno <= line <= (value.end_lineno or 0) or len(given) == 1:
                 return ast.unparse(value.body if isinstance(value, ast.Lambda) else value)
-        return next(
-            (ast.unparse(n.body) for n in ast.walk(self.tree) if isinstance(n, ast.Lambda) and n.lineno == line)
-        )
+        lambdas = [n for n in ast.walk(self.tree) if isinstance(n, ast.Lambda) and n.lineno == line]
+        return ast.unparse(lambdas[0].body)
 
     def made_of(self, body: Callable[..., Any], statement: ast.stmt) -> str:
         """A composition's body, if it is one expression; otherwise the functions that it calls."""
@@ -242,7 +258,8 @@ class Source:
                 if len(text) <= 200:
                     return f"`{cell_code(text)}`"
             calls = [ast.unparse(n.func) for s in code for n in ast.walk(s) if isinstance(n, ast.Call)]
-            return ", ".join(f"`{name}`" for name in dict.fromkeys(map(tidy, calls)) if name not in EVERYDAY)
+            named = [f"`{name}`" for name in dict.fromkeys(map(tidy, calls)) if name not in EVERYDAY]
+            return ", ".join(named) or "operators"
         lambdas = [n for n in ast.walk(statement) if isinstance(n, ast.Lambda)]
         here = [n for n in lambdas if n.lineno == body.__code__.co_firstlineno] or lambdas
         return f"`{cell_code(ast.unparse(here[0].body))}`"
@@ -279,12 +296,14 @@ class Source:
     def words(self, text: str) -> Iterator[tuple[str, str]]:
         """The helpers that formulas use and that the module explains: a name with its arguments, and what it is."""
         for s in self.tree.body:
-            if isinstance(s, ast.FunctionDef) and not s.decorator_list and re.search(rf"\b{s.name}\b", text):
-                if doc := ast.get_docstring(s):
-                    yield f"{s.name}({', '.join(a.arg for a in s.args.args)})", " ".join(doc.split("\n\n")[0].split())
+            if not isinstance(s, ast.FunctionDef) or s.decorator_list or not re.search(rf"\b{s.name}\(", text):
+                continue
+            if doc := ast.get_docstring(s):
+                yield f"{s.name}({', '.join(a.arg for a in s.args.args)})", " ".join(doc.split("\n\n")[0].split())
 
 
-EVERYDAY = {"len", "range", "tuple", "list", "isinstance", "zip", "enumerate", "max", "min", "sum", "getattr", "sorted"}
+# Calls that tell nothing of how a function is put together.
+EVERYDAY = {*dir(builtins), "MissingRule", "is_floating_point", "is_complex", "numel", "dim", "size"}
 
 
 def tidy(name: str) -> str:
@@ -304,9 +323,12 @@ def first_line(statement: ast.stmt) -> int:
     return min([d.lineno for d in getattr(statement, "decorator_list", [])], default=statement.lineno)
 
 
-def cell(text: str) -> str:
-    """Prose, fit for a table."""
-    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;").replace("_", "\\_")
+def prose(text: str) -> str:
+    """A comment or docstring as Markdown: what it quotes as code stays code, the rest has no markup."""
+    pieces = re.split(r"`+", text)
+    for i, piece in enumerate(pieces):
+        pieces[i] = f"`{cell_code(piece)}`" if i % 2 else re.sub(r"([|*_<])", r"\\\1", piece)
+    return "".join(pieces)
 
 
 def cell_code(text: str) -> str:
@@ -320,4 +342,4 @@ def anchor(title: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(check="--check" in sys.argv[1:]))
