@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import importlib
 import inspect
 import io
@@ -14,6 +15,7 @@ import re
 import sys
 import tokenize
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,8 +23,24 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad import rules
-from tapegrad.op import TABLE, Op
+MADE: dict[int, tuple[str, int]] = {}  # where an entry of the table was made: file and line
+
+
+def watch(frame: Any, event: str, _: Any) -> None:
+    """Note which line of a module of rules makes an entry, however many helpers of its own it goes through."""
+    if event == "call" and frame.f_code.co_name == "_enter" and "entry" in frame.f_locals:
+        entry, caller = frame.f_locals["entry"], frame
+        while caller is not None and caller.f_code.co_name != "<module>":
+            caller = caller.f_back
+        if caller is not None:
+            MADE.setdefault(id(entry), (caller.f_code.co_filename, caller.f_lineno))
+
+
+sys.setprofile(watch)
+from tapegrad import rules  # noqa: E402 - while it is watched
+from tapegrad.op import TABLE, Op  # noqa: E402
+
+sys.setprofile(None)
 
 HERE = Path(__file__).parent
 PAGE = HERE / "rules.md"
@@ -86,14 +104,12 @@ def page(conformance: str) -> str:
 def spellings() -> dict[int, list[tuple[str, str]]]:
     """For each entry of the table, torch's names for it: as a user writes it, and as the operator database does."""
     names: dict[int, list[tuple[str, str]]] = {}
-    for function, entry in TABLE.items():
-        for place, written, filed in PLACES:
-            name = getattr(function, "__name__", "")
-            if getattr(place, name, None) is function:
-                pair = (written + name, filed + name)
-                if pair not in names.setdefault(id(entry), []):
-                    names[id(entry)].append(pair)
-    return names
+    for place, written, filed in PLACES:
+        for name, value in vars(place).items():
+            public = not name.startswith("_") or name.endswith("__")
+            if public and callable(value) and value in TABLE:
+                names.setdefault(id(TABLE[value]), []).append((written + name, filed + name))
+    return {key: [pair for pair in pairs if "__" not in pair[0]] or pairs for key, pairs in names.items()}
 
 
 def exactness(conformance: str) -> dict[str, str]:
@@ -141,7 +157,7 @@ def section(module: ModuleType, names: dict[int, list[tuple[str, str]]], bits: d
     for i, entry in enumerate(entries):
         here = source.heading(source.line(entry))
         if i == 0 or here != heading:
-            text += f"\n### {here[0].upper()}{here[1:]}\n" if here else ""
+            text += f"\n### {capital(here)}\n" if here else ""
             text += "\n| function | gradient | bits |\n|---|---|---|\n"
             heading = here
         lines = [*source.lines_of(entry), *[f"<sub>{prose(note)}</sub>" for note in source.notes(entry)]]
@@ -156,14 +172,20 @@ def titled(module: ModuleType) -> tuple[str, str]:
     """A heading for a module, and the rest of what its first sentence says: "Rules of sums: what is added ...".."""
     sentence = " ".join((module.__doc__ or module.__name__).split()).split(". ")[0].removesuffix(".")
     title, _, rest = sentence.removeprefix("Rules of ").partition(": ")
-    return title[0].upper() + title[1:], rest
+    return capital(title.replace(" and of ", " and ")), rest
+
+
+def capital(text: str) -> str:
+    """A heading's first letter, large unless it is a name: "x times a gate"."""
+    first = text.split()[0]
+    return text if len(first) == 1 or first.startswith("torch") else text[0].upper() + text[1:]
 
 
 def called(entry: Any, names: list[tuple[str, str]], module: ModuleType) -> str:
     """An entry's first column: its call, and its other names."""
     arguments = entry.signature if isinstance(entry, Op) else bare(entry)
     written = list({name.rpartition(".")[2]: name for name, _ in reversed(names)}.values())[::-1]
-    if "inplace" in arguments:  # only torch.nn.functional has it
+    if "inplace" in arguments or "_stacklevel" in arguments:  # only torch.nn.functional has them
         written.sort(key=lambda name: not hasattr(F, name.rpartition(".")[2]))
         written = [f"F.{name.rpartition('.')[2]}" if hasattr(F, name.rpartition(".")[2]) else name for name in written]
     if not written:  # ours, or torch's with a composition before it in the table
@@ -181,7 +203,10 @@ def is_torchs(op: Op) -> bool:
 
 def bare(function: Callable[..., Any]) -> str:
     """A composition's arguments, without annotations."""
-    parameters = [p.replace(annotation=p.empty) for p in inspect.signature(function).parameters.values()]
+    try:
+        parameters = [p.replace(annotation=p.empty) for p in inspect.signature(function).parameters.values()]
+    except ValueError:  # a function of torch's own
+        return "..."
     return str(inspect.Signature(parameters))[1:-1]
 
 
@@ -199,16 +224,7 @@ class Source:
     def entries(self) -> list[Any]:
         """The ops and compositions that this module makes."""
         everything = [*TABLE.values(), *[v for v in vars(self.module).values() if isinstance(v, Op)]]
-        return list({id(e): e for e in everything if self.code(e).co_filename == self.file}.values())
-
-    @staticmethod
-    def code(entry: Any) -> Any:
-        """The code that says where an entry was made: its first formula, or a composition's body."""
-        if not isinstance(entry, Op):
-            return entry.__code__
-        formula = next(iter(entry.formulas.values()), entry.function)
-        own = getattr(entry.function, "__code__", None)
-        return own if own is not None and own.co_filename.endswith(".py") and not is_torchs(entry) else formula.__code__
+        return list({id(e): e for e in everything if made(e)[0] == self.file}.values())
 
     def line(self, entry: Any) -> int:
         """The first line of the statement that makes an entry."""
@@ -216,7 +232,7 @@ class Source:
 
     def statement(self, entry: Any) -> ast.stmt:
         """The statement that makes an entry."""
-        line = self.code(entry).co_firstlineno
+        line = made(entry)[1]
         return next(s for s in self.tree.body if first_line(s) <= line <= (s.end_lineno or 0))
 
     def heading(self, line: int) -> str:
@@ -229,40 +245,14 @@ class Source:
 
     def lines_of(self, entry: Any) -> Iterator[str]:
         """What an entry's gradient is: a line for each argument, or what it is made of."""
-        statement = self.statement(entry)
         if not isinstance(entry, Op):
-            yield f"in terms of {self.made_of(entry, statement)}"
+            yield f"in terms of {made_of(entry)}"
             return
         for argument, formula in entry.formulas.items():
             kernel = "" if entry.kernels[argument] is formula else " *(kernel)*"
-            yield f"{argument}: `{cell_code(self.formula(formula, argument, statement))}`{kernel}"
+            yield f"{argument}: `{cell_code(formula_text(formula, argument))}`{kernel}"
         if not entry.formulas:
             yield "no argument takes a gradient"
-
-    def formula(self, formula: Any, argument: str, statement: ast.stmt) -> str:
-        """A formula as text."""
-        line = formula.__code__.co_firstlineno
-        given = [k.value for k in ast.walk(statement) if isinstance(k, ast.keyword) and k.arg == argument]
-        for value in given:
-            if value.lineno <= line <= (value.end_lineno or 0) or len(given) == 1:
-                return ast.unparse(value.body if isinstance(value, ast.Lambda) else value)
-        lambdas = [n for n in ast.walk(self.tree) if isinstance(n, ast.Lambda) and n.lineno == line]
-        return ast.unparse(lambdas[0].body)
-
-    def made_of(self, body: Callable[..., Any], statement: ast.stmt) -> str:
-        """A composition's body, if it is one expression; otherwise the functions that it calls."""
-        if isinstance(statement, ast.FunctionDef):
-            code = [s for s in statement.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
-            if len(code) == 1 and isinstance(code[0], ast.Return) and code[0].value is not None:
-                text = ast.unparse(code[0].value)
-                if len(text) <= 200:
-                    return f"`{cell_code(text)}`"
-            calls = [ast.unparse(n.func) for s in code for n in ast.walk(s) if isinstance(n, ast.Call)]
-            named = [f"`{name}`" for name in dict.fromkeys(map(tidy, calls)) if name not in EVERYDAY]
-            return ", ".join(named) or "operators"
-        lambdas = [n for n in ast.walk(statement) if isinstance(n, ast.Lambda)]
-        here = [n for n in lambdas if n.lineno == body.__code__.co_firstlineno] or lambdas
-        return f"`{cell_code(ast.unparse(here[0].body))}`"
 
     def notes(self, entry: Any) -> list[str]:
         """The comments about an entry: above it, within a rule, and about its kernel."""
@@ -302,14 +292,88 @@ class Source:
                 yield f"{s.name}({', '.join(a.arg for a in s.args.args)})", " ".join(doc.split("\n\n")[0].split())
 
 
+def made(entry: Any) -> tuple[str, int]:
+    """The file and line that made an entry."""
+    if id(entry) in MADE or isinstance(entry, Op) or not hasattr(entry, "__code__"):
+        return MADE[id(entry)]
+    return entry.__code__.co_filename, entry.__code__.co_firstlineno
+
+
+@cache
+def tree_of(file: str) -> ast.Module:
+    """A source file, parsed."""
+    return ast.parse(Path(file).read_text())
+
+
+def node_of(function: Any) -> ast.AST:
+    """The lambda or definition of a function."""
+    code = function.__code__
+    nodes = [n for n in ast.walk(tree_of(code.co_filename)) if isinstance(n, (ast.Lambda, ast.FunctionDef))]
+    arguments = list(inspect.signature(function).parameters)
+    here = [n for n in nodes if first_line(n) == code.co_firstlineno]
+    return next(n for n in here if [a.arg for a in every_argument(n.args)] == arguments)
+
+
+def every_argument(arguments: ast.arguments) -> list[ast.arg]:
+    """A definition's arguments, in order."""
+    starred = [arguments.vararg] if arguments.vararg else []
+    more = [arguments.kwarg] if arguments.kwarg else []
+    return [*arguments.posonlyargs, *arguments.args, *starred, *arguments.kwonlyargs, *more]
+
+
+def formula_text(formula: Any, argument: str) -> str:
+    """A formula as text."""
+    if formula.__name__ != "<lambda>":
+        return f"{formula.__name__}({', '.join(inspect.signature(formula).parameters)})"
+    line = formula.__code__.co_firstlineno
+    keywords = [n for n in ast.walk(tree_of(formula.__code__.co_filename)) if isinstance(n, ast.keyword)]
+    given = [k.value for k in keywords if k.arg == argument and isinstance(k.value, ast.Lambda)]
+    node: Any = next((value for value in given if value.lineno == line), None) or node_of(formula)
+    return ast.unparse(Filled(formula).visit(copy.deepcopy(node.body)))
+
+
+def made_of(body: Any) -> str:
+    """A composition's body, if it is one expression; otherwise the functions that it calls."""
+    if not hasattr(body, "__code__"):
+        return f"`torch.{body.__name__}`"
+    node: Any = Filled(body).visit(copy.deepcopy(node_of(body)))
+    if isinstance(node, ast.Lambda):
+        return f"`{cell_code(ast.unparse(node.body))}`"
+    code = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+    if len(code) == 1 and isinstance(code[0], ast.Return) and code[0].value is not None:
+        text = ast.unparse(code[0].value)
+        if len(text) <= 200:
+            return f"`{cell_code(text)}`"
+    calls = [n.func for s in code for n in ast.walk(s) if isinstance(n, ast.Call)]
+    named = [f"`{name}`" for name in dict.fromkeys(map(short, calls)) if name not in EVERYDAY]
+    return ", ".join(named) or "operators"
+
+
+class Filled(ast.NodeTransformer):
+    """Puts what a function made by another has in its closure in the place of the names."""
+
+    def __init__(self, function: Any) -> None:
+        self.values = inspect.getclosurevars(function).nonlocals
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        """A name, or the value that it stands for."""
+        if node.id not in self.values:
+            return node
+        value = self.values[node.id]
+        text = getattr(value, "__name__", None) or repr(value)
+        return ast.Name(text if text != "<lambda>" else node.id)
+
+
 # Calls that tell nothing of how a function is put together.
 EVERYDAY = {*dir(builtins), "MissingRule", "is_floating_point", "is_complex", "numel", "dim", "size"}
 
 
-def tidy(name: str) -> str:
+def short(function: ast.expr) -> str:
     """A called function's name, without the expression that it is a method of."""
-    first, _, last = name.rpartition(".")
-    return name if first in ("", "torch", "F", "torch.linalg", "torch.special", "torch.fft") else last
+    text = ast.unparse(function)
+    if re.fullmatch(r"((torch|F)\.((linalg|special|fft)\.)?)?\w+", text):
+        return text
+    return function.attr if isinstance(function, ast.Attribute) else "getattr"
 
 
 def is_kernel_of(statement: ast.stmt, name: str | None) -> bool:
@@ -318,7 +382,7 @@ def is_kernel_of(statement: ast.stmt, name: str | None) -> bool:
     return isinstance(call, ast.Call) and ast.unparse(call.func) == "kernel" and ast.unparse(call.args[0]) == name
 
 
-def first_line(statement: ast.stmt) -> int:
+def first_line(statement: Any) -> int:
     """A statement's first line, its decorators included."""
     return min([d.lineno for d in getattr(statement, "decorator_list", [])], default=statement.lineno)
 
