@@ -187,7 +187,7 @@ def into(input: Any, result: Any, inplace: bool) -> Any:
 
 @composition(F.relu)
 def _relu(input: Any, inplace: bool = False) -> Any:
-    return into(input, relu(input), inplace)
+    return input.relu_() if inplace else relu(input)
 
 
 @composition(F.relu6)
@@ -197,6 +197,8 @@ def relu6(input: Any, inplace: bool = False) -> Any:
 
 @composition(F.hardtanh)
 def _hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
+    if min_val > max_val:
+        raise ValueError("hardtanh(): min_val cannot be greater than max_val")
     return into(input, hardtanh(input, min_val, max_val), inplace)
 
 
@@ -245,17 +247,32 @@ def _mish(input: Any, inplace: bool = False) -> Any:
     return into(input, mish(input), inplace)
 
 
-@composition(F.prelu)
-def prelu(input: Any, weight: Any) -> Any:
-    """A slope for all channels, or one for each."""
-    weight = weight.view([1, -1] + [1] * (input.ndim - 2) if input.ndim > 1 else [])
-    return torch.where(input > 0, input, weight * input)
+# A slope for all channels, or one for each.
+prelu = rule(
+    F.prelu,
+    "input, weight",
+    input=lambda g, input, weight: torch.where(input > 0, g, g * along_channels(weight, input)),
+    weight=lambda g, input, weight_shape: over_channels(torch.where(input > 0, 0.0, g * input), weight_shape),
+)
+
+
+def along_channels(weight: Any, x: Any) -> Any:
+    """The weights, shaped to broadcast: channels are dimension 1."""
+    return weight.reshape([1, -1] + [1] * (x.ndim - 2) if x.ndim > 1 else [])
+
+
+def over_channels(g: Any, shape: torch.Size) -> Any:
+    """The sum for each weight."""
+    dims = [d for d in range(g.ndim) if d != 1] if shape.numel() > 1 else list(range(g.ndim))
+    return (g.sum(dims) if dims else g).reshape(shape)
 
 
 @composition(F.rrelu)
 def rrelu(
     input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
 ) -> Any:
+    if lower > upper:
+        raise RuntimeError(f"rrelu(): lower = {lower} must not exceed upper = {upper}")
     if not training:
         return into(input, leaky_relu(input, (lower + upper) / 2), inplace)
     slope = torch.empty(input.shape, dtype=input.dtype, device=input.device)  # 1 where the input is positive

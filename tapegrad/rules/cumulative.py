@@ -110,6 +110,10 @@ def cummin(input: Any, dim: int) -> Any:
 
 @composition(torch.diff)
 def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    if n < 0:
+        raise RuntimeError(f"diff(): order must be non-negative but got {n}")
+    if n == 0:
+        return input.clone()
     parts = [part for part in (prepend, input, append) if part is not None]
     input = torch.cat(parts, dim) if len(parts) > 1 else input
     for _ in range(min(n, input.shape[dim])):

@@ -87,10 +87,22 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, out
     return _vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
 
 
-@composition(torch.renorm)
-def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Any:
-    norms = vector_norm(input, p, [d for d in range(input.ndim) if d != dim % input.ndim], True)
-    return input * torch.where(norms > maxnorm, maxnorm / (norms + 1e-7), 1.0)
+# Slices along dim whose norm exceeds maxnorm are scaled by maxnorm / norm.
+renorm = rule(
+    torch.renorm,
+    "input, p, dim, maxnorm",
+    input=lambda g, input, p, dim, maxnorm: renorm_gradient(
+        g, input, p, [d for d in range(input.ndim) if d != dim % input.ndim], maxnorm
+    ),
+)
+
+
+def renorm_gradient(g: Any, x: Any, p: float, dims: list[int], maxnorm: float) -> Any:
+    """The gradient of maxnorm x / |x|_p over ``dims``, where the norm exceeds maxnorm."""
+    norm = vector_norm(x, p, dims, True)
+    inverse = (norm + 1e-7).reciprocal()
+    path = norm_gradient((g * x).sum(dims, keepdim=True), norm, x, p, dims)
+    return torch.where(norm > maxnorm, maxnorm * inverse * (g - inverse * path), g)
 
 
 @composition(F.normalize)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tapegrad.op import composition
+from tapegrad.tensor import raw
 
 # --- covariance ---
 
@@ -14,6 +15,8 @@ from tapegrad.op import composition
 @composition(torch.cov)
 def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
     """The covariance of the rows, each column being an observation."""
+    # torch's own, for its complaints about the arguments
+    torch.cov(raw(input), correction=correction, fweights=raw(fweights), aweights=raw(aweights))
     x = input.reshape(1, -1) if input.ndim < 2 else input
     w = fweights if aweights is None else aweights if fweights is None else fweights * aweights
     total = x.shape[1] if w is None else w.sum()
