@@ -237,7 +237,7 @@ def test_writing_a_gradient_into_a_plain_tensor_is_refused():
     x = ours(randn(3))
     target = torch.zeros(3).double()
     for change in (lambda: target.__setitem__(0, x[0]), lambda: target.add_(x), lambda: target.copy_(x)):
-        with pytest.raises(InPlaceError, match="plain torch.Tensor"):
+        with pytest.raises(InPlaceError, match="plain torch"):
             change()
     assert not target.any()
     with torch.no_grad():

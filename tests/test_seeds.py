@@ -58,8 +58,8 @@ for t in [logprobs, probs, counts, counts_sum, counts_sum_inv, # afaik there is 
 loss.backward()
 """
 
-ROWS = """logprobs probs counts_sum_inv counts_sum counts norm_logits logit_maxes logits h W2 b2 hpreact bngain bnbias bnraw
-    bnvar_inv bnvar bndiff2 bndiff bnmeani hprebn embcat W1 b1 emb C""".split()
+ROWS = """logprobs probs counts_sum_inv counts_sum counts norm_logits logit_maxes logits h W2 b2 hpreact bngain bnbias
+    bnraw bnvar_inv bnvar bndiff2 bndiff bnmeani hprebn embcat W1 b1 emb C""".split()
 
 # Exercise 1, every gradient by hand.
 MANUAL = """
