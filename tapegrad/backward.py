@@ -33,8 +33,9 @@ def backward(
     with torch.no_grad():
         grads = walk([_start(loss, gradient, "backward")], targets, retain_graph=retain_graph)
     for place, g in grads.items():
-        t = place if isinstance(place, Tensor) else next(t for t in inputs or () if t.record is place)
-        t.grad = g if t.grad is None else t.grad + g
+        if not isinstance(place, Tensor):  # a computed input: g may be the caller's cotangent, or another's gradient
+            place, g = next(t for t in inputs or () if t.record is place), g.clone()
+        place.grad = g if place.grad is None else place.grad + g
 
 
 def grad(

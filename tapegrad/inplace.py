@@ -8,6 +8,7 @@ place.
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 import torch
 
@@ -17,6 +18,7 @@ from tapegrad.op import TABLE, torch_names
 from tapegrad.rules import indexing
 from tapegrad.tensor import Tensor, raw
 
+# These change no element.
 RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_", "as_strided_"}
 
 
@@ -45,7 +47,7 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{name}(): a leaf that requires grad cannot be changed in place, its gradient would have no place to go; "
             f"use p.data or torch.no_grad() for an update, or x = x.clone() first"
         )
-    if shares_memory(t._data):
+    if name not in RESHAPING and shares_memory(t._data):
         raise InPlaceError(
             f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
             f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
@@ -66,6 +68,9 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )
+    if t.record is not None and t.record.tensor is not None:  # as in torch, retain_grad goes with the object
+        t.record.tensor = None
+        result.record.tensor = ref(t)
     t._data, t.record = result._data, result.record
     return t
 
