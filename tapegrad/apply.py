@@ -1,12 +1,12 @@
 """The one road of the forward pass: unwrap, run the torch kernel, wrap, record.
 
-``apply`` takes any op. ``apply_one`` and ``apply_two`` are the same road without its bends, for the calls that a
-program makes most: one tensor, with or without options such as ``dim``, and two operands.
+``apply`` takes any op. ``one_tensor`` and ``two_tensors`` make the same road without its bends, for the calls that a
+program makes most: of one tensor, with or without options such as ``dim``, and of two operands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,7 +62,7 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     if not tensors:
         return result
     out, *aux = result if op.aux else (result,)
-    if not wanted or not recordable(args[0], out):
+    if not wanted or not is_grad_enabled() or out.dtype not in _CONTINUOUS or out.requires_grad or out is raws[0]:
         t = _unrecorded(op, args, out)
     else:
         keep_out, *keep = op.plan(wanted)
@@ -71,51 +71,58 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     return (t, *aux) if op.aux else t
 
 
-def apply_one(op: Op, x: Tensor, *options: Any) -> Any:
-    """``apply`` for a function of one Tensor, whose other arguments are no Tensors."""
-    a = x._data
-    parent = x.record or (x if x._requires_grad else None)
-    out = op.run(a, *options)
-    aux: Any = ()
-    if op.aux:
-        out, *aux = out
-    if parent is None or not recordable(x, out):
-        t = _unrecorded(op, (x, *options), out)
-    else:
-        keep_out, keep, *_ = op.plan(1)
-        saved = (out if keep_out else None, a if keep else None, *options, *aux)
-        t = wrap(out, Record(op, saved, (parent, *[None] * len(options)), watch(saved), out))
-    return (t, *aux) if op.aux else t
+def one_tensor(op: Op) -> Callable[..., Any]:
+    """``apply`` for an op of one Tensor, whose other arguments are never Tensors."""
+    run, aux_names = op.run, op.aux
+    keep_out, keep, *_ = op.plan(1)
+    constants = (None,) * (len(op.parameters) - 1)
+
+    def call(x: Tensor, *options: Any) -> Any:
+        a = x._data
+        out = run(a, *options)
+        aux: Any = ()
+        if aux_names:
+            out, *aux = out
+        parent = x.record or (x if x._requires_grad else None)
+        if parent is None or not is_grad_enabled() or (options and (out is a or out.requires_grad)):
+            t = _unrecorded(op, (x, *options), out)
+        else:
+            saved = (out if keep_out else None, a if keep else None, *options, *aux)
+            t = wrap(out, Record(op, saved, (parent, *constants), watch(saved), out))
+        return (t, *aux) if aux_names else t
+
+    return call
 
 
-def apply_two(op: Op, x: Tensor, y: Any) -> Any:
-    """``apply`` for a function of two operands, of which the second may be a torch tensor or a number."""
-    a, b, q = x._data, y, None
-    p = x.record or (x if x._requires_grad else None)
-    if type(y) is Tensor:
-        b = y._data
-        q = y.record or (y if y._requires_grad else None)
-    out = op.function(a, b)
-    if (p is None and q is None) or not recordable(x, out):
-        return _unrecorded(op, (x, y), out)
-    keep_out, keep_a, keep_b = op.plan((p is not None) + 2 * (q is not None))
-    saved = (out if keep_out else None, a if keep_a else None, b if keep_b else None)
-    return wrap(out, Record(op, saved, (p, q), watch(saved), out))
+def two_tensors(op: Op) -> Callable[[Tensor, Any], Any]:
+    """``apply`` for an op of a Tensor and another operand: a Tensor, a torch tensor or a number."""
+    run = op.run
+    plans = [(False, False, False), *[op.plan(wanted) for wanted in (1, 2, 3)]]
+
+    def call(x: Tensor, y: Any) -> Any:
+        a = x._data
+        p = x.record or (x if x._requires_grad else None)
+        if type(y) is Tensor:
+            b = y._data
+            q = y.record or (y if y._requires_grad else None)
+            out = run(a, b)
+        else:
+            b, q = y, None
+            out = run(a, b)
+            if out.requires_grad:
+                return _unrecorded(op, (x, y), out)
+        if (p is None and q is None) or not is_grad_enabled():
+            return _unrecorded(op, (x, y), out)
+        keep_out, keep_a, keep_b = plans[(p is not None) + 2 * (q is not None)]
+        saved = (out if keep_out else None, a if keep_a else None, b if keep_b else None)
+        return wrap(out, Record(op, saved, (p, q), watch(saved), out))
+
+    return call
 
 
 def node(t: Tensor) -> Record | Tensor | None:
     """Where the gradient of a tensor goes: to its record, to the leaf itself, or nowhere."""
     return t.record or (t if t._requires_grad else None)
-
-
-def recordable(first: Any, out: torch.Tensor) -> bool:
-    """Whether a result is to be recorded, given that an argument requires grad."""
-    return (
-        is_grad_enabled()
-        and out.dtype in _CONTINUOUS
-        and not out.requires_grad
-        and out is not getattr(first, "_data", None)
-    )
 
 
 def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor) -> Any:

@@ -107,28 +107,31 @@ def walk(
     queue: list[tuple[int, Record]] = []
     result: dict[Any, Any] = {}
 
-    def send(place: Any, part: Any, g: Any) -> None:
-        """Give a node its part of a user's gradient ``g``."""
+    def send(place: Any, part: Any) -> None:
+        """Give a node its part of the gradient ``g``; a rule may say None for zeros."""
+        if part is None:
+            return
         if part.shape != place.shape:
             part = unbroadcast(part, place.shape)
         if part.dtype is not place.dtype:
             part = part.to(place.dtype)
-        if place in pending:
-            if place in sums and not create_graph:
-                pending[place].add_(part)
-            else:
-                pending[place] = pending[place] + part
+        before = pending.get(place)
+        if before is not None:
+            if place in sums:
+                before.add_(part)
+                return
+            part = before + part
+            if not create_graph:
                 sums.add(place)
         elif type(place) is Record:
-            pending[place] = part
             heappush(queue, (-place.number, place))
-        else:
+        elif not create_graph and (part is g or part._is_view()):
             # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0.
-            shared = not create_graph and (part is g or part._is_view())
-            pending[place] = part.clone(memory_format=torch.contiguous_format) if shared else part
+            part = part.clone(memory_format=torch.contiguous_format)
+        pending[place] = part
 
     for place, g in starts:
-        send(place, g, g)
+        send(place, g)
     while queue:
         record = heappop(queue)[1]
         g = pending.pop(record)
@@ -149,12 +152,13 @@ def walk(
         for pullback, parent in zip(pullbacks, record.parents, strict=True):
             if parent is None or pullback is None or (path is not None and parent not in path):
                 continue
-            if type(parent) is tuple:
-                for place, part in zip(parent, pullback(g, saved, parent), strict=True):
-                    if place is not None and (path is None or place in path):
-                        send(place, part, g)
-            elif (part := pullback(g, saved, parent)) is not None:
-                send(parent, part, g)
+            part = pullback(g, saved, parent)
+            if type(parent) is not tuple:
+                send(parent, part)
+                continue
+            for place, piece in zip(parent, part, strict=True):
+                if place is not None and (path is None or place in path):
+                    send(place, piece)
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()

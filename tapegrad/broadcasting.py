@@ -24,6 +24,8 @@ def unbroadcast(g: Any, shape: torch.Size) -> Any:
     if g.shape == shape:
         return g
     new = g.ndim - len(shape)
-    stretched = [new + i for i, n in enumerate(shape) if n == 1 and g.shape[new + i] != 1]
-    summed = g.sum([*range(new), *stretched], keepdim=True)
+    stretched = [i for i, n in enumerate(shape, new) if n == 1]
+    if not stretched:
+        return g.sum(tuple(range(new)))
+    summed = g.sum((*range(new), *stretched), True)
     return summed.view(shape) if new else summed

@@ -11,7 +11,7 @@ import torch
 from tapegrad.apply import is_grad_enabled
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.inplace import update
-from tapegrad.op import TABLE
+from tapegrad.op import TABLE, torch_names
 from tapegrad.tensor import Tensor, raw, wrap
 
 # Functions whose results take no gradient: they run on the torch tensor and return what torch returns.
@@ -40,7 +40,7 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     if "out" in kwargs and kwargs.pop("out") is not None:
         raise MissingRule(f"{name}(): out= is not supported; use the result that is returned")
     if entry := TABLE.get(func):
-        return entry(*args, **kwargs)
+        return entry(*args, **torch_names(kwargs)) if kwargs else entry(*args)
     if name in PLAIN:
         return func(*raw(args), **raw(kwargs))
     recording = is_grad_enabled() and any(t.requires_grad for t in tensors_in((args, kwargs)))

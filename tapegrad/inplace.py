@@ -13,7 +13,7 @@ import torch
 
 from tapegrad.apply import is_grad_enabled
 from tapegrad.errors import InPlaceError, MissingRule
-from tapegrad.op import TABLE
+from tapegrad.op import TABLE, torch_names
 from tapegrad.rules import indexing
 from tapegrad.tensor import Tensor, raw
 
@@ -57,7 +57,7 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         entry = TABLE.get(getattr(torch.Tensor, name[:-1], None))  # type: ignore[arg-type]
         if entry is None:
             raise MissingRule(f"{name}(): tapegrad has no rule for it; compute a new tensor from recorded functions")
-        result = entry(t, *args, **kwargs).to(t.dtype)
+        result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)
     if result.shape != t.shape:
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"

@@ -24,7 +24,7 @@ from typing import Any, overload
 import torch
 import torch.nn.functional as F
 
-from tapegrad.apply import apply, apply_one
+from tapegrad.apply import apply, one_tensor
 from tapegrad.errors import MissingRule
 from tapegrad.tensor import Tensor
 
@@ -60,7 +60,6 @@ class Op:
         for name in formulas:
             if name not in self.parameters:
                 raise TypeError(f"rule for {self.name}: it has no argument {name!r}, only {', '.join(self.parameters)}")
-        self.single = set(formulas) <= {self.parameters[0]}  # only the first argument takes a gradient
         self._compile()
 
     def _compile(self) -> None:
@@ -69,6 +68,8 @@ class Op:
         self.pullbacks = tuple([self._pullback(name, self.kernels) for name in self.parameters])
         self.differentiable = tuple([self._pullback(name, self.formulas) for name in self.parameters])
         self._plans: dict[int, tuple[bool, ...]] = {}
+        # The short road, if only the first argument takes a gradient.
+        self.short = one_tensor(self) if set(self.formulas) == {self.parameters[0]} else None
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)
@@ -81,15 +82,14 @@ class Op:
                 f"rule for {self.name}, gradient of {argument}: no value {min(unknown)!r}; "
                 f"a formula may ask for g, {', '.join(self.saved)}, {own_shape}"
             )
-        if own_shape in needs:
-            position = self.saved.index(argument)
-
-            def with_shape(g: Any, saved: Any, parent: Any) -> Any:
-                shape = _shape(parent, saved[position])
-                return formula(g, *[shape if n == own_shape else saved[self.saved.index(n)] for n in needs])
-
-            return with_shape
-        match [self.saved.index(need) for need in needs]:
+        own = self.saved.index(argument)
+        match [-1 if need == own_shape else self.saved.index(need) for need in needs]:
+            case [-1]:
+                return lambda g, saved, parent: formula(g, _shape(parent, saved[own]))
+            case [*positions] if -1 in positions:
+                return lambda g, saved, parent: formula(
+                    g, *[saved[i] if i >= 0 else _shape(parent, saved[own]) for i in positions]
+                )
             case []:
                 return lambda g, saved, parent: formula(g)
             case [i]:
@@ -137,9 +137,9 @@ class Op:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the op as its torch function would be called, recording it if a gradient may be asked for."""
-        args = self.bind(*args, **_torch_names(kwargs)) if kwargs else self.bind(*args)
-        if self.single and type(args[0]) is Tensor and Tensor not in map(type, args[1:]):
-            return apply_one(self, *args)
+        args = self.bind(*args, **kwargs)
+        if self.short is not None and type(args[0]) is Tensor and Tensor not in map(type, args[1:]):
+            return self.short(*args)
         return apply(self, args)
 
     def __repr__(self) -> str:
@@ -153,7 +153,8 @@ def _shape(parent: Any, value: Any) -> Any:
     return parent.shape
 
 
-def _torch_names(kwargs: dict[str, Any]) -> dict[str, Any]:
+def torch_names(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments under the names that rules know."""
     if RENAMED.keys().isdisjoint(kwargs):
         return kwargs
     return {RENAMED.get(name, name): value for name, value in kwargs.items()}
@@ -270,12 +271,8 @@ def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]]
     """Say a torch function in terms of other recorded ones: it needs no rule, its parts have theirs."""
 
     def enter(body: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return body(*args, **_torch_names(kwargs))
-
-        call.__name__, call.__doc__, call.__wrapped__ = body.__name__, body.__doc__, body  # type: ignore[attr-defined]
         for function in functions:
-            _enter(function, call)
+            _enter(function, body)
         return body
 
     return enter

@@ -8,23 +8,14 @@ from typing import Any
 
 import torch
 
-from tapegrad.apply import apply_one, apply_two
+from tapegrad.apply import one_tensor, two_tensors
 from tapegrad.dispatch import PLAIN, call
 from tapegrad.inplace import update
-from tapegrad.op import TABLE, Op
+from tapegrad.op import TABLE, torch_names
 from tapegrad.rules import elementwise, indexing, linalg, shape
 from tapegrad.tensor import Tensor, raw
 
 # --- operators: the short road, for they run most ---
-
-
-def _binary(op: Op) -> Callable[[Tensor, Any], Any]:
-    """An operator of two operands, the left one a Tensor."""
-
-    def method(self: Tensor, other: Any) -> Any:
-        return apply_two(op, self, other)
-
-    return method
 
 
 def _reflected_pow(self: Tensor, base: Any) -> Any:
@@ -39,8 +30,11 @@ def _reflected_div(self: Tensor, numerator: Any) -> Any:
     return self.reciprocal() * numerator  # as torch does
 
 
+_indexed = one_tensor(indexing.getitem)
+
+
 def _getitem(self: Tensor, index: Any) -> Any:
-    return apply_one(indexing.getitem, self, indexing.canonical(raw(index), self._data.device))
+    return _indexed(self, indexing.canonical(raw(index), self._data.device))
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:
@@ -53,20 +47,20 @@ def _comparison(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], 
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "__getitem__": _getitem,
-    "__neg__": lambda self: apply_one(elementwise.neg, self),
+    "__neg__": one_tensor(elementwise.neg),
     "__pos__": lambda self: self,
-    "__abs__": lambda self: apply_one(elementwise.abs, self),
-    "__add__": _binary(elementwise.add),
-    "__radd__": _binary(elementwise.add),
-    "__sub__": _binary(elementwise.sub),
-    "__rsub__": _binary(elementwise.rsub),
-    "__mul__": _binary(elementwise.mul),
-    "__rmul__": _binary(elementwise.mul),
-    "__truediv__": _binary(elementwise.div),
+    "__abs__": one_tensor(elementwise.abs),
+    "__add__": two_tensors(elementwise.add),
+    "__radd__": two_tensors(elementwise.add),
+    "__sub__": two_tensors(elementwise.sub),
+    "__rsub__": two_tensors(elementwise.rsub),
+    "__mul__": two_tensors(elementwise.mul),
+    "__rmul__": two_tensors(elementwise.mul),
+    "__truediv__": two_tensors(elementwise.div),
     "__rtruediv__": _reflected_div,
-    "__pow__": _binary(elementwise.pow),
+    "__pow__": two_tensors(elementwise.pow),
     "__rpow__": _reflected_pow,
-    "__matmul__": _binary(linalg.matmul),
+    "__matmul__": two_tensors(linalg.matmul),
     "__rmatmul__": _reflected_matmul,
     "__setitem__": _setitem,
     "__iadd__": lambda self, other: update(self, "add_", (other,), {}),
@@ -82,7 +76,7 @@ _OPERATORS |= {f"__{n}__": _comparison(getattr(operator, n)) for n in ("eq", "ne
 
 def _method(name: str, entry: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return entry(self, *args, **kwargs)
+        return entry(self, *args, **torch_names(kwargs)) if kwargs else entry(self, *args)
 
     return _documented(method, name, "recorded on the tape")
 

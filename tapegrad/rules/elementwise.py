@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import torch
@@ -56,6 +57,13 @@ pow = rule(
     input=lambda g, input, exponent: g * power_slope(input, exponent),
     exponent=lambda g, out, input, exponent: g * exponent_slope(out, input, exponent),
 )
+# A square is most of the powers there are, and x + x is 2 x to the bit.
+kernel(
+    pow,
+    input=lambda g, input, exponent: (
+        g * (input + input if type(exponent) is int and exponent == 2 else power_slope(input, exponent))
+    ),
+)
 square = rule(torch.square, input=lambda g, input: g * (2 * input))
 # The slope at 0 is infinite, as in torch.
 sqrt = rule(torch.sqrt, input=lambda g, out: g / (2 * out))
@@ -91,9 +99,16 @@ cos = rule(torch.cos, input=lambda g, input: g * -input.sin())
 
 # --- activations ---
 
+
+@cache
+def one(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The number 1 as a tensor."""
+    return torch.ones((), dtype=dtype, device=device)
+
+
 tanh = rule(torch.tanh, input=lambda g, out: g * (1 - out * out))
 # torch rounds 1 - out * out once (a fused multiply-add); so does addcmul.
-kernel(tanh, input=lambda g, out: torch.addcmul(out.new_ones(()), out, out, value=-1).mul_(g))
+kernel(tanh, input=lambda g, out: torch.addcmul(one(out.dtype, out.device), out, out, value=-1).mul_(g))
 sigmoid = rule(torch.sigmoid, input=lambda g, out: g * (1 - out) * out)
 # The slope at 0 is 0, as in torch.
 relu = rule(torch.relu, input=lambda g, out: torch.where(out <= 0, 0.0, g))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, rule
+from tapegrad.op import composition, kernel, rule
 
 # --- sums and moments ---
 
@@ -34,6 +34,15 @@ def _sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dty
 @composition(torch.mean)
 def _mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
     return mean(input if dtype is None else input.to(dtype), dim, keepdim)
+
+
+# The same division, before the copies are made.
+kernel(
+    mean,
+    input=lambda g, input_shape, dim, keepdim: restore(g / count(input_shape, dim), input_shape, dim, keepdim).expand(
+        input_shape
+    ),
+)
 
 
 def _var(input: torch.Tensor, dim: Any, correction: float, keepdim: bool) -> torch.Tensor:
@@ -96,10 +105,9 @@ def _bessel(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
 
 def restore(g: Any, shape: torch.Size, dim: Any, keepdim: bool) -> Any:
     """Give a reduced gradient its reduced dimensions back, with size 1."""
-    dims = dims_of(shape, dim)
-    if keepdim or len(dims) == len(shape):  # a number fits everywhere
+    if keepdim or dim is None:  # a number fits everywhere
         return g
-    for d in dims:
+    for d in dims_of(shape, dim):
         g = g.unsqueeze(d)
     return g
 
@@ -112,10 +120,7 @@ def dims_of(shape: torch.Size, dim: Any) -> list[int]:
 
 def count(shape: torch.Size, dim: Any) -> int:
     """How many elements are reduced to one."""
-    n = 1
-    for d in dims_of(shape, dim):
-        n *= shape[d]
-    return n
+    return shape.numel() if dim is None else math.prod([shape[d] for d in dims_of(shape, dim)])
 
 
 # --- extremes ---

@@ -1,0 +1,7 @@
+"""`python -m examples.makemore`."""
+
+import sys
+
+from examples.makemore.cli import main
+
+sys.exit(main())

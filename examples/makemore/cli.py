@@ -1,0 +1,164 @@
+"""The command line: `compare`, `draw`, `train` and `sample`, or all four in order."""
+
+import argparse
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+
+from examples.makemore import checkpoint
+from examples.makemore.errors import UserError
+from examples.makemore.names import DEFAULT_LIST, load_data
+from examples.makemore.sample import sample
+from examples.makemore.train import ENGINES, Config, calibrate, plot_losses, split_loss, train
+
+PROGRAM = "python -m examples.makemore"
+
+
+def whole(smallest: int, largest: int) -> Callable[[str], int]:
+    """Makes the type of an option that takes a whole number in a range."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not smallest <= int(text) <= largest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {smallest} to {largest}")
+        return int(text)
+
+    return parse
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "names": {"type": Path, "default": DEFAULT_LIST, "metavar": "PATH", "help": "names, one a line (the list here)"},
+    "hidden": {"type": whole(1, 2**16), "help": "hidden neurons (64 to compare and draw, 200 to train)"},
+    "batch": {"type": whole(2, 2**16), "default": 32, "help": "examples in a minibatch (%(default)s)"},
+    "steps": {"type": whole(1, 2**31), "help": "steps of training (200000, or 60000 when all four commands run)"},
+    "seed": {"type": whole(0, 2**63), "default": 2147483647, "help": "where random draws start (%(default)s)"},
+    "engine": {"choices": ENGINES, "default": "tapegrad", "help": "what computes the gradients (%(default)s)"},
+    "device": {"default": "cpu", "help": "a torch device such as cpu or cuda (%(default)s)"},
+    "dtype": {"choices": ("float32", "float64"), "default": "float32", "help": "the number type (%(default)s)"},
+    "out": {"type": Path, "default": Path("runs/makemore"), "metavar": "DIR", "help": "folder for files (%(default)s)"},
+}
+
+
+def run_compare(args: argparse.Namespace) -> bool:
+    """Prints the tables."""
+    from examples.makemore.compare import compare_pass
+
+    return compare_pass(args.data, args.hidden or 64, args.batch, args.seed, args.dtype)
+
+
+def run_draw(args: argparse.Namespace) -> bool:
+    """Writes the pictures of the compute graph."""
+    from examples.makemore.compare import lecture_pass
+    from examples.makemore.draw import draw_pass
+
+    v = lecture_pass(args.data, args.hidden or 64, args.batch, args.seed, args.dtype)
+    args.written += draw_pass(v, args.out)
+    return True
+
+
+def run_train(args: argparse.Namespace) -> bool:
+    """Trains, prints the losses, writes the loss curve and the checkpoint."""
+    config = Config(args.hidden or 200, args.batch, args.steps or 200_000, args.seed, args.engine, args.dtype)
+    parameters, losses = train(args.data, config)
+    model = calibrate(args.data, parameters, config)
+    for split in ("train", "val", "test"):
+        print(f"{split:5s} loss {split_loss(model, getattr(args.data, split)):.4f}")
+    plot_losses(losses, args.out / "loss.png")
+    checkpoint.save(model, args.out / checkpoint.FILE_NAME)
+    args.written += [args.out / "loss.png", args.out / checkpoint.FILE_NAME]
+    return True
+
+
+def run_sample(args: argparse.Namespace) -> bool:
+    """Prints twenty new names."""
+    model = checkpoint.load(args.out / checkpoint.FILE_NAME, args.device)
+    print(*sample(model, args.seed + 10), sep="\n")
+    return True
+
+
+def run_all(args: argparse.Namespace) -> bool:
+    """Runs the four commands in order, with a shorter training."""
+    args.steps = args.steps or 60_000
+    good = True
+    for name in ("compare", "draw", "train", "sample"):
+        print(f"\n=== {name} ===", flush=True)
+        good &= COMMANDS[name][0](args)
+    return good
+
+
+COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], bool], str, str]] = {
+    "compare": (run_compare, "names hidden batch seed device dtype", "check every gradient against torch.autograd"),
+    "draw": (run_draw, "names hidden batch seed device dtype out", "draw the compute graph as SVG and PNG"),
+    "train": (run_train, " ".join(OPTIONS), "train the network, plot its loss, store it"),
+    "sample": (run_sample, "seed device out", "print 20 names from the stored network"),
+    "all": (run_all, " ".join(OPTIONS), "all four in order; also what runs when no command is given"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports an error in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with exit code 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parser() -> Parser:
+    """Builds the parser: every command takes the options that mean something to it."""
+    main_parser = Parser(prog=PROGRAM, description=__doc__, epilog=f"The options of a command: {PROGRAM} COMMAND -h")
+    commands = main_parser.add_subparsers(dest="command", metavar="COMMAND")
+    for command, (_, options, help_text) in COMMANDS.items():
+        one = commands.add_parser(command, help=help_text, description=help_text)
+        for name in options.split():
+            one.add_argument(f"--{name}", **OPTIONS[name])
+    return main_parser
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Checks device, folder and names, in place of their mere names, before anything else runs."""
+    args.written = []
+    if "dtype" in args:
+        args.dtype = getattr(torch, args.dtype)
+    try:
+        torch.ones(1, dtype=getattr(args, "dtype", None), device=args.device).item()
+    except Exception as error:  # every backend has a way of its own to say that it is not there
+        raise UserError(f"argument --device: torch cannot use {args.device!r} here") from error
+    args.device = torch.device(args.device)
+    if args.command in ("draw", "train", "all"):
+        try:
+            args.out.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=args.out).close()
+        except OSError as error:
+            raise UserError(f"argument --out: cannot write to {args.out}: {error.strerror}") from error
+    if "names" in args:
+        args.data = load_data(args.names, args.device)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns 0, 1 if a gradient is not as promised, 2 for a mistake in the command line."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+        words.insert(0, "all")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may have letters that the terminal lacks
+    args = parser().parse_args(words)
+    try:
+        prepare(args)
+        good = COMMANDS[args.command][0](args)
+        if args.written:
+            print("\nWritten:", *args.written, sep="\n  ")
+        return 0 if good else 1
+    except UserError as error:
+        message = str(error)
+    except ModuleNotFoundError as error:
+        message = f"{error.msg}: pip install -e '.[examples]' brings everything that the example needs"
+    except OSError as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        message = "interrupted"
+    print(f"{PROGRAM} {args.command}: error: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,70 @@
+"""A list of names becomes a data set: three characters of context, and the character that follows."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+
+from examples.makemore.errors import UserError
+
+DEFAULT_LIST = Path(__file__).with_name("names.txt")
+BLOCK_SIZE = 3  # context length: how many characters predict the next one
+END = 0  # before a name's first character and after its last; a number, so that any character may stand in a name
+FEWEST = 6  # with fewer names, one of the three splits would be empty
+
+Examples: TypeAlias = tuple[torch.Tensor, torch.Tensor]  # X: contexts (N, BLOCK_SIZE), Y: what follows (N,)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The alphabet, and the examples in three splits."""
+
+    chars: str
+    train: Examples
+    val: Examples
+    test: Examples
+
+    @property
+    def vocab_size(self) -> int:
+        """How many different characters there are, END included."""
+        return len(self.chars) + 1
+
+
+def read_names(path: Path) -> list[str]:
+    """Reads one name a line: UTF-8, any alphabet; empty lines and space around a name do not count."""
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read the names in {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read the names in {path}: not UTF-8 text (byte {error.start})") from error
+    names = [name for line in lines if (name := line.strip())]
+    if len(names) < FEWEST:
+        raise UserError(f"too few names in {path}: {len(names)}, and three splits need at least {FEWEST}")
+    return names
+
+
+def encode(names: Sequence[str], chars: str, device: torch.device) -> Examples:
+    """Makes one example of every character of every name, and one of its end."""
+    index = {char: i for i, char in enumerate(chars, start=1)}
+    contexts, targets = [], []
+    for name in names:
+        context = [END] * BLOCK_SIZE
+        for target in [*(index[char] for char in name), END]:
+            contexts.append(context)
+            targets.append(target)
+            context = [*context[1:], target]
+    return torch.tensor(contexts, device=device), torch.tensor(targets, device=device)
+
+
+def load_data(path: Path, device: torch.device) -> Data:
+    """Shuffles the names as the lecture does and splits them 80 / 10 / 10."""
+    names = read_names(path)
+    chars = "".join(sorted(set("".join(names))))
+    random.Random(42).shuffle(names)
+    n1, n2 = int(0.8 * len(names)), int(0.9 * len(names))
+    splits = names[:n1], names[n1:n2], names[n2:]
+    return Data(chars, *(encode(split, chars, device) for split in splits))
