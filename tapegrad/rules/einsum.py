@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, rule
+from tapegrad.op import composition, kernel, rule
 
 # The gradient of a factor is an einsum again, in which the result's gradient takes the factor's place.
 einsum = rule(
@@ -30,6 +30,20 @@ bilinear = rule(
     weight=lambda g, input1, input2: torch.einsum("...o,...i,...j->oij", g, input1, input2),
     bias=lambda g: g,
 )
+# torch's own product of three factors: [dims each lacks, of three], [dims summed].
+kernel(
+    bilinear,
+    input1=lambda g, input2, weight: trilinear(g, weight, input2, ([2, 3], [0], [1, 2], [1, 3]), input2.shape),
+    input2=lambda g, input1, weight: trilinear(input1, weight, g, ([1, 3], [0], [2, 3], [1, 2]), input1.shape),
+    weight=lambda g, input1, input2: trilinear(input1, g, input2, ([1, 3], [2, 3], [1, 2], [0])),
+)
+
+
+def trilinear(a: Any, b: Any, c: Any, dims: Any, batch: Any = None) -> Any:
+    """A product of three, over dimensions (n, o, i, j), of which the batch n may be several."""
+    a, b, c = (x if k == 1 and batch is not None else x.reshape(-1, x.shape[-1]) for k, x in enumerate((a, b, c)))
+    out = torch._trilinear(a, b, c, *dims)
+    return out if batch is None else out.view(*batch[:-1], out.shape[-1])
 
 
 def factor_gradient(g: Any, k: int, factors: list[str], output: str, operands: Sequence[Any]) -> Any:

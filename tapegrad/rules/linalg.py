@@ -38,7 +38,7 @@ def left(g: Any, other: Any, ndim: int) -> Any:
 def right(g: Any, input: Any, ndim: int) -> Any:
     """Gradient of the right factor, which has ``ndim`` dimensions."""
     if input.ndim == 1:
-        return input.unsqueeze(-1) * (g.unsqueeze(-2) if ndim > 1 else g)
+        return input.unsqueeze(-1) * g.unsqueeze(-2) if ndim > 1 else input * g
     if ndim == 1:
         return (input.mT @ g.unsqueeze(-1)).squeeze(-1)
     return input.mT @ g
@@ -57,6 +57,8 @@ def folded_right(g: Any, input: Any, shape: torch.Size) -> Any:
     """``right``, with a batch against a single matrix folded into rows."""
     if len(shape) == 2 and input.ndim > 2:
         return rows(input).mT @ rows(g)
+    if len(shape) == 1 and input.ndim > 2:
+        return rows(input).mT @ g.flatten()
     if len(shape) > 2 and input.ndim == 2:
         return (rows(g.mT) @ input).view(*shape[:-2], shape[-1], shape[-2]).mT
     return right(g, input, len(shape))
@@ -64,7 +66,7 @@ def folded_right(g: Any, input: Any, shape: torch.Size) -> Any:
 
 def rows(x: Any) -> Any:
     """All rows of a batch of matrices as one matrix."""
-    return x.reshape(-1, x.shape[-1])
+    return x.flatten(0, -2)
 
 
 # y = x W^T + b
@@ -127,6 +129,11 @@ addbmm = rule(
     batch2=lambda g, batch1, alpha: (batch1.mT @ g) * alpha,
 )
 
+@composition(torch.Tensor.__rmatmul__)
+def _rmatmul(input: Any, other: Any) -> Any:
+    return matmul(other, input)
+
+
 # --- in terms of the above ---
 
 
@@ -139,7 +146,9 @@ def outer(input: Any, vec2: Any) -> Any:
 
 @composition(torch.inner)
 def inner(input: Any, other: Any) -> Any:
-    return input * other if input.ndim == 0 or other.ndim == 0 else tensordot(input, other, ([-1], [-1]))
+    if input.ndim == 0 or other.ndim == 0:
+        return input * other
+    return vecdot(input, other) if input.ndim == other.ndim == 1 else tensordot(input, other, ([-1], [-1]))
 
 
 @composition(torch.linalg.vecdot)
@@ -201,9 +210,8 @@ def cheapest(sizes: list[int]) -> dict[tuple[int, int], int]:
     for length in range(1, n):
         for i in range(n - length):
             j = i + length
-            trials = {
-                k: cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1] for k in range(i, j)
-            }
+            splits = range(i, j) if n != 3 else range(j - 1, i - 1, -1)  # torch's choice among equals
+            trials = {k: cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1] for k in splits}
             cut[i, j] = min(trials, key=trials.__getitem__)
             cost[i, j] = trials[cut[i, j]]
     return cut
