@@ -184,19 +184,24 @@ def _cholesky(input: Any, upper: bool = False) -> Any:
     return cholesky(input, upper=upper)
 
 
-# L L^T X = B. As in torch, the gradient of L is not cut to its triangle.
+# A = L L^T, X = A^-1 B or A^-1. As in torch, the gradient of L is not cut to its triangle.
 cholesky_solve = rule(
     torch.cholesky_solve,
     "input, L, upper=False",
     input=lambda g, L, upper: torch.cholesky_solve(g, L, upper),
-    L=lambda g, out, L, upper: twice(L, torch.cholesky_solve(g, L, upper) @ out.mT, upper),
+    L=lambda g, out, L, upper: of_factor(symmetric(torch.cholesky_solve(g, L, upper) @ out.mT), L, upper),
 )
 cholesky_inverse = rule(
-    torch.cholesky_inverse, "L, upper=False", L=lambda g, out, L, upper: twice(L, out @ g @ out, upper)
+    torch.cholesky_inverse,
+    "L, upper=False",
+    L=lambda g, out, L, upper: of_factor(out @ (symmetric(g) @ out), L, upper),
 )
 
 
-def twice(L: Any, S: Any, upper: bool) -> Any:
-    """dL from -dA = S: L stands in A twice."""
-    S = S + S.mT
+def of_factor(S: Any, L: Any, upper: bool) -> Any:
+    """dL from S = -dA - dA^T."""
     return -L @ S if upper else -S @ L
+
+
+def symmetric(x: Any) -> Any:
+    return x + x.mT
