@@ -5,9 +5,10 @@ hand-written vector-Jacobian rules.
 """
 
 import tapegrad.operators  # noqa: F401 - gives Tensor its operators and methods
+from tapegrad.anomaly import detect_anomaly
 from tapegrad.backward import grad
 from tapegrad.check import Comparison, GradcheckError, Row, compare, gradcheck
-from tapegrad.errors import ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
+from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
 from tapegrad.op import kernel, rule
 from tapegrad.tape import Record, Tape, tape
 from tapegrad.tensor import Tensor, tensor
@@ -15,6 +16,7 @@ from tapegrad.tensor import Tensor, tensor
 __version__ = "0.1.0"
 
 __all__ = [
+    "Anomaly",
     "Comparison",
     "ForeignTensor",
     "FreedTape",
@@ -27,6 +29,7 @@ __all__ = [
     "Tape",
     "Tensor",
     "compare",
+    "detect_anomaly",
     "grad",
     "gradcheck",
     "kernel",

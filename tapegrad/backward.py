@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from tapegrad.anomaly import detect_anomaly
 from tapegrad.apply import node
 from tapegrad.broadcasting import unbroadcast
 from tapegrad.errors import FreedTape, StaleTensor
+from tapegrad.hooks import run_hooks
 from tapegrad.tape import Record, reached, shape_text
-from tapegrad.tensor import Tensor, native, wrap
+from tapegrad.tensor import Tensor, native, raw, wrap
 
 
 def backward(
@@ -106,6 +108,7 @@ def walk(
     sums: set[Any] = set()  # nodes whose pending gradient is a sum made here, which may be added to in place
     queue: list[tuple[int, Record]] = []
     result: dict[Any, Any] = {}
+    checking = detect_anomaly.active
 
     def send(place: Any, part: Any) -> None:
         """Give a node its part of the gradient ``g``; a rule may say None for zeros."""
@@ -135,10 +138,12 @@ def walk(
     while queue:
         record = heappop(queue)[1]
         g = pending.pop(record)
-        if record in wanted:
-            result[record] = g
+        if record.hooks is not None:
+            g = run_hooks(record.hooks, g)
         if record.tensor is not None and not wanted:
             _retain(record.tensor(), g)
+        if record in wanted:
+            result[record] = g
         if record.parents is None:
             raise FreedTape(
                 f"backward: the tape was freed by an earlier backward, as it passed {record.op.name} "
@@ -153,6 +158,8 @@ def walk(
             if parent is None or pullback is None or (path is not None and parent not in path):
                 continue
             part = pullback(g, saved, parent)
+            if checking:
+                _check_parts(checking[-1], record, parent, part)
             if type(parent) is not tuple:
                 send(parent, part)
                 continue
@@ -162,7 +169,16 @@ def walk(
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-    return result | pending
+    for leaf, g in pending.items():
+        result[leaf] = run_hooks(leaf.hooks, g) if leaf.hooks is not None else g
+    return result
+
+
+def _check_parts(anomaly: detect_anomaly, record: Record, parent: Any, part: Any) -> None:
+    names = [n for n, p in zip(record.op.parameters, record.parents or (), strict=True) if p is parent]
+    for piece in part if type(parent) is tuple else (part,):
+        if piece is not None:
+            anomaly.check_gradient(record, names[0], raw(piece))
 
 
 def _retain(t: Tensor | None, g: torch.Tensor) -> None:

@@ -19,5 +19,9 @@ class ForeignTensor(TypeError):
     """A torch tensor that torch.autograd is tracking was handed to tapegrad."""
 
 
+class Anomaly(RuntimeError):
+    """Under ``detect_anomaly``, an output or a gradient is NaN or infinite."""
+
+
 class InPlaceError(RuntimeError):
     """An in-place update that could not give torch's answer was refused."""

@@ -18,6 +18,9 @@ from tapegrad.rules import indexing
 from tapegrad.tensor import Tensor, raw
 
 
+RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"}
+
+
 def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Run a torch method that changes its tensor.
 
@@ -58,7 +61,7 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         if entry is None:
             raise MissingRule(f"{name}(): tapegrad has no rule for it; compute a new tensor from recorded functions")
         result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)
-    if result.shape != t.shape:
+    if result.shape != t.shape and name not in RESHAPING:
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )

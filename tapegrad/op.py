@@ -18,6 +18,7 @@ The parameters of a formula say what it needs, and the tape saves that and no mo
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
@@ -53,6 +54,7 @@ class Op:
         self.__doc__ = function.__doc__
         self.signature = signature
         self.bind, self.parameters, self.keywords = _binder(self.name, signature)
+        self.starred = next((n.strip(" *") for n in signature.split(",") if re.match(r" *\*\w", n)), None)
         self.run = _positional(function, self.parameters, self.keywords)
         self.aux = tuple(aux)
         self.formulas = formulas
@@ -137,6 +139,8 @@ class Op:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the op as its torch function would be called, recording it if a gradient may be asked for."""
+        if self.starred in kwargs:  # reshape(x, shape=(2, 3))
+            args = (*(args or (kwargs.pop(self.parameters[0]),)), kwargs.pop(self.starred))
         args = self.bind(*args, **kwargs)
         if self.short is not None and type(args[0]) is Tensor and Tensor not in map(type, args[1:]):
             return self.short(*args)

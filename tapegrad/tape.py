@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
+from tapegrad.anomaly import detect_anomaly
 from tapegrad.errors import FreedTape
+from tapegrad.hooks import Hook
 
 if TYPE_CHECKING:
     from weakref import ref
@@ -35,12 +37,16 @@ class Record:
         watched: the saved tensors, each with torch's version counter, to notice changes in place.
         shape, dtype: of the output.
         tensor: a weak reference to the output, if its gradient is to be retained.
+        hooks: what ``register_hook`` was given for the output, or None.
+        where: the user's line that ran the op; known only under ``detect_anomaly``.
     """
 
-    __slots__ = ("dtype", "number", "op", "parents", "saved", "shape", "tensor", "watched")
+    __slots__ = ("dtype", "hooks", "number", "op", "parents", "saved", "shape", "tensor", "watched", "where")
 
     parents: tuple[Any, ...] | None
     tensor: ref[Tensor] | None
+    hooks: dict[int, Hook] | None
+    where: str
 
     def __init__(
         self, op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: Watched, out: torch.Tensor
@@ -52,7 +58,9 @@ class Record:
         self.watched = watched
         self.shape = out.shape
         self.dtype = out.dtype
-        self.tensor = None
+        self.tensor = self.hooks = None
+        if detect_anomaly.active:
+            detect_anomaly.active[-1].check_output(self, out)
 
     @property
     def args(self) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from tapegrad.errors import ForeignTensor
+from tapegrad.hooks import Hook, HookHandle
 from tapegrad.tape import Record
 
 
@@ -33,12 +34,13 @@ class Tensor:
         record: the Record of the op that computed this tensor; None for a leaf.
     """
 
-    __slots__ = ("__weakref__", "_data", "_requires_grad", "grad", "record")
+    __slots__ = ("__weakref__", "_data", "_requires_grad", "grad", "hooks", "record")
 
     _data: torch.Tensor
     _requires_grad: bool  # asked for by the user; a computed tensor has a record instead
     grad: torch.Tensor | None
     record: Record | None
+    hooks: dict[int, Hook] | None  # of a leaf; a computed tensor's are its record's
 
     if TYPE_CHECKING:  # operators.py adds torch's operators, methods and properties
 
@@ -74,6 +76,7 @@ class Tensor:
         self._requires_grad = False
         self.grad = None
         self.record = None
+        self.hooks = None
         if requires_grad:
             self.requires_grad = True
 
@@ -132,6 +135,23 @@ class Tensor:
     def retains_grad(self) -> bool:
         """Whether ``retain_grad()`` was called on this computed tensor."""
         return self.record is not None and self.record.tensor is not None
+
+    def register_hook(self, hook: Hook) -> HookHandle:
+        """Call ``hook(grad)`` whenever this tensor's gradient has been computed, before it goes further.
+
+        Args:
+            hook: takes the gradient, a torch tensor of this tensor's shape; returns None, or a gradient of the same
+                shape to go on with instead.
+
+        Returns:
+            A handle whose ``remove()`` takes the hook away again.
+        """
+        owner: Record | Tensor = self.record or self
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: this tensor does not require grad, so it will have no gradient")
+        if owner.hooks is None:
+            owner.hooks = {}
+        return HookHandle(owner.hooks, hook)
 
     def detach(self) -> Tensor:
         """A tensor with the same storage, and no past."""
@@ -228,6 +248,11 @@ class Tensor:
 
     __hash__ = object.__hash__
 
+    def __reduce__(self) -> Any:  # pickle and copy.deepcopy
+        if self.record is not None:
+            raise RuntimeError("only leaves can be pickled or deep-copied; use t.detach(), or t.data")
+        return Tensor, (self._data, self._requires_grad)
+
     def __repr__(self) -> str:
         if self.record is not None:
             return f"{repr(self._data)[:-1]}, op=<{self.record.op.name}>)"
@@ -259,6 +284,7 @@ def wrap(data: torch.Tensor, record: Record | None) -> Tensor:
     t._requires_grad = False
     t.grad = None
     t.record = record
+    t.hooks = None
     return t
 
 

@@ -238,6 +238,7 @@ SAMPLES[torch.div] = [
     call(real(2, 3), real(3, **AWAY), rounding_mode="floor").kink("steps"),
     call(real(2, 3), 0.3, rounding_mode="trunc").kink("steps"),
 ]  # fmt: skip
+SAMPLES[torch.Tensor.__pow__] = [call(real(3, **AWAY), const(2, 3, **AWAY)), call(const(3, **AWAY), real(2, 1, **AWAY))]
 SAMPLES[torch.neg] = unary()
 SAMPLES[torch.reciprocal] = [*unary(**AWAY), *unary(**MINUS), call(values(0.0, -0.0, INF)).kink("a pole")]
 
@@ -290,6 +291,9 @@ SAMPLES[torch.relu] = [*unary(), call(values(0.0, -0.0, 1.0, -1.0, NAN, INF)).ki
 # --- kinks and choices ---
 
 SAMPLES[torch.abs] = [*unary(), call(values(0.0, -0.0, 1.0, -1.0, NAN)).kink("a corner")]
+STEPS = [call(real(2, 3)).kink("steps"), call(values(0.0, -0.0, NAN, INF)).kink("steps")]
+SAMPLES[torch.sgn] = STEPS
+SAMPLES[torch.sign] = STEPS
 SAMPLES[operator.abs] = SAMPLES[torch.abs]
 for function in (torch.maximum, torch.minimum):
     SAMPLES[function] = [
@@ -339,7 +343,7 @@ for function in (torch.max, torch.min):
 SOFT = [
     call(real(2, 3), 1), call(real(2, 3), 0), call(real(2, 3), -1), call(real(2, 3), dim=1), call(real(3), 0),
     call(real(2, 3, 2), 1), call(real(33, 17), 1), call(real(33, 17), 0), call(real(), 0), call(real(0, 3), 1),
-    call(real(2, 3), dim=0, dtype=torch.float64), call(values(1000.0, 0.0, -1000.0), 0).kink("saturated"),
+    call(real(2, 3), dim=0, dtype=torch.float64), call(real(2, 3), 1, dtype=torch.float64), call(values(1000.0, 0.0, -1000.0), 0).kink("saturated"),
     call(values(-INF, 0.0, 1.0), 0).kink("infinite"),
 ]  # fmt: skip
 VECTORS = "torch sums within its vector lanes and rounds each product once"
@@ -384,6 +388,9 @@ SAMPLES[torch.transpose] = [
     call(real(), 0, 0), call(real(2, 0), 0, 1),
 ]  # fmt: skip
 SAMPLES[torch.swapaxes] = [call(real(2, 3, 2), 0, 1), call(real(2, 3), axis0=-1, axis1=0)]
+SAMPLES[torch.swapdims] = [call(real(2, 3, 2), 0, 1), call(real(2, 3), dim0=-1, dim1=0)]
+SAMPLES[torch.Tensor.softmax] = [call(real(2, 3), 1, torch.float64).inexact(VECTORS, rtol=16), call(real(2, 3), dim=0).inexact(VECTORS, rtol=16)]
+SAMPLES[torch.Tensor.where] = [call(real(2, 3), mask(3), real(2, 1)), call(real(3), mask(2, 3), 0.5)]
 SAMPLES[torch.permute] = [
     call(real(2, 3), (1, 0)), call(real(2, 3, 4), (2, 0, 1)), call(real(2, 3, 4), (-1, 0, -2)), call(real(2, 3), dims=(1, 0)),
     call(real(), ()), call(real(2, 3, 4), [0, 2, 1]),
@@ -482,7 +489,7 @@ SAMPLES[F.cross_entropy] = [
     call(real(4, 3), ints(4, below=3), ignore_index=0), call(real(4, 3), ints(4, below=3), ignore_index=1, reduction="sum"),
     call(real(4, 3), ints(4, below=0, above=-1), ignore_index=-1).kink("nothing counted"), call(real(32, 27, 3), ints(32, 3, below=27)),
     call(real(2, 3, 2, 2), ints(2, 2, 2, below=3), reduction="none"), call(real(0, 3), ints(0, below=3), reduction="sum"),
-    call(input=real(4, 3), target=ints(4, below=3)), call(real(4, 3), ints(4, below=3), None, None, 1),
+    call(input=real(4, 3), target=ints(4, below=3)), call(real(5, 3), ints(5, below=3), None, None, 1),
 ]  # fmt: skip
 FUSED = "torch accumulates the sums of a channel in another order"
 SAMPLES[F.batch_norm] = [
@@ -499,6 +506,12 @@ SAMPLES[F.embedding] = [
     call(ints(4, below=3), real(3, 2)), call(ints(2, 3, below=3), real(3, 2)), call(ints(32, 3, below=27), real(27, 10)),
     call(ints(below=3), real(3, 2)), call(ints(0, below=3), real(3, 2)),
 ]  # fmt: skip
+SAMPLES[torch.batch_norm] = [
+    call(real(4, 3), real(3), real(3), const(3), const(3, **AWAY), True, 0.1, 1e-5, False).inexact(FUSED, rtol=64),
+    call(real(4, 3), None, None, const(3), const(3, **AWAY), False, 0.1, 1e-5, False).inexact(FUSED, rtol=64),
+]
+SAMPLES[torch.embedding] = [call(real(3, 2), ints(4, below=3)), call(real(3, 2), ints(2, 3, below=3), -1, False, False)]
+SAMPLES[torch.dropout] = [call(real(3, 4), 0.5, True), call(real(3, 4), p=0.5, train=False)]
 SAMPLES[F.dropout] = [
     call(real(3, 4)), call(real(3, 4), 0.2), call(real(3, 4), p=0.5, training=False), call(real(3, 4), 0.0), call(real(3, 4), 1.0),
     call(real(33, 17), 0.3, True), call(real(0, 3)),

@@ -310,7 +310,8 @@ def test_replay_compares_every_node(function, i, call):
         if not out.is_leaf:
             rows = tapegrad.compare(out, names={f"x{k}": x for k, x in enumerate(mine.leaves)})
             assert len(rows) == len(mine.leaves)
-            assert rows.exact if not call.reason else rows.approximate, rows
+            close = max(row.maxdiff for row in rows) <= 8 * torch.finfo(torch.float32).eps * call.rtol
+            assert rows.exact or (call.reason and close), rows
 
 
 # --- the table is covered ---

@@ -15,7 +15,7 @@ def place(source: Any, shape: Any, index: Any) -> Any:
     """Zeros of ``shape``, with ``source`` added at ``index``: an element read twice receives twice."""
     zeros = source.new_zeros(shape)
     entries = index if type(index) is tuple else (index,)
-    if all(isinstance(i, torch.Tensor) for i in entries):
+    if entries and all(isinstance(i, torch.Tensor) for i in entries):
         return zeros.index_put_(entries, source, accumulate=True)
     if not any(isinstance(i, (torch.Tensor, bool)) for i in entries):  # a view: nothing is read twice
         zeros[index] = source

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.errors import MissingRule
-from tapegrad.op import composition, kernel, rule
+from tapegrad.op import TABLE, composition, kernel, rule
 from tapegrad.rules.indexing import place
 
 # --- cross-entropy ---
@@ -158,6 +158,12 @@ def _torch_batch_norm(
     return batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
+# The function of this name in torch's own namespace takes its arguments in another order; so with embedding and dropout.
+TABLE[torch.batch_norm] = lambda input, weight, bias, mean, var, training, momentum, eps, cudnn_enabled: (
+    _torch_batch_norm(input, mean, var, weight, bias, training, momentum, eps)
+)
+
+
 # --- tables and noise ---
 
 
@@ -184,6 +190,11 @@ def _embedding(
     return lookup(input, weight)
 
 
+TABLE[torch.embedding] = lambda weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False: (
+    _embedding(indices, weight, None if padding_idx == -1 else padding_idx, None, 2.0, scale_grad_by_freq, sparse)
+)
+
+
 @composition(F.dropout)
 def _dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """Zero elements with probability ``p``, drawn from torch's generator, and scale the rest by 1 / (1 - p)."""
@@ -191,6 +202,9 @@ def _dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = 
         raise ValueError(f"dropout(): p must be between 0 and 1, got {p}")
     if not training or p == 0.0:
         return input
-    noise = torch.zeros(input.shape, dtype=input.dtype, device=input.device).bernoulli_(1 - p)
+    noise = torch.empty_like(input).bernoulli_(1 - p)
     noise = noise.div_(1 - p) if p < 1.0 else noise
     return input.mul_(noise) if inplace else input * noise
+
+
+TABLE[torch.dropout] = lambda input, p, train: _dropout(input, p, train)

@@ -125,9 +125,9 @@ def count(shape: torch.Size, dim: Any) -> int:
 
 # --- extremes ---
 
-# Over all elements, ties share the gradient evenly, as in torch.
-max_all = rule(torch.max, input=lambda g, out, input: shared(g, input == out))
-min_all = rule(torch.min, input=lambda g, out, input: shared(g, input == out))
+# Over all elements, ties share the gradient evenly, and NaN ties with NaN, as in torch.
+max_all = rule(torch.max, input=lambda g, out, input: shared(g, (input == out) | (input.isnan() & out.isnan())))
+min_all = rule(torch.min, input=lambda g, out, input: shared(g, (input == out) | (input.isnan() & out.isnan())))
 
 
 def shared(g: Any, chosen: torch.Tensor) -> Any:
@@ -185,14 +185,32 @@ def _extreme(pair: Any, whole: Any, along: Any, pairwise: Any, input: Any, dim: 
 # With weights p = out, d(out)/d(input) = diag(p) - p p^T.
 softmax = rule(
     F.softmax,
-    "input, dim=None, _stacklevel=3, dtype=None",
+    "input, dim",
     input=lambda g, out, dim: (g - (g * out).sum(dim, keepdim=True)) * out,
 )
 log_softmax = rule(
     F.log_softmax,
-    "input, dim=None, _stacklevel=3, dtype=None",
+    "input, dim",
     input=lambda g, out, dim: g - out.exp() * g.sum(dim, keepdim=True),
 )
+
+
+@composition(F.softmax)
+def _softmax(input: Any, dim: Any = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
+    return softmax(*_cast(input, dim, _stacklevel, dtype))
+
+
+@composition(F.log_softmax)
+def _log_softmax(input: Any, dim: Any = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
+    return log_softmax(*_cast(input, dim, _stacklevel, dtype))
+
+
+def _cast(input: Any, dim: Any, third: Any, dtype: torch.dtype | None) -> tuple[Any, Any]:
+    """The input in the type asked for, which torch.softmax takes third and F.softmax fourth."""
+    dtype = third if isinstance(third, torch.dtype) else dtype
+    return (input if dtype is None else input.to(dtype)), dim
+
+
 logsumexp = rule(
     torch.logsumexp,
     "input, dim, keepdim=False",

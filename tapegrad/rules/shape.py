@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tapegrad.op import composition, rule
+from tapegrad.tensor import raw
 
 view = rule(torch.Tensor.view, "input, *size", input=lambda g, input_shape: g.reshape(input_shape))
 reshape = rule(torch.reshape, "input, *shape", input=lambda g, input_shape: g.reshape(input_shape))
@@ -31,7 +32,7 @@ def moved(input: Any, device: Any, args: Any, kwargs: Any) -> Any:
 
 @composition(torch.Tensor.to)
 def to(input: Any, *args: Any, **kwargs: Any) -> Any:
-    return moved(input, input.device, args, kwargs)
+    return moved(input, input.device, raw(args), raw(kwargs))
 
 
 @composition(torch.Tensor.type_as)
@@ -60,9 +61,11 @@ def inverse(dims: tuple[int, ...]) -> list[int]:
 
 def pieces(g: Any, shapes: list[torch.Size], dim: int) -> list[Any]:
     """The parts of a concatenation's gradient."""
-    lengths = [0 if tuple(shape) == (0,) and g.ndim > 1 else shape[dim] for shape in shapes]  # torch skips empty lists
+    skipped = [tuple(shape) == (0,) and g.ndim > 1 for shape in shapes]  # torch skips empty lists
+    lengths = [0 if skip else shape[dim] for shape, skip in zip(shapes, skipped, strict=True)]
     starts = accumulate(lengths, initial=0)
-    return [g.narrow(dim, start, length) for start, length in zip(starts, lengths, strict=False)]
+    parts = [g.narrow(dim, start, length) for start, length in zip(starts, lengths, strict=False)]
+    return [part.reshape(0) if skip else part for part, skip in zip(parts, skipped, strict=True)]
 
 
 # --- in terms of the above, and of indexing ---
@@ -102,7 +105,8 @@ def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> Any:
 
 @composition(torch.chunk)
 def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
-    return split(input, max(1, -(-input.shape[dim] // chunks)), dim)
+    n = input.shape[dim]
+    return split(input, -(-n // chunks) if n else [0] * chunks, dim)
 
 
 def along(input: Any, dim: int, index: Any) -> Any:
@@ -130,9 +134,14 @@ def broadcast_to(input: Any, size: Any) -> Any:
     return input.expand(size)
 
 
-@composition(torch.swapaxes, torch.swapdims)
+@composition(torch.swapaxes)
 def swapaxes(input: Any, axis0: int, axis1: int) -> Any:
     return input.transpose(axis0, axis1)
+
+
+@composition(torch.swapdims)
+def swapdims(input: Any, dim0: int, dim1: int) -> Any:
+    return input.transpose(dim0, dim1)
 
 
 @composition(torch.ravel)
