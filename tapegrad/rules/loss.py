@@ -65,13 +65,12 @@ huber_loss = rule(
 
 
 def smooth_slope(g: Any, d: Any, reduction: str, beta: float) -> Any:
-    n = part(d, reduction)
-    return torch.where(d.abs() >= beta, n * torch.sign(d) * g, n * d * g / beta)
+    return part(d, reduction) * torch.where(d.abs() >= beta, d.sign(), d / beta) * g
 
 
 def huber_slope(g: Any, d: Any, reduction: str, delta: float) -> Any:
     n = part(d, reduction)
-    return torch.where(d.abs() >= delta, n * torch.sign(d) * g * delta, n * d * g)
+    return torch.where(d.abs() >= delta, n * d.sign() * g * delta, n * d * g)
 
 
 @composition(F.mse_loss)
@@ -145,16 +144,14 @@ def _huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float =
 
 # --- two classes ---
 
-# -(y log x + (1 - y) log(1 - x)) has the slope (x - y) / x (1 - x). torch's logarithms stop at -100, its divisors at 1e-12.
+# -(y log x + (1 - y) log(1 - x)) has the slope (x - y) / x (1 - x). torch's divisors stop at 1e-12.
 binary_cross_entropy = rule(
     F.binary_cross_entropy,
     "input, target, weight=None, *, reduction='mean'",
     input=lambda g, input, target, weight, reduction: each(
         g * (input - target) / ((1 - input) * input).clamp(min=1e-12), input, weight, reduction
     ),
-    target=lambda g, input, weight, reduction: each(
-        ((1 - input).log().clamp(min=-100) - input.log().clamp(min=-100)) * g, input, weight, reduction
-    ),
+    target=lambda g, input, weight, reduction: each(-input.logit() * g, input, weight, reduction),
 )
 # With x = sigmoid(z), the slope in z is x - y; a positive target counts pos_weight times.
 binary_cross_entropy_with_logits = rule(
@@ -261,7 +258,8 @@ def poisson_nll_loss(
 ) -> Any:
     loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
-        stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
+        tail = 0.5 * (2 * math.pi * target).log()
+        stirling = target * target.log() - target + tail
         loss = loss + stirling.masked_fill(target <= 1, 0)
     return reduced(loss, named(reduction, size_average, reduce))
 

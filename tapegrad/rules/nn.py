@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from tapegrad.errors import MissingRule
 from tapegrad.op import TABLE, composition, kernel, rule
 from tapegrad.rules.indexing import place
+from tapegrad.rules.loss import named
 
 # --- cross-entropy ---
 
@@ -18,7 +19,7 @@ from tapegrad.rules.indexing import place
 @rule(
     aux=["logprobs"],
     input=lambda g, input, target, ignore_index, reduction: (
-        per_target(g, target, ignore_index, reduction) * (F.softmax(input, classes(input)) - onehot(target, input))
+        per_target(g, target, ignore_index, reduction) * (F.softmax(input, classes(input)) - onehot(target, input.shape, input.dtype))
     ),
 )
 def cross_entropy(input: Any, target: Any, ignore_index: Any, reduction: Any) -> Any:
@@ -32,16 +33,18 @@ def classes(input: Any) -> int:
     return 1 if input.ndim > 1 else 0
 
 
-def onehot(target: torch.Tensor, like: Any) -> torch.Tensor:
+def onehot(target: torch.Tensor, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
     """1 at each target's class, 0 elsewhere, in the shape of the scores."""
-    index = target.clamp(min=0).unsqueeze(classes(like))  # an ignored target may be negative
-    return torch.zeros(like.shape, dtype=like.dtype, device=like.device).scatter_(classes(like), index, 1.0)
+    dim = 1 if len(shape) > 1 else 0
+    index = target.clamp(min=0).unsqueeze(dim)  # an ignored target may be negative
+    return torch.zeros(shape, dtype=dtype, device=target.device).scatter_(dim, index, 1.0)
 
 
-def per_target(g: Any, target: torch.Tensor, ignore_index: int, reduction: str) -> Any:
+def per_target(g: Any, target: torch.Tensor, ignore_index: int, reduction: str, weight: Any = None) -> Any:
     """The loss's gradient with respect to each target's own loss, with a dimension for the classes."""
-    counted = target != ignore_index
-    g = torch.where(counted, g / counted.sum() if reduction == "mean" else g, 0.0)
+    w = weights_of(target, ignore_index, weight)
+    g = g / w.sum() if reduction == "mean" else g
+    g = torch.where(w, g, 0.0) if weight is None else g * w
     return g.unsqueeze(1 if target.ndim else 0)
 
 
@@ -53,11 +56,35 @@ def _cross_entropy_kernel(
     # torch.exp and the exponential in torch's log_softmax differ in the last bit; log_sigmoid's buffer, exp(-|x|),
     # comes from the latter.
     p = torch.ops.aten.log_sigmoid_forward(logprobs)[1]
-    dlogprobs = onehot(target, logprobs).mul_(-w)
+    dlogprobs = onehot(target, logprobs.shape, logprobs.dtype).mul_(-w)
     return dlogprobs.addcmul_(p, w)
 
 
 kernel(cross_entropy, input=_cross_entropy_kernel)
+
+
+# -w[y] x[y], where w is a weight for each class; the mean divides by the weights of the targets that count.
+nll_loss = rule(
+    F.nll_loss,
+    "input, target, *, weight=None, ignore_index=-100, reduction='mean'",
+    input=lambda g, input_shape, target, weight, ignore_index, reduction: (
+        -per_target(g, target, ignore_index, reduction, weight) * onehot(target, input_shape, g.dtype)
+    ),
+)
+
+
+@composition(F.nll_loss)
+def _nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    reduction = named(reduction, size_average, reduce)
+    return nll_loss(input, target, weight=weight, ignore_index=ignore_index, reduction=reduction)
 
 
 @composition(F.cross_entropy)
@@ -71,13 +98,68 @@ def _torch_cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    if size_average is not None or reduce is not None:
-        reduction = torch.nn._reduction.legacy_get_string(size_average, reduce)
-    if weight is None and label_smoothing == 0.0 and not target.is_floating_point():
+    reduction = named(reduction, size_average, reduce)
+    if target.shape == input.shape:
+        return soft_cross_entropy(input, target, weight, reduction, label_smoothing)
+    if weight is None and label_smoothing == 0.0:
         return cross_entropy(input, target, ignore_index, reduction)[0]
-    raise MissingRule(
-        "cross_entropy(): no rule yet for class weights, label_smoothing or class probabilities; "
-        "write it out with log_softmax, for example -(target * log_softmax(input, 1)).sum(1).mean()"
+    logprobs = F.log_softmax(input, classes(input))
+    loss = nll_loss(logprobs, target, weight=weight, ignore_index=ignore_index, reduction=reduction)
+    if label_smoothing == 0.0:
+        return loss
+    smooth = all_classes(logprobs, target, weight, ignore_index, reduction)
+    return (1 - label_smoothing) * loss + smooth * (label_smoothing / input.shape[classes(input)])
+
+
+def soft_cross_entropy(input: Any, target: Any, weight: Any, reduction: str, smoothing: float) -> Any:
+    """Cross-entropy against probabilities of the classes."""
+    dim = classes(input)
+    if smoothing > 0:
+        target = target * (1 - smoothing) + smoothing / input.shape[dim]
+    logprobs = F.log_softmax(input, dim) * target
+    if weight is not None:
+        logprobs = logprobs * weight.view([-1] + [1] * (input.ndim - 2))
+    if reduction == "none":
+        return -logprobs.sum(dim)
+    return -logprobs.sum() / (input.numel() / input.shape[dim]) if reduction == "mean" else -logprobs.sum()
+
+
+def all_classes(logprobs: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
+    """The loss of a target that is every class at once, for label smoothing."""
+    dim = classes(logprobs)
+    if weight is not None:
+        logprobs = logprobs * weight.view([-1] + [1] * (logprobs.ndim - 2))
+    ignored = target == ignore_index
+    loss = (-logprobs.sum(dim)).masked_fill(ignored, 0.0)
+    if reduction == "mean":
+        return loss.sum() / weights_of(target, ignore_index, weight).sum()
+    return loss.sum() if reduction == "sum" else loss
+
+
+def weights_of(target: torch.Tensor, ignore_index: int, weight: Any) -> Any:
+    """How much each target counts."""
+    counted = target != ignore_index
+    return counted if weight is None else torch.where(counted, weight[torch.where(counted, target, 0)], 0.0)
+
+
+@composition(F.linear_cross_entropy)
+def linear_cross_entropy(
+    input: Any,
+    linear_weight: Any,
+    target: Any,
+    *,
+    linear_bias: Any = None,
+    weight: Any = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,  # how torch is to save memory
+) -> Any:
+    logits = torch.tensordot(input, linear_weight, ([-1], [-1]))
+    logits = logits if linear_bias is None else logits + linear_bias
+    ignore = -100 if ignore_index is None else ignore_index
+    return F.cross_entropy(
+        logits, target, weight, ignore_index=ignore, reduction=reduction, label_smoothing=label_smoothing
     )
 
 
