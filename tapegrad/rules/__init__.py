@@ -1,5 +1,35 @@
 """The rule table, a file per family; importing this package fills it."""
 
-from tapegrad.rules import conv, einsum, elementwise, factor, indexing, linalg, loss, nn, pool, reduction, resize, shape
+from tapegrad.rules import (
+    attention,
+    conv,
+    einsum,
+    elementwise,
+    factor,
+    indexing,
+    linalg,
+    loss,
+    nn,
+    norm,
+    pool,
+    reduction,
+    resize,
+    shape,
+)
 
-__all__ = ["conv", "einsum", "elementwise", "factor", "indexing", "linalg", "loss", "nn", "pool", "reduction", "resize", "shape"]
+__all__ = [
+    "attention",
+    "conv",
+    "einsum",
+    "elementwise",
+    "factor",
+    "indexing",
+    "linalg",
+    "loss",
+    "nn",
+    "norm",
+    "pool",
+    "reduction",
+    "resize",
+    "shape",
+]
