@@ -17,7 +17,6 @@ from tapegrad.op import TABLE, torch_names
 from tapegrad.rules import indexing
 from tapegrad.tensor import Tensor, raw
 
-
 RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"}
 
 

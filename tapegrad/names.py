@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
+import torch
+
 from tapegrad.apply import node
 from tapegrad.tensor import Tensor
 
@@ -15,27 +17,34 @@ _LONGEST = 256  # lists longer than this are data, not parameters
 
 
 def name_nodes(names: Mapping[str, Any]) -> dict[Any, str]:
-    """Map each record or leaf that a scope's variables stand for to its name.
+    """The name of each record or leaf that a scope's variables stand for: of several, the first of ``tensors_in``."""
+    found: dict[Any, str] = {}
+    for name, value in tensors_in(names):
+        if isinstance(value, Tensor):
+            place = node(value)
+            found.setdefault(value if place is None else place, name)
+    return found
+
+
+def tensors_in(names: Mapping[str, Any]) -> Iterator[tuple[str, Tensor | torch.Tensor]]:
+    """The Tensors and torch tensors that a scope's variables hold, with their names.
 
     Args:
         names: variable name -> value, for example ``locals()``. Tensors inside lists, dicts and objects get names such
-            as ``layers[0].weight``. Of several names of one tensor the shortest path wins, then the first. Names that
-            begin with an underscore are passed over.
+            as ``layers[0].weight``, and come after those with shorter paths. Names that begin with an underscore are
+            passed over.
     """
-    found: dict[Any, str] = {}
     level: list[tuple[str, Any]] = [(name, value) for name, value in names.items() if not name.startswith("_")]
     seen: set[int] = set()
     for _ in range(_DEPTH):
         deeper: list[tuple[str, Any]] = []
         for name, value in level:
-            if isinstance(value, Tensor):
-                place = node(value)
-                found.setdefault(value if place is None else place, name)
+            if isinstance(value, (Tensor, torch.Tensor)):
+                yield name, value
             elif id(value) not in seen:
                 seen.add(id(value))
                 deeper.extend(_parts(name, value))
         level = deeper
-    return found
 
 
 def caller_scope(depth: int) -> dict[str, Any]:

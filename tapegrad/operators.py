@@ -23,7 +23,14 @@ def _reflected_pow(self: Tensor, base: Any) -> Any:
 
 
 def _reflected_matmul(self: Tensor, left: Any) -> Any:
-    return linalg.matmul(left, self)
+    return linalg.batched(left, self)
+
+
+_two_matrices = two_tensors(linalg.matmul)
+
+
+def _matmul(self: Tensor, other: Any) -> Any:
+    return _two_matrices(self, other) if self._data.ndim <= 2 and other.ndim <= 2 else linalg.batched(self, other)
 
 
 def _reflected_div(self: Tensor, numerator: Any) -> Any:
@@ -60,7 +67,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "__rtruediv__": _reflected_div,
     "__pow__": two_tensors(elementwise.pow),
     "__rpow__": _reflected_pow,
-    "__matmul__": two_tensors(linalg.matmul),
+    "__matmul__": _matmul,
     "__rmatmul__": _reflected_matmul,
     "__setitem__": _setitem,
     "__iadd__": lambda self, other: update(self, "add_", (other,), {}),

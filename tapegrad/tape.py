@@ -63,6 +63,16 @@ class Record:
             detect_anomaly.active[-1].check_output(self, out)
 
     @property
+    def out(self) -> torch.Tensor | None:
+        """The raw output, if a rule needs it."""
+        return self.saved[0] if self.saved else None
+
+    @property
+    def aux(self) -> tuple[Any, ...]:
+        """The raw auxiliary outputs."""
+        return self.saved[1 + len(self.op.parameters) :]
+
+    @property
     def args(self) -> tuple[Any, ...]:
         """The raw arguments in order; None in place of a tensor that no rule needs."""
         return self.saved[1 : 1 + len(self.op.parameters)]
@@ -115,6 +125,31 @@ class Tape(Sequence[Record]):
         if type(place) is Record:
             return f"{place.op.name}_{self._position[place]}"
         return f"leaf_{next(i for i, leaf in enumerate(self.leaves) if leaf is place)}"
+
+    def source(self, names: Mapping[str, Any] | None = None, style: str = "plain") -> str:
+        """The backward pass of this tape, as PyTorch source.
+
+        Args:
+            names: variable name -> value, to call tensors by, for example ``locals()``; by default, the variables that
+                the calling code can see.
+            style: ``"plain"`` writes the textbook formulas; ``"exact"`` writes the kernels, equal to the engine's
+                gradients bit for bit.
+
+        Returns:
+            ``import torch`` and one function, ``backward(...)``, whose parameters are the tensors it needs, by name,
+            and which returns a dict from name to gradient: of the leaves and of every named intermediate.
+        """
+        from tapegrad.names import caller_scope
+        from tapegrad.source import Program
+
+        return Program(self, caller_scope(1) if names is None else names, style).text()
+
+    def bindings(self, names: Mapping[str, Any] | None = None, style: str = "plain") -> dict[str, torch.Tensor]:
+        """The raw tensors to call the function of ``source`` with, by name."""
+        from tapegrad.names import caller_scope
+        from tapegrad.source import Program
+
+        return Program(self, caller_scope(1) if names is None else names, style).bindings()
 
     def __str__(self) -> str:
         labels = {p: self.name(p) for p in self.leaves} | {r: self.name(r) for r in self._records}

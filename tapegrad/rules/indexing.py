@@ -15,15 +15,15 @@ def place(source: Any, shape: Any, index: Any) -> Any:
     """Zeros of ``shape``, with ``source`` added at ``index``: an element read twice receives twice."""
     zeros = source.new_zeros(shape)
     entries = index if type(index) is tuple else (index,)
-    if entries and all(isinstance(i, torch.Tensor) for i in entries):
-        return zeros.index_put_(entries, source, accumulate=True)
-    if not any(isinstance(i, (torch.Tensor, bool)) for i in entries):  # a view: nothing is read twice
+    basic = [i is None or i is Ellipsis or type(i) in (int, slice) for i in entries]
+    if all(basic):  # a view: nothing is read twice
         zeros[index] = source
         return zeros
+    if not any(basic) and bool not in map(type, entries):
+        return zeros.index_put_(entries, source, accumulate=True)
     # A mixture: index the elements' own numbers, and add at the numbers that come out.
     numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
-    zeros.view(-1).index_add_(0, numbers.reshape(-1), source.reshape(-1))
-    return zeros
+    return zeros.view(-1).index_add_(0, numbers.reshape(-1), source.reshape(-1)).view(shape)
 
 
 @rule(input=lambda g, input_shape, index: place(g, input_shape, index))

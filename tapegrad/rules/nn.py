@@ -240,7 +240,7 @@ def _torch_batch_norm(
     return batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
-# The function of this name in torch's own namespace takes its arguments in another order; so with embedding and dropout.
+# The function of this name in torch's own namespace takes its arguments in another order; so do embedding and dropout.
 TABLE[torch.batch_norm] = lambda input, weight, bias, mean, var, training, momentum, eps, cudnn_enabled: (
     _torch_batch_norm(input, mean, var, weight, bias, training, momentum, eps)
 )
@@ -272,8 +272,8 @@ def _embedding(
     return lookup(input, weight)
 
 
-TABLE[torch.embedding] = lambda weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False: (
-    _embedding(indices, weight, None if padding_idx == -1 else padding_idx, None, 2.0, scale_grad_by_freq, sparse)
+TABLE[torch.embedding] = lambda weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False: _embedding(
+    indices, weight, None if padding_idx == -1 else padding_idx, None, 2.0, scale_grad_by_freq, sparse
 )
 
 

@@ -1,0 +1,214 @@
+"""A tape as a graph of plain data: what to draw, and nothing of how."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+import tapegrad
+from tapegrad import Tensor
+from tapegrad.errors import FreedTape
+from tapegrad.names import caller_scope
+from tapegrad.tape import Record, Tape, parents_of
+
+from .expression import Text, constant, expression, number, readable, spelling
+
+_LONGEST = 44  # characters of an expression; what would make it longer is drawn apart
+_FEW = 6  # elements whose values are worth showing
+
+
+Kind = Literal["leaf", "constant", "op", "output"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A tensor, with what computed it.
+
+    Attributes:
+        id: n0, n1, ... in the order of the tape; a leaf or constant comes just before the first op that uses it.
+        kind: a leaf that takes a gradient, a constant that takes none, an op's result, or an output of the tape.
+        name: the user's name for it, or one made from its op and its position on the tape.
+        named: whether the name is the user's.
+        expression: what computed it, from the nodes that lead to it; empty for a leaf or constant.
+        ops: the names of the ops in the expression, oldest first.
+        shape, dtype: of the tensor.
+        value: its elements, if asked for, few and known; else empty.
+        gradient: its ``grad`` if that is one number, its norm if there are more, empty if there is none.
+    """
+
+    id: str
+    kind: Kind
+    name: str
+    named: bool
+    expression: str
+    ops: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    value: str
+    gradient: str
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One use of a tensor by an op.
+
+    Attributes:
+        tail, head: node ids. Data flows from tail to head, the gradient from head to tail.
+        copies: how many copies of the tensor broadcasting makes; the backward pass sums over as many.
+        uses: how many edges leave the tail; the backward pass adds as many gradients.
+        gradient: whether a gradient flows.
+    """
+
+    tail: str
+    head: str
+    copies: int
+    uses: int
+    gradient: bool
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in the order of the tape, and edges in the order of each op's arguments."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+
+def graph(
+    loss: Tensor | Tape,
+    *,
+    names: Mapping[str, Any] | None = None,
+    values: bool = False,
+    collapse: bool = True,
+    constants: bool = True,
+    max_nodes: int = 3000,
+) -> Graph:
+    """The graph that ``draw``, whose arguments and errors are the same, draws."""
+    scope = caller_scope(1) if names is None else names
+    if not isinstance(loss, (Tensor, Tape)):
+        raise TypeError(f"draw: loss must be a Tensor or Tape of tapegrad, not a {type(loss).__name__}")
+    try:
+        tape = loss if isinstance(loss, Tape) else tapegrad.tape(loss, names=scope)
+    except FreedTape as error:
+        raise FreedTape(f"draw: {error}, or draw before it") from None
+    labels = {id(t.data): name for t, name in tape.names.items() if isinstance(t, Tensor)}
+    labels |= {id(t): name for name, t in scope.items() if isinstance(t, torch.Tensor) and not name.startswith("_")}
+    cells = _cells(tape, labels, collapse)
+
+    # Dicts throughout, for their order, and because == of Tensors gives a tensor.
+    places = dict.fromkeys(p for record, cell in cells.items() for p in (*[p for p, _ in cell.inputs], record))
+    places |= dict.fromkeys(tape.outputs)
+    drawn = [p for p in places if not isinstance(p, torch.Tensor) or (constants and id(p) in labels)]
+    if len(drawn) > max_nodes:
+        raise ValueError(
+            f"draw: the graph has {len(drawn)} nodes, more than max_nodes={max_nodes}; pass max_nodes={len(drawn)} to "
+            f"draw it all the same, or draw an earlier tensor for a part of it"
+        )
+    ids = {place: f"n{i}" for i, place in enumerate(drawn)}
+    uses = Counter(place for cell in cells.values() for place, _ in cell.inputs)
+    data = {t.record: t.data for t in (*scope.values(), loss) if isinstance(t, Tensor) and t.record is not None}
+    outputs = dict.fromkeys(tape.outputs)
+
+    def node(place: Any) -> Node:
+        computed, given = type(place) is Record, isinstance(place, torch.Tensor)
+        kind: Kind = "constant" if given else "leaf" if not computed else "output" if place in outputs else "op"
+        cell = cells.get(place, _Cell())
+        value = data.get(place) if computed else place.data
+        holder = (place.tensor and place.tensor()) if computed else place
+        return Node(
+            id=ids[place],
+            kind=kind,
+            name=labels[id(place)] if given else tape.name(place),
+            named=given or place in tape.names,
+            expression=cell.text.text,
+            ops=cell.ops,
+            shape=tuple(place.shape),
+            dtype=str(place.dtype).removeprefix("torch."),
+            value=_value(value) if values else "",
+            gradient="" if given or holder is None else _gradient(holder.grad),
+        )
+
+    edges = [
+        Edge(ids[place], ids[record], copies, uses[place], gradient=not isinstance(place, torch.Tensor))
+        for record, cell in cells.items()
+        for place, copies in cell.inputs
+        if place in ids
+    ]
+    return Graph(tuple(map(node, drawn)), tuple(edges))
+
+
+class _Cell(NamedTuple):
+    """What is drawn as one node: an expression, its ops, and each input with its number of copies."""
+
+    text: Text = Text("")
+    ops: tuple[str, ...] = ()
+    inputs: tuple[tuple[Any, int], ...] = ()
+
+
+def _cells(tape: Tape, labels: Mapping[int, str], collapse: bool) -> dict[Record, _Cell]:
+    """The records to be drawn, oldest first, each with those folded into it."""
+    uses = Counter(place for record in tape for place in parents_of(record))
+    apart = {*tape.names, *tape.outputs}
+    cells: dict[Record, _Cell] = {}
+
+    def cell(record: Record, fold: bool) -> _Cell:
+        ops: list[str] = []
+        inputs: list[tuple[Any, int]] = []
+
+        def write(place: Any) -> Text:
+            copies = _copies(place.shape, record)
+            if fold and place in cells and place not in apart and uses[place] == copies == 1 and place.tensor is None:
+                ops.extend(cells[place].ops)
+                inputs.extend(cells[place].inputs)
+                return cells[place].text
+            inputs.append((place, copies))
+            if isinstance(place, torch.Tensor):
+                return Text(labels.get(id(place)) or constant(place))
+            return Text(tape.name(place))
+
+        return _Cell(expression(record, write), (*ops, spelling(record.op)), tuple(inputs))
+
+    for record in tape:
+        drawn = cell(record, collapse)
+        if len(drawn.text.text) > _LONGEST:
+            drawn = cell(record, False)
+        if len(drawn.text.text) > _LONGEST:
+            drawn = drawn._replace(text=Text(f"{spelling(record.op)}(…)"))
+            apart.add(record)
+        folded = cells.keys() & (set(parents_of(record)) - dict(drawn.inputs).keys())
+        for inner in folded:
+            del cells[inner]
+        cells[record] = drawn
+    return cells
+
+
+def _value(data: torch.Tensor | None) -> str:
+    return "" if data is None or data.numel() > _FEW or not readable(data) else number(data.tolist())
+
+
+def _gradient(grad: torch.Tensor | None) -> str:
+    if grad is None or not readable(grad):
+        return ""
+    return f"grad {number(grad.item())}" if grad.numel() == 1 else f"‖grad‖ {number(float(grad.norm()))}"
+
+
+def _copies(shape: torch.Size, record: Record) -> int:
+    """How many copies of an input of some shape broadcasting makes: 1 if it fits as it is."""
+    name, out = record.op.name, record.shape
+    if name == "matmul":
+        shape, out = shape[:-2], out[: -min(2, len(shape))]  # a batch of matrices, or of vectors
+    elif not (name in ("expand", "scaled_add") or (name == "linear" and shape == out[-1:]) or _pointwise(name)):
+        return 1
+    return max(1, prod(out) // max(1, prod(shape)))
+
+
+def _pointwise(name: str) -> bool:
+    """Whether torch has an elementwise function of that name."""
+    packet = getattr(torch.ops.aten, name, None)
+    overloads: list[str] = getattr(packet, "overloads", list)()
+    return any(torch.Tag.pointwise in getattr(packet, overload).tags for overload in overloads)
