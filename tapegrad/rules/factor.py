@@ -97,7 +97,9 @@ solve_triangular = rule(
     torch.linalg.solve_triangular,
     "A, B, *, upper, left=True, unitriangular=False",
     A=lambda g, out, A, upper, left, unitriangular: triangle(
-        product(torch.linalg.solve_triangular(A.mT, g, upper=not upper, left=left, unitriangular=unitriangular), out, left),
+        product(
+            torch.linalg.solve_triangular(A.mT, g, upper=not upper, left=left, unitriangular=unitriangular), out, left
+        ),
         upper,
         unitriangular,
     ),
@@ -157,7 +159,9 @@ def cholesky_ex(L: Any, *, upper: bool = False, check_errors: bool = False) -> A
 
 
 @composition(torch.triangular_solve)
-def triangular_solve(input: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False) -> Any:
+def triangular_solve(
+    input: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> Any:
     matrix = A.mT if transpose else A
     solution = solve_triangular(matrix, input, upper=upper != transpose, unitriangular=unitriangular)
     return torch.return_types.triangular_solve((solution, A))

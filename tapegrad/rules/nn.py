@@ -19,7 +19,8 @@ from tapegrad.rules.loss import named
 @rule(
     aux=["logprobs"],
     input=lambda g, input, target, ignore_index, reduction: (
-        per_target(g, target, ignore_index, reduction) * (F.softmax(input, classes(input)) - onehot(target, input.shape, input.dtype))
+        per_target(g, target, ignore_index, reduction)
+        * (F.softmax(input, classes(input)) - onehot(target, input.shape, input.dtype))
     ),
 )
 def cross_entropy(input: Any, target: Any, ignore_index: Any, reduction: Any) -> Any:

@@ -92,7 +92,9 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     input=lambda g, input, groups, weight, eps: group_gradient(
         g, weight, *normalized(grouped(input, groups), [-1], eps), groups
     ),
-    weight=lambda g, input, groups, eps: per_channel(g * normalized(grouped(input, groups), [-1], eps)[0].view(g.shape)),
+    weight=lambda g, input, groups, eps: per_channel(
+        g * normalized(grouped(input, groups), [-1], eps)[0].view(g.shape)
+    ),
     bias=lambda g: per_channel(g),
 )
 def group_norm(input: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
@@ -164,9 +166,7 @@ def instance_norm(
     mean, var, weight, bias = (
         None if t is None else torch.cat([t] * n) for t in (running_mean, running_var, weight, bias)
     )
-    out = F.batch_norm(
-        input.reshape(1, n * channels, *image), mean, var, weight, bias, use_input_stats, momentum, eps
-    )
+    out = F.batch_norm(input.reshape(1, n * channels, *image), mean, var, weight, bias, use_input_stats, momentum, eps)
     for running, updated in ((running_mean, mean), (running_var, var)):
         if running is not None:
             raw(running).copy_(raw(updated).view(n, channels).mean(0))

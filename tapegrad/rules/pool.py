@@ -153,8 +153,9 @@ def _adaptively(n: int) -> None:
 
     @composition(function)
     def pool(input: Any, output_size: Any) -> Any:
-        whole = [m == 1 for m in sizes(output_size, n)]
-        return input.mean(list(range(-n, 0)), keepdim=True) if all(whole) else op(input, output_size)
+        if sizes(output_size, n) == [1] * n:
+            return input.mean(list(range(-n, 0)), keepdim=True)
+        return op(input, output_size)
 
 
 for _n in DIMENSIONS:

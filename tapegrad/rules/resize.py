@@ -12,6 +12,7 @@ from tapegrad.op import composition, rule
 from tapegrad.rules.conv import sizes
 from tapegrad.rules.pool import put
 
+
 def resized_gradient(
     g: Any,
     shape: torch.Size,
