@@ -3,6 +3,7 @@
 from tapegrad.rules import (
     attention,
     conv,
+    dropout,
     einsum,
     elementwise,
     factor,
@@ -10,7 +11,7 @@ from tapegrad.rules import (
     linalg,
     loss,
     nn,
-    norm,
+    normalization,
     pool,
     products,
     reduction,
@@ -21,6 +22,7 @@ from tapegrad.rules import (
 __all__ = [
     "attention",
     "conv",
+    "dropout",
     "einsum",
     "elementwise",
     "factor",
@@ -28,7 +30,7 @@ __all__ = [
     "linalg",
     "loss",
     "nn",
-    "norm",
+    "normalization",
     "pool",
     "products",
     "reduction",

@@ -407,6 +407,8 @@ def multilabel_margin_loss(
     input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Any:
     """Each row of ``target`` lists classes, up to a -1."""
+    if input.ndim == 0:
+        return multilabel_margin_loss(input.view(1), target.view(1), reduction=named(reduction, size_average, reduce))
     given = (target < 0).cumsum(-1) == 0
     index = torch.where(given, target, 0)
     classes = torch.arange(input.shape[-1], device=input.device)

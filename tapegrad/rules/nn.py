@@ -158,6 +158,8 @@ def linear_cross_entropy(
 ) -> Any:
     logits = torch.tensordot(input, linear_weight, ([-1], [-1]))
     logits = logits if linear_bias is None else logits + linear_bias
+    if ignore_index is not None and target.shape == logits.shape:
+        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     ignore = -100 if ignore_index is None else ignore_index
     return F.cross_entropy(
         logits, target, weight, ignore_index=ignore, reduction=reduction, label_smoothing=label_smoothing
@@ -234,6 +236,9 @@ def _torch_batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
+    if input.numel() == 0 and not training:
+        out = input.clone() if weight is None else input * weight[0]
+        return out if bias is None else out + bias[0]
     if training and input.numel() // input.shape[1] <= 1:
         raise ValueError(
             f"batch_norm(): expected more than 1 value per channel when training, got {tuple(input.shape)}"
@@ -241,13 +246,13 @@ def _torch_batch_norm(
     return batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
-# The function of this name in torch's own namespace takes its arguments in another order; so do embedding and dropout.
+# The function of this name in torch's own namespace takes its arguments in another order; so does embedding.
 TABLE[torch.batch_norm] = lambda input, weight, bias, mean, var, training, momentum, eps, cudnn_enabled: (
     _torch_batch_norm(input, mean, var, weight, bias, training, momentum, eps)
 )
 
 
-# --- tables and noise ---
+# --- tables ---
 
 
 @rule(weight=lambda g, input, weight_shape: place(g, weight_shape, input))
@@ -276,18 +281,3 @@ def _embedding(
 TABLE[torch.embedding] = lambda weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False: _embedding(
     indices, weight, None if padding_idx == -1 else padding_idx, None, 2.0, scale_grad_by_freq, sparse
 )
-
-
-@composition(F.dropout)
-def _dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Zero elements with probability ``p``, drawn from torch's generator, and scale the rest by 1 / (1 - p)."""
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout(): p must be between 0 and 1, got {p}")
-    if not training or p == 0.0:
-        return input
-    noise = torch.empty_like(input).bernoulli_(1 - p)
-    noise = noise.div_(1 - p) if p < 1.0 else noise
-    return input.mul_(noise) if inplace else input * noise
-
-
-TABLE[torch.dropout] = lambda input, p, train: _dropout(input, p, train)
