@@ -199,18 +199,24 @@ def _flat(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}  # torch function -> an Op, or a composition of other ops
 
+_ENTERED: set[Callable[..., Any]] = set()  # those entered under this very name
+
 # TensorBase: the functions that Python's operators call when a plain torch tensor stands on the left.
 _NAMESPACES = (torch, torch.Tensor, torch._C.TensorBase, F, torch.special)
 
 
 def _enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
-    """Enter a function in the table, under each of the names that torch gives it."""
+    """Enter a function in the table, under each of the names that torch gives it.
+
+    Where torch means two things by one name, such as F.unfold and Tensor.unfold, each needs an entry of its own.
+    """
     TABLE[function] = entry
+    _ENTERED.add(function)
     if getattr(function, "__module__", None) == __name__ or not _is_torch(function):
         return
     for namespace in _NAMESPACES:
         spelling = getattr(namespace, function.__name__, None)
-        if callable(spelling):
+        if callable(spelling) and spelling not in _ENTERED:
             TABLE[spelling] = entry
 
 
@@ -280,3 +286,9 @@ def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]]
         return body
 
     return enter
+
+
+def alias(function: Callable[..., Any], *others: Callable[..., Any]) -> None:
+    """Enter torch's other names of a function: the same entry answers to all."""
+    for other in others:
+        _enter(other, TABLE[function])

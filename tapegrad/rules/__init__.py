@@ -1,8 +1,10 @@
 """The rule table, a file per family; importing this package fills it."""
 
 from tapegrad.rules import (
+    activations,
     attention,
     conv,
+    cumulative,
     dropout,
     einsum,
     elementwise,
@@ -11,17 +13,24 @@ from tapegrad.rules import (
     linalg,
     loss,
     nn,
+    norm,
     normalization,
+    pieces,
     pool,
     products,
     reduction,
     resize,
     shape,
+    special,
+    statistics,
+    windows,
 )
 
 __all__ = [
+    "activations",
     "attention",
     "conv",
+    "cumulative",
     "dropout",
     "einsum",
     "elementwise",
@@ -30,10 +39,15 @@ __all__ = [
     "linalg",
     "loss",
     "nn",
+    "norm",
     "normalization",
+    "pieces",
     "pool",
     "products",
     "reduction",
     "resize",
     "shape",
+    "special",
+    "statistics",
+    "windows",
 ]

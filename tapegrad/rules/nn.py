@@ -7,9 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.errors import MissingRule
 from tapegrad.op import TABLE, composition, kernel, rule
-from tapegrad.rules.indexing import place
 from tapegrad.rules.loss import named
 
 # --- cross-entropy ---
@@ -246,38 +244,7 @@ def _torch_batch_norm(
     return batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
-# The function of this name in torch's own namespace takes its arguments in another order; so does embedding.
+# The function of this name in torch's own namespace takes its arguments in another order.
 TABLE[torch.batch_norm] = lambda input, weight, bias, mean, var, training, momentum, eps, cudnn_enabled: (
     _torch_batch_norm(input, mean, var, weight, bias, training, momentum, eps)
-)
-
-
-# --- tables ---
-
-
-@rule(weight=lambda g, input, weight_shape: place(g, weight_shape, input))
-def lookup(input: Any, weight: Any) -> Any:
-    """A row of ``weight`` for each index in ``input``."""
-    return F.embedding(input, weight)
-
-
-@composition(F.embedding)
-def _embedding(
-    input: Any,
-    weight: Any,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Any:
-    if padding_idx is not None or max_norm is not None or scale_grad_by_freq or sparse:
-        raise MissingRule(
-            "embedding(): padding_idx, max_norm, scale_grad_by_freq and sparse have no rule yet; use weight[input]"
-        )
-    return lookup(input, weight)
-
-
-TABLE[torch.embedding] = lambda weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False: _embedding(
-    indices, weight, None if padding_idx == -1 else padding_idx, None, 2.0, scale_grad_by_freq, sparse
 )
