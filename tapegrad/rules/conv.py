@@ -165,9 +165,7 @@ def batched(
 ) -> Any:
     """Call ``convolution``; a single image is a batch of one."""
     if bias is not None and bias.dtype != input.dtype:
-        raise RuntimeError(
-            f"convolution(): input is of {input.dtype} and bias of {bias.dtype}; they should be the same"
-        )
+        raise RuntimeError(f"convolution(): input ({input.dtype}) and bias ({bias.dtype}) should be of the same type")
     options = (sizes(stride, n), sizes(padding, n), sizes(dilation, n), transposed, sizes(output_padding, n), groups)
     if input.ndim == n + 1:
         return convolution(input.unsqueeze(0), weight, bias, *options).squeeze(0)

@@ -394,6 +394,8 @@ def multi_margin_loss(
 ) -> Any:
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
+    if input.ndim == 0:
+        input = input.view(1)
     index = target.reshape(input.shape[:-1]).unsqueeze(-1)
     short = (margin - input.gather(-1, index) + input).clamp(min=0) ** p
     short = short if weight is None else short * weight[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -154,6 +155,16 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     options: Any = None,  # how torch is to save memory
 ) -> Any:
+    images = linear_weight.shape[1:-1]
+    if input.ndim not in (1, 2) or linear_weight.ndim < 2 or (images and input.ndim == 1):
+        raise RuntimeError(
+            f"linear_cross_entropy(): expected input (N, in) or (in), and linear_weight (C, in) or (C, d1, ..., in) for "
+            f"a batch, got {tuple(input.shape)} and {tuple(linear_weight.shape)}"
+        )
+    if linear_bias is not None and linear_bias.shape != linear_weight.shape[:-1]:
+        raise RuntimeError(
+            f"expected linear_bias shape {tuple(linear_weight.shape[:-1])}, got {tuple(linear_bias.shape)}"
+        )
     logits = torch.tensordot(input, linear_weight, ([-1], [-1]))
     logits = logits if linear_bias is None else logits + linear_bias
     if ignore_index is not None and target.shape == logits.shape:
@@ -234,13 +245,13 @@ def _torch_batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    if input.numel() == 0 and not training:
-        out = input.clone() if weight is None else input * weight[0]
-        return out if bias is None else out + bias[0]
-    if training and input.numel() // input.shape[1] <= 1:
+    if training and input.shape[0] * prod(input.shape[2:]) == 1:
         raise ValueError(
             f"batch_norm(): expected more than 1 value per channel when training, got {tuple(input.shape)}"
         )
+    if input.numel() == 0:  # as torch does
+        out = input.clone() if weight is None else input * weight[0]
+        return out if bias is None else out + bias[0]
     return batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 

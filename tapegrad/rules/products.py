@@ -152,7 +152,7 @@ def chain_matmul(*matrices: Any) -> Any:
 
 
 def cheapest(sizes: list[int]) -> dict[tuple[int, int], int]:
-    """Where to split each stretch of a chain of matrices, the i-th of ``sizes[i]`` rows: Cormen et al., section 15.2."""
+    """Where to split each stretch of a chain of matrices, the i-th of ``sizes[i]`` rows (Cormen et al., 15.2)."""
     n = len(sizes) - 1
     cost, cut = {(i, i): 0 for i in range(n)}, {}
     for length in range(1, n):
