@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend
 
 from tapegrad.op import composition, rule
+from tapegrad.tensor import raw
 
 
 # O = P V with P = softmax(s Q K^T + mask). A row p of P that gets the gradient d passes p (d - p.d) on, and p.d = g.o.
@@ -52,13 +54,21 @@ def scaled_dot_product_attention(
     if enable_gqa:  # a group of queries shares a key and a value
         key, value = shared(key, query.shape[-3]), shared(value, query.shape[-3])
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    if dropout_p == 0:
-        return attention([query, key, value, attn_mask], is_causal, scale)
     if is_causal and attn_mask is not None:
         raise RuntimeError("scaled_dot_product_attention(): give attn_mask or is_causal, not both")
-    root = math.sqrt(abs(scale))  # torch's order of operations, and of random numbers
+    if fused(query, key, value, attn_mask, dropout_p, is_causal, scale):
+        return attention([query, key, value, attn_mask], is_causal, scale)
+    root = math.sqrt(abs(scale))  # torch's order of operations
     p = weights(query * math.copysign(root, scale), key * root, attn_mask, is_causal, 1.0)
     return F.dropout(p, dropout_p) @ value
+
+
+def fused(query: Any, key: Any, value: Any, mask: Any, dropout_p: float, is_causal: bool, scale: float) -> bool:
+    """Whether torch has a kernel for this call; it writes the others out."""
+    if mask is not None and mask.requires_grad:
+        return False
+    choice = torch._fused_sdp_choice(*raw((query, key, value, mask)), dropout_p, is_causal, scale=scale)
+    return bool(choice != SDPBackend.MATH.value)
 
 
 def shared(x: Any, heads: int) -> Any:

@@ -238,7 +238,12 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Any:
-    loss = target.exp() * (target - input) if log_target else torch.xlogy(target, target) - target * input
+    if log_target:
+        ahead = target - input
+        loss = target.exp() * ahead
+    else:
+        cross = target * input  # first, as in torch: gradients are summed in this order
+        loss = torch.xlogy(target, target) - cross
     reduction = named(reduction, size_average, reduce)
     if reduction == "batchmean":
         return loss.sum() / input.shape[0] if input.ndim else loss.sum()
@@ -302,8 +307,9 @@ def cosine_embedding_loss(
     reduction: str = "mean",
 ) -> Any:
     dim = target.ndim
+    product = (input1 * input2).sum(dim)
     square1, square2 = (input1 * input1).sum(dim) + 1e-12, (input2 * input2).sum(dim) + 1e-12
-    cosine = (input1 * input2).sum(dim) / (square1 * square2).sqrt()
+    cosine = product / (square1 * square2).sqrt()
     alike = torch.where(target == 1, 1 - cosine, 0.0)
     unlike = torch.where(target == -1, (cosine - margin).clamp(min=0), 0.0)
     return reduced(alike + unlike, named(reduction, size_average, reduce))

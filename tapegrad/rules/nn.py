@@ -14,18 +14,29 @@ from tapegrad.rules.loss import named
 # --- cross-entropy ---
 
 
-# With p = softmax(x), the loss -log p[y] has the gradient p - onehot(y): what was predicted less what is true.
+# With p = softmax(x), the loss -log p[y] has the gradient p - onehot(y): what was predicted less what is true. A weight
+# for each class multiplies the losses of its targets; the mean divides by the weights of those that count.
 @rule(
     aux=["logprobs"],
-    input=lambda g, input, target, ignore_index, reduction: (
-        per_target(g, target, ignore_index, reduction)
-        * (F.softmax(input, classes(input)) - onehot(target, input.shape, input.dtype))
+    input=lambda g, input, target, weight, ignore_index, reduction: (
+        per_target(g, target, weight, ignore_index, reduction)
+        * (F.softmax(input, classes(input)) - onehot(target, ignore_index, input.shape, input.dtype))
     ),
 )
-def cross_entropy(input: Any, target: Any, ignore_index: Any, reduction: Any) -> Any:
+def cross_entropy(input: Any, target: Any, weight: Any, ignore_index: Any, reduction: Any) -> Any:
     """Cross-entropy of scores against class indices."""
     logprobs = F.log_softmax(input, classes(input))
-    return F.nll_loss(logprobs, target, ignore_index=ignore_index, reduction=reduction), logprobs
+    return F.nll_loss(logprobs, target, weight, ignore_index=ignore_index, reduction=reduction), logprobs
+
+
+# The second half alone: -log p[y], given log p.
+nll_loss = rule(
+    F.nll_loss,
+    "input, target, weight=None, *, ignore_index=-100, reduction='mean'",
+    input=lambda g, input_shape, target, weight, ignore_index, reduction: (
+        -per_target(g, target, weight, ignore_index, reduction) * onehot(target, ignore_index, input_shape, g.dtype)
+    ),
+)
 
 
 def classes(input: Any) -> int:
@@ -33,44 +44,40 @@ def classes(input: Any) -> int:
     return 1 if input.ndim > 1 else 0
 
 
-def onehot(target: torch.Tensor, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
+def onehot(target: torch.Tensor, ignore_index: int, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
     """1 at each target's class, 0 elsewhere, in the shape of the scores."""
     dim = 1 if len(shape) > 1 else 0
-    index = target.clamp(min=0).unsqueeze(dim)  # an ignored target may be negative
+    index = target.masked_fill(target == ignore_index, 0).unsqueeze(dim)  # which need not be a class
     return torch.zeros(shape, dtype=dtype, device=target.device).scatter_(dim, index, 1.0)
 
 
-def per_target(g: Any, target: torch.Tensor, ignore_index: int, reduction: str, weight: Any = None) -> Any:
+def per_target(g: Any, target: torch.Tensor, weight: Any, ignore_index: int, reduction: str) -> Any:
     """The loss's gradient with respect to each target's own loss, with a dimension for the classes."""
-    w = weights_of(target, ignore_index, weight)
+    w = weights_of(target, weight, ignore_index)
     g = g / w.sum() if reduction == "mean" else g
     g = torch.where(w, g, 0.0) if weight is None else g * w
     return g.unsqueeze(1 if target.ndim else 0)
 
 
+def weights_of(target: torch.Tensor, weight: Any, ignore_index: int) -> Any:
+    """How much each target counts."""
+    ignored = target == ignore_index
+    return ~ignored if weight is None else weight[target.masked_fill(ignored, 0)].masked_fill(ignored, 0.0)
+
+
 def _cross_entropy_kernel(
-    g: torch.Tensor, logprobs: torch.Tensor, target: torch.Tensor, ignore_index: int, reduction: str
+    g: torch.Tensor, logprobs: torch.Tensor, target: torch.Tensor, weight: Any, ignore_index: int, reduction: str
 ) -> torch.Tensor:
     """torch's two steps, each with its rounding: nll_loss gives -w onehot(y); log_softmax adds w p to it."""
-    w = per_target(g, target, ignore_index, reduction)
+    w = per_target(g, target, weight, ignore_index, reduction)
     # torch.exp and the exponential in torch's log_softmax differ in the last bit; log_sigmoid's buffer, exp(-|x|),
     # comes from the latter.
     p = torch.ops.aten.log_sigmoid_forward(logprobs)[1]
-    dlogprobs = onehot(target, logprobs.shape, logprobs.dtype).mul_(-w)
+    dlogprobs = onehot(target, ignore_index, logprobs.shape, logprobs.dtype).mul_(-w)
     return dlogprobs.addcmul_(p, w)
 
 
 kernel(cross_entropy, input=_cross_entropy_kernel)
-
-
-# -w[y] x[y], where w is a weight for each class; the mean divides by the weights of the targets that count.
-nll_loss = rule(
-    F.nll_loss,
-    "input, target, *, weight=None, ignore_index=-100, reduction='mean'",
-    input=lambda g, input_shape, target, weight, ignore_index, reduction: (
-        -per_target(g, target, ignore_index, reduction, weight) * onehot(target, input_shape, g.dtype)
-    ),
-)
 
 
 @composition(F.nll_loss)
@@ -84,7 +91,7 @@ def _nll_loss(
     reduction: str = "mean",
 ) -> Any:
     reduction = named(reduction, size_average, reduce)
-    return nll_loss(input, target, weight=weight, ignore_index=ignore_index, reduction=reduction)
+    return nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
 @composition(F.cross_entropy)
@@ -101,12 +108,10 @@ def _torch_cross_entropy(
     reduction = named(reduction, size_average, reduce)
     if target.shape == input.shape:
         return soft_cross_entropy(input, target, weight, reduction, label_smoothing)
-    if weight is None and label_smoothing == 0.0:
-        return cross_entropy(input, target, ignore_index, reduction)[0]
-    logprobs = F.log_softmax(input, classes(input))
-    loss = nll_loss(logprobs, target, weight=weight, ignore_index=ignore_index, reduction=reduction)
     if label_smoothing == 0.0:
-        return loss
+        return cross_entropy(input, target, weight, ignore_index, reduction)[0]
+    logprobs = F.log_softmax(input, classes(input))
+    loss = nll_loss(logprobs, target, weight, ignore_index=ignore_index, reduction=reduction)
     smooth = all_classes(logprobs, target, weight, ignore_index, reduction)
     return (1 - label_smoothing) * loss + smooth * (label_smoothing / input.shape[classes(input)])
 
@@ -132,14 +137,8 @@ def all_classes(logprobs: Any, target: Any, weight: Any, ignore_index: int, redu
     ignored = target == ignore_index
     loss = (-logprobs.sum(dim)).masked_fill(ignored, 0.0)
     if reduction == "mean":
-        return loss.sum() / weights_of(target, ignore_index, weight).sum()
+        return loss.sum() / weights_of(target, weight, ignore_index).sum()
     return loss.sum() if reduction == "sum" else loss
-
-
-def weights_of(target: torch.Tensor, ignore_index: int, weight: Any) -> Any:
-    """How much each target counts."""
-    counted = target != ignore_index
-    return counted if weight is None else torch.where(counted, weight[torch.where(counted, target, 0)], 0.0)
 
 
 @composition(F.linear_cross_entropy)
