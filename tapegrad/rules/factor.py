@@ -55,15 +55,14 @@ composition(torch.det)(lambda input: det(input))
 
 
 @rule(A=lambda g, A_shape: g.new_zeros(A_shape))
-def sign_of_det(A: Any, sign: Any) -> Any:
-    """A step function of ``A``, known already: the gradient is 0."""
-    return sign
+def sign_of_det(A: Any) -> Any:
+    """The sign of the determinant: a step function."""
+    return torch.linalg.slogdet(A).sign
 
 
 @composition(torch.linalg.slogdet)
 def slogdet(A: Any) -> Any:
-    logabsdet, sign = log_abs_det(A)
-    return torch.return_types.linalg_slogdet((sign_of_det(A, sign), logabsdet))
+    return torch.return_types.linalg_slogdet((sign_of_det(A), log_abs_det(A)[0]))
 
 
 @composition(torch.slogdet)
@@ -158,13 +157,19 @@ def cholesky_ex(L: Any, *, upper: bool = False, check_errors: bool = False) -> A
     return torch.return_types.linalg_cholesky_ex((cholesky(L, upper=upper), info))
 
 
+@rule(input=lambda g, input_shape: g.new_zeros(input_shape), A=lambda g: g)
+def coefficient(input: Any, A: Any) -> Any:
+    """What torch.triangular_solve returns beside the solution; formally it depends on both arguments."""
+    return A.clone()
+
+
 @composition(torch.triangular_solve)
 def triangular_solve(
     input: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> Any:
     matrix = A.mT if transpose else A
     solution = solve_triangular(matrix, input, upper=upper != transpose, unitriangular=unitriangular)
-    return torch.return_types.triangular_solve((solution, A))
+    return torch.return_types.triangular_solve((solution, coefficient(input, A)))
 
 
 # --- Cholesky: A = L L^T ---

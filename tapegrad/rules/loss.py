@@ -272,7 +272,9 @@ def poisson_nll_loss(
 @rule(x=lambda g: g)
 def at_least(x: Any, low: float) -> Any:
     """``x``, kept from being too small; the gradient passes as if it were not."""
-    return x.clamp(min=low)
+    out = x.clone()
+    with torch.no_grad():
+        return out.clamp_(min=low)
 
 
 @composition(F.gaussian_nll_loss)

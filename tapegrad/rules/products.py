@@ -7,11 +7,16 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import composition, rule
+from tapegrad.op import composition, kernel, rule
 
 # --- products of fixed dimensions ---
 
 mm = rule(torch.mm, "input, mat2", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, input: input.mT @ g)
+kernel(
+    mm,
+    input=lambda g, input, mat2: (mat2 @ g.t()).t() if by_columns(input) else g @ mat2.t(),
+    mat2=lambda g, input, mat2: (g.t() @ input).t() if by_columns(mat2) else input.t() @ g,
+)
 bmm = rule(torch.bmm, "input, mat2", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, input: input.mT @ g)
 mv = rule(torch.mv, "input, vec", input=lambda g, vec: g.unsqueeze(-1) * vec, vec=lambda g, input: input.mT @ g)
 dot = rule(torch.dot, "input, tensor", input=lambda g, tensor: g * tensor, tensor=lambda g, input: g * input)
@@ -26,6 +31,18 @@ addmm = rule(
     mat1=lambda g, mat2, alpha: (g @ mat2.mT) * alpha,
     mat2=lambda g, mat1, alpha: (mat1.mT @ g) * alpha,
 )
+kernel(
+    addmm,
+    mat1=lambda g, mat1, mat2, alpha: ((mat2 @ g.t()).t() if by_columns(mat1) else g @ mat2.t()) * alpha,
+    mat2=lambda g, mat1, mat2, alpha: ((g.t() @ mat1).t() if by_columns(mat2) else mat1.t() @ g) * alpha,
+)
+
+
+def by_columns(x: torch.Tensor) -> bool:
+    """Whether a matrix lies in memory column by column: torch makes its gradient lie so too."""
+    return x.stride() == (1, x.shape[0])
+
+
 addmv = rule(
     torch.addmv,
     "input, mat, vec, *, beta=1, alpha=1",
@@ -122,6 +139,9 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
     n = math.prod(a.shape[d] for d in summed_a)
     if n != math.prod(b.shape[d] for d in summed_b):
         raise RuntimeError(f"tensordot(): dims {dims} of {tuple(a.shape)} and {tuple(b.shape)} do not match")
+    if not kept_a and not kept_b:
+        a, b = a.permute(summed_a), b.permute(summed_b)
+        return (a * b).sum() if not (a.is_contiguous() and b.is_contiguous()) else torch.dot(a.view(n), b.view(n))
     rows = a.permute(kept_a + summed_a).reshape(math.prod(a.shape[d] for d in kept_a), n)
     columns = b.permute(summed_b + kept_b).reshape(n, math.prod(b.shape[d] for d in kept_b))
     return torch.mm(rows, columns).reshape([a.shape[d] for d in kept_a] + [b.shape[d] for d in kept_b])
@@ -133,7 +153,7 @@ def kron(input: Any, other: Any) -> Any:
     n = max(input.ndim, other.ndim)
     a, b = ([1] * (n - x.ndim) + list(x.shape) for x in (input, other))
     wide = input.reshape([size for s in a for size in (s, 1)]) * other.reshape([size for s in b for size in (1, s)])
-    return wide.reshape([s * t for s, t in zip(a, b, strict=True)])
+    return wide.view([s * t for s, t in zip(a, b, strict=True)])
 
 
 @composition(torch.linalg.multi_dot)
