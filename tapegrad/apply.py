@@ -84,11 +84,7 @@ def one_tensor(op: Op) -> Callable[..., Any]:
         if aux_names:
             out, *aux = out
         parent = x.record or (x if x._requires_grad else None)
-        if (
-            parent is None
-            or not is_grad_enabled()
-            or (options and (out is a or out.dtype not in _CONTINUOUS or out.requires_grad))
-        ):
+        if parent is None or not is_grad_enabled() or (options and (out is a or out.requires_grad)):
             t = _unrecorded(op, (x, *options), out)
         else:
             saved = (out if keep_out else None, a if keep else None, *options, *aux)

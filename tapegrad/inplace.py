@@ -8,6 +8,7 @@ place.
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 import torch
 
@@ -19,7 +20,8 @@ from tapegrad.tensor import Tensor, raw
 
 # What these draw takes nothing from the tensor but its shape.
 RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_"}
-RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_", "as_strided_"}
+# These change no element.
+RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_", "as_strided_", "addbmm_"}
 
 
 def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -47,7 +49,7 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{name}(): a leaf that requires grad cannot be changed in place, its gradient would have no place to go; "
             f"use p.data or torch.no_grad() for an update, or x = x.clone() first"
         )
-    if shares_memory(t._data):
+    if name not in RESHAPING and shares_memory(t._data):
         raise InPlaceError(
             f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
             f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
@@ -72,6 +74,9 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )
+    if t.record is not None and t.record.tensor is not None:  # as in torch, retain_grad goes with the object
+        t.record.tensor = None
+        result.record.tensor = ref(t)
     t._data, t.record = result._data, result.record
     return t
 

@@ -75,7 +75,8 @@ class Report:
         samples: how many samples ran.
         passed: how many of them agreed in every form.
         exact: how many of them agreed in every bit.
-        difference: the largest difference of a value or gradient, relative to its tensor's largest element.
+        difference: the largest difference of a value or gradient, relative to its tensor's largest element; or to the
+            largest of all, where the tensor is but rounding noise beside it.
         notes: refusals that do not count: an in-place form, or another name.
     """
 
@@ -252,7 +253,8 @@ def agree(form: Callable[..., Any], arguments: Any, process: Callable[..., Any])
             what += [f"the gradient of input {i}" for i in range(len(gradients))]
     pairs += zip(mine.tensors, yours.tensors, strict=True)
     what += [f"input {i} after the call" for i in range(len(mine.tensors))]
-    measured = [compared(a, b, name) for (a, b), name in zip(pairs, what, strict=True)]
+    largest = max([1.0, *[magnitude(plain(b)) for _, b in pairs if b is not None]])
+    measured = [compared(a, b, name, largest) for (a, b), name in zip(pairs, what, strict=True)]
     return all(exact for exact, _ in measured), max([difference for _, difference in measured], default=0.0)
 
 
@@ -381,8 +383,16 @@ def same_kind(mine: Any, yours: Any, what: str) -> None:
         raise Wrong(f"{what} is {mine!r}, torch's {yours!r}")
 
 
-def compared(mine: Any, yours: Any, what: str) -> tuple[bool, float]:
-    """Compare two tensors: whether all bits agree, and the largest difference relative to the largest element."""
+def compared(mine: Any, yours: Any, what: str, largest: float) -> tuple[bool, float]:
+    """Compare two tensors: whether all bits agree, and the largest difference relative to the largest element.
+
+    Args:
+        mine: tapegrad's.
+        yours: torch's.
+        what: the tensor, for a message.
+        largest: the largest element of anything in this run. What is tiny beside it is rounding noise, say of a
+            gradient that is 0 in mathematics, and is measured by the largest.
+    """
     if mine is None or yours is None:
         there = plain(mine if yours is None else yours)
         if there is not None and there.numel() and bool((there != 0).any()):
@@ -398,15 +408,22 @@ def compared(mine: Any, yours: Any, what: str) -> tuple[bool, float]:
         return True, 0.0
     wide = torch.complex128 if yours.is_complex() else torch.float64
     distance = torch.where(same, 0.0, (mine.to(wide) - yours.to(wide)).abs()).nan_to_num(math.inf, math.inf)
-    finite = yours.to(wide).abs()[yours.isfinite()]
-    scale = finite.max().item() if finite.numel() else 0.0
-    relative = distance.max().item() / scale if scale else math.inf
     rtol = tolerance(yours.dtype)
-    if bool((distance > rtol * yours.to(wide).abs().nan_to_num(0.0, 0.0, 0.0) + 1e-2 * rtol * max(1.0, scale)).any()):
-        at = int(distance.argmax())
+    scale = magnitude(yours)
+    scale = scale if scale > rtol * largest else largest
+    relative = distance.max().item() / scale
+    allowed = rtol * yours.to(wide).abs().nan_to_num(0.0, 0.0, 0.0) + 0.1 * rtol * max(1.0, scale)
+    if bool((distance > allowed).any()):
+        at = int((distance - allowed).argmax())
         a, b = mine.flatten()[at].item(), yours.flatten()[at].item()
         raise Wrong(f"{what}, of shape {tuple(yours.shape)}: element {at} is {a!r}, torch's {b!r}")
     return False, relative
+
+
+def magnitude(value: torch.Tensor) -> float:
+    """The largest finite element."""
+    finite = value[value.isfinite()].to(torch.complex128 if value.is_complex() else torch.float64).abs()
+    return finite.max().item() if finite.numel() else 0.0
 
 
 def plain(value: Any) -> Any:

@@ -66,7 +66,8 @@ def page(in_float64: Sequence[Report], in_float32: Sequence[Report], limit: int,
     rest = [r for r in passing if r.name not in single]
     text += f"\n## Pass, equal in every bit: {len(exact)}\n\nIn float32, values and gradients.\n" + by_family(exact)
     text += f"\n## Pass, not equal in every bit: {len(inexact)}\n\n"
-    text += "In float32; the largest difference of any value or gradient, relative to its tensor's largest element.\n\n"
+    text += "In float32; the largest difference of any value or gradient, relative to its tensor's largest element\n"
+    text += "(to the largest of all values and gradients, where the tensor is but rounding noise beside it).\n\n"
     text += "| operator | samples equal in every bit | largest relative difference |\n|---|---:|---:|\n"
     for r in sorted(inexact, key=lambda r: r.name):
         text += f"| `{r.name}` | {r.exact} of {r.samples} | {r.difference:.1e} |\n"

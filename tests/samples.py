@@ -427,6 +427,10 @@ SAMPLES[torch.Tensor.to] = [
     call(real(3), torch.device("cpu"), torch.float64), call(real(3), torch.bfloat16).kink("few bits"),
     call(real(3), torch.float16).kink("few bits"),
 ]  # fmt: skip
+SAMPLES[torch.Tensor.type] = [
+    call(real(2, 3), torch.float64), call(real(3), torch.float32).kink("few bits"),
+    call(real(3), "torch.DoubleTensor"), call(real(3), dtype=torch.float64),
+]  # fmt: skip
 SAMPLES[torch.Tensor.type_as] = [
     call(real(3), const(2, dtype=torch.float64)),
     call(real(3), const(1, dtype=torch.float32)).kink("few bits"),

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from tapegrad.broadcasting import Part
 from tapegrad.errors import MissingRule
 from tapegrad.op import composition, kernel, rule
 from tapegrad.rules.pieces import common_shape
@@ -20,17 +21,23 @@ from tapegrad.tensor import Tensor
 @rule(source=lambda g, index: g[index])
 def place(source: Any, shape: Any, index: Any) -> Any:
     """Zeros of ``shape``, with ``source`` added at ``index``: an element read twice receives twice."""
+    if viewed(index):
+        return Part(source, index).whole(shape)
     zeros = source.new_zeros(shape)
     entries = index if type(index) is tuple else (index,)
-    basic = [i is None or i is Ellipsis or type(i) in (int, slice) for i in entries]
-    if all(basic):  # a view: nothing is read twice
-        zeros[index] = source
-        return zeros
-    if not any(basic) and not any(type(i) is bool or (i.dtype is torch.bool and not i.ndim) for i in entries):
+    if not any(map(viewed, entries)) and not any(
+        type(i) is bool or (i.dtype is torch.bool and not i.ndim) for i in entries
+    ):
         return zeros.index_put_(entries, source, accumulate=True)
     # A mixture: index the elements' own numbers, and add at the numbers that come out.
     numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
     return zeros.view(-1).index_add_(0, numbers.reshape(-1), source.reshape(-1)).view(shape)
+
+
+def viewed(index: Any) -> bool:
+    """Whether an index gives a view: then no element is read twice."""
+    entries = index if type(index) is tuple else (index,)
+    return all(i is None or i is Ellipsis or type(i) in (int, slice) for i in entries)
 
 
 @rule(input=lambda g, input_shape, index: place(g, input_shape, index))
@@ -39,7 +46,11 @@ def getitem(input: Any, index: Any) -> Any:
     return input[index]
 
 
-kernel(getitem, input=lambda g, input_shape, index: place.function(g, input_shape, index))
+# The same, without writing the zeros of a view.
+kernel(
+    getitem,
+    input=lambda g, input_shape, index: Part(g, index) if viewed(index) else place.function(g, input_shape, index),
+)
 
 
 # What is overwritten gets no gradient.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tapegrad.broadcasting import Part
 from tapegrad.op import composition, kernel, rule
 
 VF: Any = torch._C._VariableFunctions  # what torch calls when tensors come as a list
@@ -42,19 +43,17 @@ diag_embed = rule(
 tril = rule(torch.tril, "input, diagonal=0", input=lambda g, diagonal: g.tril(diagonal))
 triu = rule(torch.triu, "input, diagonal=0", input=lambda g, diagonal: g.triu(diagonal))
 
-# The same, without a copy of the zeros.
-kernel(select, input=lambda g, input_shape, dim, index: within(g, input_shape, dim, index))
+# The same, without writing the zeros.
+kernel(select, input=lambda g, input_shape, dim, index: Part(g, at(dim, index, len(input_shape))))
 kernel(
     narrow,
-    input=lambda g, input_shape, dim, start, length: within(g, input_shape, dim, slice(start, start + length)),
+    input=lambda g, input_shape, dim, start, length: Part(g, at(dim, slice(start, start + length), len(input_shape))),
 )
 
 
-def within(g: torch.Tensor, shape: torch.Size, dim: int, index: Any) -> torch.Tensor:
-    """Zeros of ``shape``, with ``g`` at an index of one dimension."""
-    zeros = g.new_zeros(shape)
-    zeros[(slice(None),) * (dim % len(shape)) + (index,)] = g
-    return zeros
+def at(dim: int, index: Any, ndim: int) -> tuple[Any, ...]:
+    """The index of a whole tensor that indexes one dimension."""
+    return (slice(None),) * (dim % ndim) + (index,)
 
 
 # --- one part replaced: what is overwritten gets no gradient ---
@@ -176,7 +175,7 @@ def narrow_copy(input: Any, dim: int, start: int, length: int) -> Any:
 
 def along(input: Any, dim: int, index: Any) -> Any:
     """Index one dimension."""
-    return input[(slice(None),) * (dim % input.ndim) + (index,)]
+    return input[at(dim, index, input.ndim)]
 
 
 @composition(torch.ops.aten.slice.Tensor)

@@ -167,12 +167,27 @@ def moved(input: Any, device: Any, args: Any, kwargs: Any) -> Any:
 
 @composition(torch.Tensor.to)
 def to(input: Any, *args: Any, **kwargs: Any) -> Any:
-    return moved(input, input.device, raw(args), raw(kwargs))
+    args, kwargs = raw(args), raw(kwargs)
+    dtype = next((getattr(a, "dtype", a) for a in (*args, *kwargs.values()) if isinstance(a, _TYPED)), input.dtype)
+    if not (dtype.is_floating_point or dtype.is_complex):  # the result takes no gradient
+        return raw(input).to(*args, **kwargs)
+    return moved(input, input.device, args, kwargs)
+
+
+_TYPED = (torch.dtype, torch.Tensor)
 
 
 @composition(torch.Tensor.type_as)
 def type_as(input: Any, other: Any) -> Any:
     return input.to(other.dtype)
+
+
+@composition(torch.Tensor.type)
+def _type(input: Any, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """``x.type()`` is a name, ``x.type(torch.float64)`` a conversion."""
+    if dtype is None:
+        return raw(input).type()
+    return input.to(dtype if isinstance(dtype, torch.dtype) else torch.empty(0).type(dtype).dtype)
 
 
 def _to_dtype(dtype: torch.dtype) -> Any:
