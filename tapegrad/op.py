@@ -284,3 +284,9 @@ def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]]
         return body
 
     return enter
+
+
+def alias(function: Callable[..., Any], *others: Callable[..., Any]) -> None:
+    """Enter torch's other names of a function: the same entry answers to all."""
+    for other in others:
+        _enter(other, TABLE[function])

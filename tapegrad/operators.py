@@ -65,6 +65,11 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "__rmul__": two_tensors(elementwise.mul),
     "__truediv__": two_tensors(elementwise.div),
     "__rtruediv__": _reflected_div,
+    "__rdiv__": _reflected_div,
+    "__mod__": two_tensors(elementwise.remainder),
+    "__rmod__": lambda self, other: elementwise.remainder(other, self),
+    "__floordiv__": lambda self, other: call(torch.floor_divide, (self, other), {}),
+    "__rfloordiv__": lambda self, other: call(torch.floor_divide, (other, self), {}),
     "__pow__": two_tensors(elementwise.pow),
     "__rpow__": _reflected_pow,
     "__matmul__": _matmul,
@@ -74,6 +79,8 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "__isub__": lambda self, other: update(self, "sub_", (other,), {}),
     "__imul__": lambda self, other: update(self, "mul_", (other,), {}),
     "__itruediv__": lambda self, other: update(self, "div_", (other,), {}),
+    "__imod__": lambda self, other: update(self, "remainder_", (other,), {}),
+    "__ifloordiv__": lambda self, other: update(self, "floor_divide_", (other,), {}),
     "__ipow__": lambda self, other: update(self, "pow_", (other,), {}),
 }
 _OPERATORS |= {f"__{n}__": _comparison(getattr(operator, n)) for n in ("eq", "ne", "lt", "le", "gt", "ge")}
