@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, rule
+from tapegrad.op import TABLE, composition, rule
 
 # --- reductions ---
 
@@ -34,8 +34,6 @@ def named(reduction: str, size_average: Any, reduce: Any) -> str:
     """The reduction, given in torch's present or former way."""
     if size_average is None and reduce is None:
         return reduction
-    if type(size_average) is int:  # torch.kl_div and the like, which F.kl_div calls, take torch's number of a reduction
-        raise TypeError("the functions of torch that take a reduction by number are not supported; use those of F")
     return str(torch.nn._reduction.legacy_get_string(size_average, reduce))
 
 
@@ -144,12 +142,14 @@ def _huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float =
 
 # --- two classes ---
 
-# -(y log x + (1 - y) log(1 - x)) has the slope (x - y) / x (1 - x). torch's divisors stop at 1e-12.
+EPSILON = 9.999999960041972e-13  # 1e-12 in single precision
+
+# -(y log x + (1 - y) log(1 - x)) has the slope (x - y) / x (1 - x). torch's divisors stop at EPSILON.
 binary_cross_entropy = rule(
     F.binary_cross_entropy,
     "input, target, weight=None, *, reduction='mean'",
     input=lambda g, input, target, weight, reduction: each(
-        g * (input - target) / ((1 - input) * input).clamp(min=1e-12), input, weight, reduction
+        g * (input - target) / ((1 - input) * input).clamp(min=EPSILON), input, weight, reduction
     ),
     target=lambda g, input, weight, reduction: each(-input.logit() * g, input, weight, reduction),
 )
@@ -389,8 +389,30 @@ def triplet_margin_with_distance_loss(
     return reduced((margin + near - far).clamp(min=0), reduction)
 
 
+# The sum over the other classes i of max(0, margin - x[y] + x[i])^p, of which each has its slope, and y less all of them.
+multi_margin_loss = rule(
+    F.multi_margin_loss,
+    "input, target, p=1, margin=1.0, weight=None, *, reduction='mean'",
+    input=lambda g, input, target, p, margin, weight, reduction: margin_slope(
+        g, input, target, p, margin, weight, reduction
+    ),
+)
+
+
+def margin_slope(g: Any, input: Any, target: Any, p: int, margin: float, weight: Any, reduction: str) -> Any:
+    x = input.view(1) if input.ndim == 0 else input
+    index = target.reshape(x.shape[:-1]).unsqueeze(-1)
+    others = torch.arange(x.shape[-1], device=x.device) != index
+    short = margin - x.gather(-1, index) + x
+    slope = torch.where(others & (short > 0), p * short ** (p - 1) / x.shape[-1], 0.0)
+    slope = slope if weight is None else slope * weight[index]
+    slope = slope - torch.where(others, 0.0, slope.sum(-1, keepdim=True))
+    g = g.reshape(x.shape[:-1]).unsqueeze(-1) if reduction == "none" else g * part(index, reduction)
+    return (slope * g).view(input.shape)
+
+
 @composition(F.multi_margin_loss)
-def multi_margin_loss(
+def _multi_margin_loss(
     input: Any,
     target: Any,
     p: int = 1,
@@ -400,16 +422,7 @@ def multi_margin_loss(
     reduce: Any = None,
     reduction: str = "mean",
 ) -> Any:
-    if p not in (1, 2):
-        raise ValueError("only p == 1 and p == 2 supported")
-    if input.ndim == 0:
-        input = input.view(1)
-    index = target.reshape(input.shape[:-1]).unsqueeze(-1)
-    short = (margin - input.gather(-1, index) + input).clamp(min=0) ** p
-    short = short if weight is None else short * weight[index]
-    others = torch.arange(input.shape[-1], device=input.device) != index
-    loss = torch.where(others, short, 0.0).sum(-1) / input.shape[-1]
-    return reduced(loss.reshape(target.shape), named(reduction, size_average, reduce))
+    return multi_margin_loss(input, target, p, margin, weight, reduction=named(reduction, size_average, reduce))
 
 
 @composition(F.multilabel_margin_loss)
@@ -440,3 +453,11 @@ def multilabel_soft_margin_loss(
     loss = -(target * F.logsigmoid(input) + (1 - target) * F.logsigmoid(-input))
     loss = loss if weight is None else loss * weight
     return reduced(loss.sum(-1) / input.shape[-1], named(reduction, size_average, reduce))
+
+
+# Of these names torch has functions of its own, which take the reduction as a number and elsewhere.
+for _name in """
+    binary_cross_entropy_with_logits cosine_embedding_loss hinge_embedding_loss kl_div margin_ranking_loss
+    poisson_nll_loss triplet_margin_loss
+""".split():
+    del TABLE[getattr(torch, _name)]
