@@ -13,7 +13,6 @@ from samples import SAMPLES as SIMPLE
 SAMPLES: dict[Callable[..., Any], list[Call]] = {}
 
 
-
 def fixed(*given: int | bool, shape: tuple[int, ...] | None = None) -> Spec:
     """A torch tensor of these integers or booleans."""
     kind = torch.bool if isinstance(given[0], bool) else torch.int64
@@ -65,7 +64,11 @@ SAMPLES[F.max_pool2d] = [
     call(real(1, 1, 4, 3), 2), call(real(1, 3, 4), (1, 2), stride=1), call(real(1, 1, 3, 4), 2, 1, 1), call(real(1, 1, 3, 3), 2, ceil_mode=True),
     call(real(3, 4, 9, 8), 3, 2, 1), call(real(1, 1, 4, 3), 2, return_indices=True), call(values(*[1.0] * 6, shape=(1, 1, 2, 3)), 2, 1).kink("a tie"),
 ]  # fmt: skip
-SAMPLES[F.max_pool3d] = [call(real(1, 1, 2, 2, 3), (1, 2, 2)), call(real(2, 3, 5, 4, 6), 2, 2, 1), call(real(1, 2, 2, 3), 2, return_indices=True)]
+SAMPLES[F.max_pool3d] = [
+    call(real(1, 1, 2, 2, 3), (1, 2, 2)),
+    call(real(2, 3, 5, 4, 6), 2, 2, 1),
+    call(real(1, 2, 2, 3), 2, return_indices=True),
+]
 for n, shape in ((1, (1, 1, 6)), (2, (1, 1, 3, 4)), (3, (1, 1, 2, 2, 3))):
     SAMPLES[getattr(F, f"adaptive_max_pool{n}d")] = [
         call(real(*shape), 2), call(real(*shape[1:]), 1), call(real(*shape), output_size=2, return_indices=True), call(real(2, 3, *[7] * n), 3),
@@ -81,12 +84,18 @@ for n, shape in ((1, (1, 1, 6)), (2, (1, 1, 3, 4)), (3, (1, 1, 2, 2, 3))):
         call(real(*shape), 2), call(real(*shape[1:]), 2, 1), call(real(*shape), 2, padding=1), call(real(*shape), 2, 1, 1, True, False),
         call(real(*shape), kernel_size=2, ceil_mode=True), call(real(2, 3, *[9] * n), 3, 2, 1), call(real(2, 3, *[8] * n), 3, 2, 1, ceil_mode=True),
     ]  # fmt: skip
-SAMPLES[F.avg_pool2d] += [call(real(1, 1, 3, 4), (2, 1), divisor_override=3), call(real(1, 1, 3, 4), 2, 1, 1, divisor_override=2)]
+SAMPLES[F.avg_pool2d] += [
+    call(real(1, 1, 3, 4), (2, 1), divisor_override=3),
+    call(real(1, 1, 3, 4), 2, 1, 1, divisor_override=2),
+]
 SAMPLES[F.avg_pool3d] += [call(real(1, 1, 2, 2, 3), 2, 1, divisor_override=3)]
 SAMPLES[F.fractional_max_pool2d] = [
     call(real(1, 1, 4, 3), 2, 2), call(real(2, 3, 9, 8), 2, output_ratio=(0.5, 0.6)), call(real(1, 1, 4, 3), 2, output_size=2, return_indices=True),
 ]  # fmt: skip
-SAMPLES[F.fractional_max_pool3d] = [call(real(1, 1, 3, 2, 2), (2, 1, 1), 1), call(real(1, 2, 5, 4, 6), 2, output_size=2, return_indices=True)]
+SAMPLES[F.fractional_max_pool3d] = [
+    call(real(1, 1, 3, 2, 2), (2, 1, 1), 1),
+    call(real(1, 2, 5, 4, 6), 2, output_size=2, return_indices=True),
+]
 PLACES = {1: ((1, 1, 2), (0, 3)), 2: ((1, 1, 2, 2), (1, 4, 8, 11)), 3: ((1, 1, 1, 1, 1), (3,))}
 for n, (shape, places) in PLACES.items():
     SAMPLES[getattr(F, f"max_unpool{n}d")] = [
@@ -121,10 +130,28 @@ PAIR = [
     call(real(33, 17), real(33, 17)), call(real(33, 17), const(33, 17), reduction="sum"), call(real(0, 3), real(0, 3), reduction="sum"),
     call(real(2, 3), const(2, 3), size_average=False), call(input=real(3), target=real(3)),
 ]  # fmt: skip
-SAMPLES[F.mse_loss] = [*PAIR, call(real(2, 3), const(2, 3), weight=real(2, 3, **AWAY)), call(real(3), real(3), weight=const(3, **AWAY), reduction="sum")]
-SAMPLES[F.l1_loss] = [*PAIR, call(real(2, 3), const(2, 3), weight=const(2, 3, **AWAY)), call(values(1.0, 2.0), values(1.0, 3.0)).kink("a corner")]
-CORNERS = call(values(0.5, 2.0, -1.0, 1.0, NAN), values(0.5, 1.0, 0.0, 1.5, 1.0), reduction="none").kink("a corner").torch_once("it loses the NaN")
-SAMPLES[F.smooth_l1_loss] = [*PAIR, call(real(2, 3), real(2, 3), beta=0.3), call(real(64), real(64), beta=2.0), call(real(2, 3), real(2, 3), beta=0), CORNERS]
+SAMPLES[F.mse_loss] = [
+    *PAIR,
+    call(real(2, 3), const(2, 3), weight=real(2, 3, **AWAY)),
+    call(real(3), real(3), weight=const(3, **AWAY), reduction="sum"),
+]
+SAMPLES[F.l1_loss] = [
+    *PAIR,
+    call(real(2, 3), const(2, 3), weight=const(2, 3, **AWAY)),
+    call(values(1.0, 2.0), values(1.0, 3.0)).kink("a corner"),
+]
+CORNERS = (
+    call(values(0.5, 2.0, -1.0, 1.0, NAN), values(0.5, 1.0, 0.0, 1.5, 1.0), reduction="none")
+    .kink("a corner")
+    .torch_once("it loses the NaN")
+)
+SAMPLES[F.smooth_l1_loss] = [
+    *PAIR,
+    call(real(2, 3), real(2, 3), beta=0.3),
+    call(real(64), real(64), beta=2.0),
+    call(real(2, 3), real(2, 3), beta=0),
+    CORNERS,
+]
 SAMPLES[F.huber_loss] = [
     *[c for c in PAIR if "size_average" not in c.kwargs], call(real(2, 3), real(2, 3), delta=0.3).inexact("torch rounds the last few elements apart", rtol=4), call(real(64), real(64), delta=2.0), CORNERS,
     call(real(2, 3), real(2, 3), weight=real(2, 3, **AWAY)),
@@ -141,7 +168,11 @@ SAMPLES[F.binary_cross_entropy_with_logits] = [
     call(real(2, 3), const(2, 3, **INNER), const(2, 3, **AWAY), pos_weight=const(3, **AWAY), reduction="sum"),
     call(values(0.0, 100.0, -100.0), values(0.0, 1.0, 1.0)).kink("saturated"),
 ]  # fmt: skip
-SAMPLES[F.soft_margin_loss] = [call(real(2, 3), const(2, 3)), call(real(3), const(3), reduction="sum"), call(real(33, 17), const(33, 17), reduction="none")]
+SAMPLES[F.soft_margin_loss] = [
+    call(real(2, 3), const(2, 3)),
+    call(real(3), const(3), reduction="sum"),
+    call(real(33, 17), const(33, 17), reduction="none"),
+]
 SAMPLES[F.kl_div] = [
     call(real(2, 3), real(2, 3, **AWAY), reduction="batchmean"), call(real(2, 3), real(2, 3, **AWAY), reduction="sum"), call(real(2, 3), real(2, 3), reduction="none", log_target=True),
     call(real(33, 17), const(33, 17, **AWAY), reduction="batchmean"), call(real(3), values(0.0, 0.5, 0.5), reduction="sum").kink("0 log 0"),
@@ -155,12 +186,33 @@ SAMPLES[F.gaussian_nll_loss] = [
     call(real(2, 3), const(2, 3), 0.5), call(real(3), const(3), values(0.0, 1e-9, 1.0)).kink("too small a variance"),
 ]  # fmt: skip
 SIDES = fixed(1, -1)
-SAMPLES[F.cosine_embedding_loss] = [call(real(2, 3), real(2, 3), SIDES), call(real(2, 3), real(2, 3), SIDES, margin=0.5, reduction="sum"), call(real(3), real(3), fixed(1, shape=()))]
-SAMPLES[F.margin_ranking_loss] = [call(real(2), real(2), SIDES), call(real(3, 2), real(3, 2), const(3, 2), margin=0.3, reduction="none"), call(real(33, 17), real(33, 17), const(33, 17))]
-SAMPLES[F.hinge_embedding_loss] = [call(real(2), SIDES), call(real(3, 2), fixed(*[1, -1] * 3, shape=(3, 2)), 0.5, reduction="sum"), call(real(33, 2), fixed(*[1, -1] * 33, shape=(33, 2)), reduction="none")]
+SAMPLES[F.cosine_embedding_loss] = [
+    call(real(2, 3), real(2, 3), SIDES),
+    call(real(2, 3), real(2, 3), SIDES, margin=0.5, reduction="sum"),
+    call(real(3), real(3), fixed(1, shape=())),
+]
+SAMPLES[F.margin_ranking_loss] = [
+    call(real(2), real(2), SIDES),
+    call(real(3, 2), real(3, 2), const(3, 2), margin=0.3, reduction="none"),
+    call(real(33, 17), real(33, 17), const(33, 17)),
+]
+SAMPLES[F.hinge_embedding_loss] = [
+    call(real(2), SIDES),
+    call(real(3, 2), fixed(*[1, -1] * 3, shape=(3, 2)), 0.5, reduction="sum"),
+    call(real(33, 2), fixed(*[1, -1] * 33, shape=(33, 2)), reduction="none"),
+]
 TRIPLE = (real(2, 2), real(2, 2), real(2, 2))
-SAMPLES[F.triplet_margin_loss] = [call(*TRIPLE), call(*TRIPLE, swap=True, margin=3.0), call(*TRIPLE, p=3, reduction="sum"), call(real(9, 7), real(9, 7), real(9, 7), reduction="none")]
-SAMPLES[F.triplet_margin_with_distance_loss] = [call(*TRIPLE), call(*TRIPLE, swap=True, margin=3.0), call(*TRIPLE, distance_function=lambda x, y: ((x - y) ** 2).sum(-1))]
+SAMPLES[F.triplet_margin_loss] = [
+    call(*TRIPLE),
+    call(*TRIPLE, swap=True, margin=3.0),
+    call(*TRIPLE, p=3, reduction="sum"),
+    call(real(9, 7), real(9, 7), real(9, 7), reduction="none"),
+]
+SAMPLES[F.triplet_margin_with_distance_loss] = [
+    call(*TRIPLE),
+    call(*TRIPLE, swap=True, margin=3.0),
+    call(*TRIPLE, distance_function=lambda x, y: ((x - y) ** 2).sum(-1)),
+]
 MARGINS = "torch counts the classes one by one"
 SAMPLES[F.multi_margin_loss] = [
     c.inexact(MARGINS, rtol=16).torch_once("it has no rule")
@@ -171,7 +223,13 @@ SAMPLES[F.multi_margin_loss] = [
 ]  # fmt: skip
 LISTS = fixed(0, 2, -1, 1, -1, 0, shape=(2, 3))
 SAMPLES[F.multilabel_margin_loss] = [
-    c.inexact(MARGINS, rtol=16).torch_once("it has no rule") for c in [call(real(2, 3), LISTS), call(real(3), fixed(0, 2, -1)), call(real(2, 3), LISTS, reduction="none"), call(real(2, 3), LISTS, reduction="sum")]
+    c.inexact(MARGINS, rtol=16).torch_once("it has no rule")
+    for c in [
+        call(real(2, 3), LISTS),
+        call(real(3), fixed(0, 2, -1)),
+        call(real(2, 3), LISTS, reduction="none"),
+        call(real(2, 3), LISTS, reduction="sum"),
+    ]
 ]
 SAMPLES[F.multilabel_soft_margin_loss] = [
     call(real(2, 3), real(2, 3, **INNER)), call(real(2, 3), const(2, 3, **INNER), const(3, **AWAY)), call(real(2, 3), const(2, 3, **INNER), reduction="none"),
@@ -229,18 +287,39 @@ SAMPLES[F.instance_norm] = [
         call(real(2, 2, 3), const(2), const(2, **AWAY), real(2), real(2), False), call(real(2, 2, 3), const(2), const(2, **AWAY), momentum=0.3),
     ]
 ]  # fmt: skip
-SAMPLES[F.rms_norm] = [call(real(2, 3), (3,)), call(real(2, 3), (3,), real(3)), call(real(2, 2, 3), [2, 3], real(2, 3), 1e-3), call(real(4, 9, 33), (33,), real(33))]
-SAMPLES[F.local_response_norm] = [call(real(1, 3, 4), 2), call(real(2, 3, 2, 1), 3, 0.1, 0.5, 2.0), call(real(3, 7, 5, 4), 5)]
+SAMPLES[F.rms_norm] = [
+    call(real(2, 3), (3,)),
+    call(real(2, 3), (3,), real(3)),
+    call(real(2, 2, 3), [2, 3], real(2, 3), 1e-3),
+    call(real(4, 9, 33), (33,), real(33)),
+]
+SAMPLES[F.local_response_norm] = [
+    call(real(1, 3, 4), 2),
+    call(real(2, 3, 2, 1), 3, 0.1, 0.5, 2.0),
+    call(real(3, 7, 5, 4), 5),
+]
 
 # --- dropout ---
 
 for function in (F.dropout2d, F.dropout3d, F.dropout1d):
     shape = {"dropout1d": (2, 3, 2), "dropout2d": (2, 3, 1, 2), "dropout3d": (2, 3, 1, 2, 1)}[function.__name__]
-    SAMPLES[function] = [call(real(*shape)), call(real(*shape), 0.2), call(real(*shape), p=0.5, training=False), call(real(*shape), 1.0), call(real(*shape), 0.0)]
+    SAMPLES[function] = [
+        call(real(*shape)),
+        call(real(*shape), 0.2),
+        call(real(*shape), p=0.5, training=False),
+        call(real(*shape), 1.0),
+        call(real(*shape), 0.0),
+    ]
 SAMPLES[F.dropout3d] += [call(real(3, 1, 2, 1))]
 SAMPLES[F.dropout1d] += [call(real(3, 2))]
 for function in (F.alpha_dropout, F.feature_alpha_dropout):
-    SAMPLES[function] = [call(real(3, 2), 0.3, True), call(real(3, 2, 2), training=True), call(real(3, 2)), call(real(3, 2), 1.0, True), call(real(0, 3), 0.5, True)]
+    SAMPLES[function] = [
+        call(real(3, 2), 0.3, True),
+        call(real(3, 2, 2), training=True),
+        call(real(3, 2)),
+        call(real(3, 2), 1.0, True),
+        call(real(0, 3), 0.5, True),
+    ]
 for function in (torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha_dropout):
     SAMPLES[function] = [call(real(3, 2, 2), 0.4, True), call(real(3, 2), 0.4, False)]
 

@@ -157,8 +157,8 @@ def linear_cross_entropy(
     images = linear_weight.shape[1:-1]
     if input.ndim not in (1, 2) or linear_weight.ndim < 2 or (images and input.ndim == 1):
         raise RuntimeError(
-            f"linear_cross_entropy(): expected input (N, in) or (in), and linear_weight (C, in) or (C, d1, ..., in) for "
-            f"a batch, got {tuple(input.shape)} and {tuple(linear_weight.shape)}"
+            f"linear_cross_entropy(): expected input (N, in) or (in), and linear_weight (C, in) or, for a batch, "
+            f"(C, d1, ..., in), got {tuple(input.shape)} and {tuple(linear_weight.shape)}"
         )
     if linear_bias is not None and linear_bias.shape != linear_weight.shape[:-1]:
         raise RuntimeError(

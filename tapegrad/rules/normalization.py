@@ -100,8 +100,8 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
 def group_norm(input: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
     """Normalization of each image over groups of its channels."""
     n, channels, *image = input.shape
-    x, w, b = (None if t is None else t.contiguous() for t in (input, weight, bias))
-    return torch.native_group_norm(x, w, b, n, channels, prod(image), groups, eps)
+    weight, bias = (None if t is None else t.contiguous() for t in (weight, bias))
+    return torch.native_group_norm(input.contiguous(), weight, bias, n, channels, prod(image), groups, eps)
 
 
 kernel(
