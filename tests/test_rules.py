@@ -16,7 +16,10 @@ from samples import SAMPLES, Call, assigned
 import tapegrad
 from tapegrad.op import TABLE, Op
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated")  # torch still has them, and so have we
+pytestmark = [  # torch still has them, and so have we
+    pytest.mark.filterwarnings("ignore:.*deprecated"),
+    pytest.mark.filterwarnings("ignore:Using padding='same'"),
+]
 
 Function = Callable[..., Any]
 FLOATS = (torch.float32, torch.float64)

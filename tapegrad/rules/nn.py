@@ -55,8 +55,8 @@ def per_target(g: Any, target: torch.Tensor, weight: Any, ignore_index: int, red
     """The loss's gradient with respect to each target's own loss, with a dimension for the classes."""
     w = weights_of(target, weight, ignore_index)
     g = g / w.sum() if reduction == "mean" else g
-    g = torch.where(w, g, 0.0) if weight is None else g * w
-    return g.unsqueeze(1 if target.ndim else 0)
+    g = g.expand(target.shape) if weight is None else g * w
+    return g.masked_fill(target == ignore_index, 0.0).unsqueeze(1 if target.ndim else 0)
 
 
 def weights_of(target: torch.Tensor, weight: Any, ignore_index: int) -> Any:
