@@ -211,7 +211,7 @@ def gradcheck(
             # Zeros tie a constant gradient, as of a linear function, to the inputs: if it should depend, that is found.
             zeros = [x.reshape(-1) * 0.0 for x in wanted]
             flat = [g.reshape(-1) for g in grads if g is not None]
-            return torch.cat([*flat, *zeros])  # type: ignore[list-item,return-value]
+            return torch.cat([*flat, *zeros])  # type: ignore[return-value]
 
         gradcheck(derivative, inputs, eps=eps, atol=atol, rtol=rtol, order=order - 1)
     return True

@@ -38,13 +38,18 @@ kernel(getitem, input=lambda g, input_shape, index: place.function(g, input_shap
 # What is overwritten gets no gradient.
 @rule(
     input=lambda g, index: setitem(g, index, 0.0),  # type: ignore[has-type]  # the rule names itself
-    value=lambda g, index: g[index],
+    value=lambda g, index, value_shape: leading(g[index], len(value_shape)),
 )
 def setitem(input: Any, index: Any, value: Any) -> Any:
     """A copy of ``input`` with ``value`` written at ``index``."""
     out = input.clone()
     out[index] = value
     return out
+
+
+def leading(g: Any, ndim: int) -> Any:
+    """Dimensions of size 1 put back in front, where torch drops them from a value that is written."""
+    return g.reshape((1,) * (ndim - g.ndim) + tuple(g.shape)) if g.ndim < ndim else g
 
 
 def canonical(index: Any, device: torch.device) -> Any:
