@@ -11,56 +11,59 @@ import tapegrad
 from tapegrad.check import Row
 
 
-def network():
-    x, w, b = ours(randn(4, 3)), ours(randn(3, 2, seed=1)), ours(randn(2, seed=2))
-    h = torch.tanh(x @ w + b)
-    return x, w, b, h, (h * h).sum() + F.cross_entropy(h, torch.tensor([0, 1, 1, 0]))
+class Network:
+    """A small one, with everything it computed."""
+
+    def __init__(self):
+        self.x, self.w, self.b = ours(randn(4, 3)), ours(randn(3, 2, seed=1)), ours(randn(2, seed=2))
+        self.h = torch.tanh(self.x @ self.w + self.b)
+        self.loss = (self.h * self.h).sum() + F.cross_entropy(self.h, torch.tensor([0, 1, 1, 0]))
 
 
 # --- rows ---
 
 
 def test_by_default_every_node_has_a_row_by_its_name():
-    x, w, b, h, loss = network()
-    rows = tapegrad.compare(loss)
+    net = Network()
+    rows = tapegrad.compare(net.loss)
     assert rows.exact
     assert rows.approximate
     names = [row.name for row in rows]
-    assert {"x", "w", "b", "h", "loss"} <= set(names)
-    assert len(rows) == 3 + len(tapegrad.tape(loss))
+    assert {"net.x", "net.w", "net.b", "net.h", "net.loss"} <= set(names)
+    assert len(rows) == 3 + len(tapegrad.tape(net.loss))
     assert len(set(names)) == len(names)
     assert all(row.maxdiff == 0.0 for row in rows)
-    assert {row.name: row.shape for row in rows}["w"] == (3, 2)
+    assert {row.name: row.shape for row in rows}["net.w"] == (3, 2)
 
 
 def test_names_choose_the_rows_and_their_order():
-    x, w, b, h, loss = network()
-    rows = tapegrad.compare(loss, names={"h": h, "weights": w})
+    net = Network()
+    rows = tapegrad.compare(net.loss, names={"h": net.h, "weights": net.w})
     assert [row.name for row in rows] == ["h", "weights"]
 
 
 def test_the_table():
-    x, w, b, h, loss = network()
-    text = str(tapegrad.compare(loss, names={"h": h, "w": w}))
+    net = Network()
+    text = str(tapegrad.compare(net.loss, names={"h": net.h, "w": net.w}))
     assert text.splitlines() == [
         "h               | exact: True  | approximate: True  | maxdiff: 0.0",
         "w               | exact: True  | approximate: True  | maxdiff: 0.0",
     ]
-    assert repr(tapegrad.compare(loss, names={"h": h, "w": w})) == text
+    assert repr(tapegrad.compare(net.loss, names={"h": net.h, "w": net.w})) == text
 
 
 def test_gradients_and_tape_are_left_alone():
-    x, w, b, h, loss = network()
-    h.retain_grad()
-    x.grad = torch.full((4, 3), 5.0, dtype=torch.float64)
-    tapegrad.compare(loss)
-    assert x.grad.unique().tolist() == [5.0]
-    assert w.grad is None
-    assert h.grad is None
-    assert not x.data.requires_grad
-    loss.backward()
-    assert w.grad is not None
-    assert h.grad is not None
+    net = Network()
+    net.h.retain_grad()
+    net.x.grad = torch.full((4, 3), 5.0, dtype=torch.float64)
+    tapegrad.compare(net.loss)
+    assert net.x.grad.unique().tolist() == [5.0]
+    assert net.w.grad is None
+    assert net.h.grad is None
+    assert not net.x.data.requires_grad
+    net.loss.backward()
+    assert net.w.grad is not None
+    assert net.h.grad is not None
 
 
 def test_a_loss_of_any_shape_counts_as_its_sum():
@@ -69,15 +72,15 @@ def test_a_loss_of_any_shape_counts_as_its_sum():
 
 
 def test_after_a_backward_that_kept_the_tape():
-    x, w, b, h, loss = network()
-    loss.backward(retain_graph=True)
-    assert tapegrad.compare(loss).exact
+    net = Network()
+    net.loss.backward(retain_graph=True)
+    assert tapegrad.compare(net.loss).exact
 
 
 def test_under_no_grad():
-    x, w, b, h, loss = network()
+    net = Network()
     with torch.no_grad():
-        assert tapegrad.compare(loss).exact
+        assert tapegrad.compare(net.loss).exact
 
 
 def test_a_leaf_is_its_own_loss():
@@ -86,9 +89,9 @@ def test_a_leaf_is_its_own_loss():
 
 
 def test_a_node_that_the_loss_does_not_use_compares_as_zeros():
-    x, w, b, h, loss = network()
+    net = Network()
     unused = ours(randn(2))
-    rows = tapegrad.compare(loss, names={"w": w, "unused": unused})
+    rows = tapegrad.compare(net.loss, names={"w": net.w, "unused": unused})
     assert rows.exact
 
 
