@@ -10,7 +10,7 @@ import torch
 
 from tapegrad.anomaly import detect_anomaly
 from tapegrad.apply import node
-from tapegrad.broadcasting import unbroadcast
+from tapegrad.broadcasting import Part, unbroadcast
 from tapegrad.errors import FreedTape, StaleTensor
 from tapegrad.hooks import run_hooks
 from tapegrad.tape import Record, reached, shape_text
@@ -116,6 +116,11 @@ def walk(
         if part is None:
             return
         if part.shape != place.shape:
+            if type(part) is Part and place in sums:
+                part.add_to(pending[place])
+                return
+            if type(part) is Part and place not in pending:
+                sums.add(place)  # the zeros are made here
             part = unbroadcast(part, place.shape)
         if part.dtype is not place.dtype:
             part = part.to(place.dtype)
@@ -179,7 +184,7 @@ def _check_parts(anomaly: detect_anomaly, record: Record, parent: Any, part: Any
     names = [n for n, p in zip(record.op.parameters, record.parents or (), strict=True) if p is parent]
     for piece in part if type(parent) is tuple else (part,):
         if piece is not None:
-            anomaly.check_gradient(record, names[0], raw(piece))
+            anomaly.check_gradient(record, names[0], piece.g if type(piece) is Part else raw(piece))
 
 
 def _retain(t: Tensor | None, g: torch.Tensor) -> None:

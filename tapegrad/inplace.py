@@ -18,8 +18,10 @@ from tapegrad.op import TABLE, torch_names
 from tapegrad.rules import indexing
 from tapegrad.tensor import Tensor, raw
 
+# What these draw takes nothing from the tensor but its shape.
+RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_"}
 # These change no element.
-RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"}
+RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_", "as_strided_", "addbmm_"}
 
 
 def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -52,13 +54,19 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
             f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
         )
+    if name == "copy_":  # x[...] = value
+        name, args = "__setitem__", (..., args[0] if args else kwargs["src"])
+    elif name in RANDOM:
+        name, args = "__setitem__", (..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
     if name == "__setitem__":
         index, value = args
         if isinstance(value, (Tensor, torch.Tensor)):
             value = value.to(t.dtype)
         result = indexing.setitem(t, indexing.canonical(raw(index), t.device), value)
     else:
-        entry = TABLE.get(getattr(torch.Tensor, name[:-1], None))  # type: ignore[arg-type]
+        name, args = ("fill_", (0.0,)) if name == "zero_" else (name, args)
+        function = getattr(torch.Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
+        entry = TABLE.get(function)  # type: ignore[arg-type]
         if entry is None:
             raise MissingRule(f"{name}(): tapegrad has no rule for it; compute a new tensor from recorded functions")
         result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)

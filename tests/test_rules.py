@@ -16,6 +16,8 @@ from samples import SAMPLES, Call, assigned
 import tapegrad
 from tapegrad.op import TABLE, Op
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated")  # torch still has them, and so have we
+
 Function = Callable[..., Any]
 FLOATS = (torch.float32, torch.float64)
 REFUSALS = (TypeError, RuntimeError, AttributeError, ValueError, IndexError)

@@ -1,0 +1,442 @@
+"""Rules of losses other than cross-entropy, which is in ``nn.py``."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from tapegrad.op import composition, rule
+
+# --- reductions ---
+
+
+def part(x: Any, reduction: str) -> float:
+    """How much of an element's loss comes out: all, or in a mean over the elements of ``x`` one n-th."""
+    return 1 / x.numel() if reduction == "mean" and x.numel() else 1.0
+
+
+def reduced(loss: Any, reduction: str) -> Any:
+    """All losses, or their mean or sum."""
+    if reduction == "mean":
+        return loss.mean()
+    if reduction == "sum":
+        return loss.sum()
+    if reduction != "none":
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    return loss
+
+
+def named(reduction: str, size_average: Any, reduce: Any) -> str:
+    """The reduction, given in torch's present or former way."""
+    if size_average is None and reduce is None:
+        return reduction
+    if type(size_average) is int:  # torch.kl_div and the like, which F.kl_div calls, take torch's number of a reduction
+        raise TypeError("the functions of torch that take a reduction by number are not supported; use those of F")
+    return str(torch.nn._reduction.legacy_get_string(size_average, reduce))
+
+
+# --- differences ---
+
+# Of the mean of d^2, with d = x - y: 2 d / n.
+mse_loss = rule(
+    F.mse_loss,
+    "input, target, *, reduction='mean'",
+    input=lambda g, input, target, reduction: 2 * part(input - target, reduction) * (input - target) * g,
+    target=lambda g, input, target, reduction: 2 * part(input - target, reduction) * (target - input) * g,
+)
+# d^2 / 2 beta where |d| < beta, |d| - beta / 2 beyond.
+smooth_l1_loss = rule(
+    F.smooth_l1_loss,
+    "input, target, *, reduction='mean', beta=1.0",
+    input=lambda g, input, target, reduction, beta: smooth_slope(g, input - target, reduction, beta),
+    target=lambda g, input, target, reduction, beta: smooth_slope(g, target - input, reduction, beta),
+)
+# The same, times beta.
+huber_loss = rule(
+    F.huber_loss,
+    "input, target, *, reduction='mean', delta=1.0",
+    input=lambda g, input, target, reduction, delta: huber_slope(g, input - target, reduction, delta),
+    target=lambda g, input, target, reduction, delta: huber_slope(g, target - input, reduction, delta),
+)
+
+
+def smooth_slope(g: Any, d: Any, reduction: str, beta: float) -> Any:
+    return part(d, reduction) * torch.where(d.abs() >= beta, d.sign(), d / beta) * g
+
+
+def huber_slope(g: Any, d: Any, reduction: str, delta: float) -> Any:
+    n = part(d, reduction)
+    return torch.where(d.abs() >= delta, n * d.sign() * g * delta, n * d * g)
+
+
+@composition(F.mse_loss)
+def _mse_loss(
+    input: Any,
+    target: Any,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Any:
+    reduction = named(reduction, size_average, reduce)
+    if weight is None:
+        return mse_loss(input, target, reduction=reduction)
+    return weighted((input - target) ** 2, input, weight, reduction)
+
+
+@composition(F.l1_loss)
+def l1_loss(
+    input: Any,
+    target: Any,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Any:
+    reduction = named(reduction, size_average, reduce)
+    weight = forgotten_weight() if weight is None else weight
+    loss = (input - target).abs()
+    return reduced(loss, reduction) if weight is None else weighted(loss, input, weight, reduction)
+
+
+def forgotten_weight() -> Any:
+    """torch 2.13's F.l1_loss does not hand its ``weight`` on; it is still in its frame."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code is not F.l1_loss.__code__:
+        frame = frame.f_back  # type: ignore[assignment]
+    return None if frame is None else frame.f_locals.get("weight")
+
+
+def weighted(loss: Any, input: Any, weight: Any, reduction: str) -> Any:
+    """Losses with a weight each; their mean is divided by the sum of the weights."""
+    if weight.shape != input.shape:
+        raise ValueError("Weights and input must have the same size.")
+    return reduced(loss * weight, "sum") / weight.sum() if reduction == "mean" else reduced(loss * weight, reduction)
+
+
+@composition(F.smooth_l1_loss)
+def _smooth_l1_loss(
+    input: Any,
+    target: Any,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Any:
+    reduction = named(reduction, size_average, reduce)
+    if beta == 0:
+        return reduced((input - target).abs(), reduction)
+    return smooth_l1_loss(input, target, reduction=reduction, beta=beta)
+
+
+@composition(F.huber_loss)
+def _huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
+    if weight is None:
+        return huber_loss(input, target, reduction=reduction, delta=delta)
+    if weight.shape != input.shape:
+        raise ValueError("Weights and input must have the same size.")
+    return reduced(huber_loss(input, target, reduction="none", delta=delta) * weight, reduction)
+
+
+# --- two classes ---
+
+# -(y log x + (1 - y) log(1 - x)) has the slope (x - y) / x (1 - x). torch's divisors stop at 1e-12.
+binary_cross_entropy = rule(
+    F.binary_cross_entropy,
+    "input, target, weight=None, *, reduction='mean'",
+    input=lambda g, input, target, weight, reduction: each(
+        g * (input - target) / ((1 - input) * input).clamp(min=1e-12), input, weight, reduction
+    ),
+    target=lambda g, input, weight, reduction: each(-input.logit() * g, input, weight, reduction),
+)
+# With x = sigmoid(z), the slope in z is x - y; a positive target counts pos_weight times.
+binary_cross_entropy_with_logits = rule(
+    F.binary_cross_entropy_with_logits,
+    "input, target, weight=None, *, reduction='mean', pos_weight=None",
+    input=lambda g, input, target, weight, reduction, pos_weight: each(
+        logit_slope(input, target, pos_weight) * g, input, weight, reduction
+    ),
+    target=lambda g, input, weight, reduction, pos_weight: each(
+        logit_target_slope(input, pos_weight) * g, input, weight, reduction
+    ),
+)
+
+
+def each(slope: Any, input: Any, weight: Any, reduction: str) -> Any:
+    """A slope for each element, weighted, and averaged in a mean."""
+    slope = slope if weight is None else slope * weight
+    return slope / input.numel() if reduction == "mean" else slope
+
+
+def logit_slope(z: Any, y: Any, pos_weight: Any) -> Any:
+    if pos_weight is None:
+        return z.sigmoid() - y
+    positive = pos_weight * y
+    return (positive + 1 - y) * z.sigmoid() - positive
+
+
+def logit_target_slope(z: Any, pos_weight: Any) -> Any:
+    return -z if pos_weight is None else F.logsigmoid(-z) - pos_weight * F.logsigmoid(z)
+
+
+@composition(F.binary_cross_entropy)
+def _binary_cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    return binary_cross_entropy(input, target, weight, reduction=named(reduction, size_average, reduce))
+
+
+@composition(F.binary_cross_entropy_with_logits)
+def _binary_cross_entropy_with_logits(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Any:
+    reduction = named(reduction, size_average, reduce)
+    return binary_cross_entropy_with_logits(input, target, weight, reduction=reduction, pos_weight=pos_weight)
+
+
+# log(1 + exp(-y x)), for y = 1 or -1.
+soft_margin_loss = rule(
+    F.soft_margin_loss,
+    "input, target, *, reduction='mean'",
+    input=lambda g, input, target, reduction: (
+        target * (-target * input).exp() * -part(input, reduction) / ((-target * input).exp() + 1) * g
+    ),
+)
+
+
+@composition(F.soft_margin_loss)
+def _soft_margin_loss(
+    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+) -> Any:
+    return soft_margin_loss(input, target, reduction=named(reduction, size_average, reduce))
+
+
+# --- distributions ---
+
+
+@composition(F.kl_div)
+def kl_div(
+    input: Any,
+    target: Any,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Any:
+    if log_target:
+        ahead = target - input
+        loss = target.exp() * ahead
+    else:
+        cross = target * input  # first, as in torch: gradients are summed in this order
+        loss = torch.xlogy(target, target) - cross
+    reduction = named(reduction, size_average, reduce)
+    if reduction == "batchmean":
+        return loss.sum() / input.shape[0] if input.ndim else loss.sum()
+    return reduced(loss, reduction)
+
+
+@composition(F.poisson_nll_loss)
+def poisson_nll_loss(
+    input: Any,
+    target: Any,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: Any = None,
+    eps: float = 1e-8,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
+    if full:
+        tail = 0.5 * (2 * math.pi * target).log()
+        stirling = target * target.log() - target + tail
+        loss = loss + stirling.masked_fill(target <= 1, 0)
+    return reduced(loss, named(reduction, size_average, reduce))
+
+
+@rule(x=lambda g: g)
+def at_least(x: Any, low: float) -> Any:
+    """``x``, kept from being too small; the gradient passes as if it were not."""
+    out = x.clone()
+    with torch.no_grad():
+        return out.clamp_(min=low)
+
+
+@composition(F.gaussian_nll_loss)
+def gaussian_nll_loss(
+    input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Any:
+    if isinstance(var, float):
+        var = torch.full_like(input, var)
+    if (var < 0).any():
+        raise ValueError("var has negative entry/entries")
+    if var.shape != input.shape and var.shape == input.shape[:-1]:
+        var = var.unsqueeze(-1)
+    differing = [n for m, n in zip(input.shape, var.shape, strict=False) if m != n]
+    if var.ndim != input.ndim or (differing and sum(differing) != 1):
+        raise ValueError("var is of incorrect size")
+    var = at_least(var, eps)
+    loss = 0.5 * (var.log() + (input - target) ** 2 / var)
+    return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
+
+
+# --- distances and margins ---
+
+
+@composition(F.cosine_embedding_loss)
+def cosine_embedding_loss(
+    input1: Any,
+    input2: Any,
+    target: Any,
+    margin: float = 0,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    dim = target.ndim
+    product = (input1 * input2).sum(dim)
+    square1, square2 = (input1 * input1).sum(dim) + 1e-12, (input2 * input2).sum(dim) + 1e-12
+    cosine = product / (square1 * square2).sqrt()
+    alike = torch.where(target == 1, 1 - cosine, 0.0)
+    unlike = torch.where(target == -1, (cosine - margin).clamp(min=0), 0.0)
+    return reduced(alike + unlike, named(reduction, size_average, reduce))
+
+
+@composition(F.margin_ranking_loss)
+def margin_ranking_loss(
+    input1: Any,
+    input2: Any,
+    target: Any,
+    margin: float = 0,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    if not input1.ndim == input2.ndim == target.ndim:
+        raise RuntimeError("margin_ranking_loss(): all tensors should have the same number of dimensions")
+    loss = (-target * (input1 - input2) + margin).clamp(min=0)
+    return reduced(loss, named(reduction, size_average, reduce))
+
+
+@composition(F.hinge_embedding_loss)
+def hinge_embedding_loss(
+    input: Any,
+    target: Any,
+    margin: float = 1.0,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    loss = torch.where(target != 1, (margin - input).clamp(min=0), 0.0) + torch.where(target != -1, input, 0.0)
+    return reduced(loss, named(reduction, size_average, reduce))
+
+
+@composition(F.triplet_margin_loss)
+def triplet_margin_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    return triplet_margin_with_distance_loss(
+        anchor,
+        positive,
+        negative,
+        distance_function=lambda x, y: F.pairwise_distance(x, y, p, eps),
+        margin=margin,
+        swap=swap,
+        reduction=named(reduction, size_average, reduce),
+    )
+
+
+@composition(F.triplet_margin_with_distance_loss)
+def triplet_margin_with_distance_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    *,
+    distance_function: Any = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Any:
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    distance = distance_function or F.pairwise_distance
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    far = torch.minimum(far, distance(positive, negative)) if swap else far
+    return reduced((margin + near - far).clamp(min=0), reduction)
+
+
+@composition(F.multi_margin_loss)
+def multi_margin_loss(
+    input: Any,
+    target: Any,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Any = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    if p not in (1, 2):
+        raise ValueError("only p == 1 and p == 2 supported")
+    if input.ndim == 0:
+        input = input.view(1)
+    index = target.reshape(input.shape[:-1]).unsqueeze(-1)
+    short = (margin - input.gather(-1, index) + input).clamp(min=0) ** p
+    short = short if weight is None else short * weight[index]
+    others = torch.arange(input.shape[-1], device=input.device) != index
+    loss = torch.where(others, short, 0.0).sum(-1) / input.shape[-1]
+    return reduced(loss.reshape(target.shape), named(reduction, size_average, reduce))
+
+
+@composition(F.multilabel_margin_loss)
+def multilabel_margin_loss(
+    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+) -> Any:
+    """Each row of ``target`` lists classes, up to a -1."""
+    if input.ndim == 0:
+        return multilabel_margin_loss(input.view(1), target.view(1), reduction=named(reduction, size_average, reduce))
+    given = (target < 0).cumsum(-1) == 0
+    index = torch.where(given, target, 0)
+    classes = torch.arange(input.shape[-1], device=input.device)
+    wanted = ((index.unsqueeze(-1) == classes) & given.unsqueeze(-1)).any(-2)
+    short = (1 - input.gather(-1, index).unsqueeze(-1) + input.unsqueeze(-2)).clamp(min=0)
+    loss = torch.where(given.unsqueeze(-1) & ~wanted.unsqueeze(-2), short, 0.0).sum((-2, -1)) / input.shape[-1]
+    return reduced(loss, named(reduction, size_average, reduce))
+
+
+@composition(F.multilabel_soft_margin_loss)
+def multilabel_soft_margin_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    loss = -(target * F.logsigmoid(input) + (1 - target) * F.logsigmoid(-input))
+    loss = loss if weight is None else loss * weight
+    return reduced(loss.sum(-1) / input.shape[-1], named(reduction, size_average, reduce))
