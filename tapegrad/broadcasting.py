@@ -20,6 +20,9 @@ def unbroadcast(g: Any, shape: torch.Size) -> Any:
 
     Returns:
         The gradient with respect to the original, of shape ``shape``.
+
+    Raises:
+        RuntimeError: ``shape`` does not broadcast to the shape of ``g``: a rule is wrong.
     """
     if type(g) is Part:
         return g.whole(shape)
@@ -27,10 +30,17 @@ def unbroadcast(g: Any, shape: torch.Size) -> Any:
         return g
     new = g.ndim - len(shape)
     stretched = [i for i, n in enumerate(shape, new) if n == 1]
-    if not stretched:
-        return g.sum(tuple(range(new)))
-    summed = g.sum((*range(new), *stretched), True)
-    return summed.view(shape) if new else summed
+    if not stretched and new > 0:
+        summed = g.sum(tuple(range(new)))
+    else:
+        summed = g.sum((*range(new), *stretched), True)
+        summed = summed.view(shape) if new > 0 else summed
+    if summed.shape != shape:
+        raise RuntimeError(
+            f"a rule gave a gradient of shape {tuple(g.shape)} for an argument of shape {tuple(shape)}, which does not "
+            f"broadcast to it"
+        )
+    return summed
 
 
 class Part:

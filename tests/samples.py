@@ -483,7 +483,7 @@ SAMPLES[assigned] = [
     call(real(3, 4), DOTS, real()), call(real(3, 4), [0, 2], real(2, 4)), call(real(3, 4), [0, 2], real(4)),
     call(real(3, 4), (range(3), [0, 1, 2]), real(3)), call(real(3, 4), (0, 1), 2.0),
     call(real(3, 4), mask(3, 4), real()), call(real(3, 4), mask(3), const(4)),
-    call(real(3, 4), (NONE, 1), real(1, 4)), call(real(3, 4), ints(2, 2, below=3), real(4)),
+    call(real(3, 4), (NONE, 1), real(1, 4)), call(real(3, 4), 0, real(1, 1, 4)), call(real(3, 4), ints(2, 2, below=3), real(4)),
     call(real(3, 4), mask(3, 4), 1.0), call(real(), (), real()),
     call(real(3, 4, dtype=torch.float32), 0, real(4, dtype=torch.float64)), call(real(3), 0, real(1)),
     call(real(3, 4), slice(1, 1), real(4)),
