@@ -15,6 +15,9 @@ settings.register_profile(
 settings.load_profile("tapegrad")
 
 
+torch.set_num_threads(1)  # the tensors are small; threads would wait for each other
+
+
 @pytest.fixture(autouse=True)
 def _torch_as_it_was():
     """No test leaves a grad mode, a default dtype or a random state behind."""

@@ -21,7 +21,7 @@ from examples.makemore.errors import UserError
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 LECTURE_ORDER = """logprobs probs counts_sum_inv counts_sum counts norm_logits logit_maxes logits h W2 b2 hpreact bngain
-    bnbias bnraw bnvar_inv bnvar bndiff2 bndiff bnmeani hprebn embcat W1 b1 emb C""".split()  # noqa: SIM905
+    bnbias bnraw bnvar_inv bnvar bndiff2 bndiff bnmeani hprebn embcat W1 b1 emb C""".split()
 ROW = re.compile(r"^\s*(\w+)\s*\|.*\bTrue\b.*\|", re.MULTILINE)
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -346,6 +346,19 @@ def test_no_training_but_torchs_calls_torch_autograd(data, engine, monkeypatch):
         training.train(data, config("torch", steps=3))
 
 
+def test_training_gives_the_threads_back(data, monkeypatch):
+    during = []
+    monkeypatch.setattr(training, "training_forward", lambda *_: during.append(torch.get_num_threads()))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(AttributeError):  # the stand-in returns no loss
+            training.train(data, config())
+        assert (during, torch.get_num_threads()) == ([1], 3)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_divergence_is_reported(data, monkeypatch):
     monkeypatch.setattr(training, "init_parameters", lambda *_: [p * 1e200 for p in parameters(data)[0]])
     with pytest.raises(UserError, match="diverged"):
@@ -514,6 +527,7 @@ def test_draw(run, small, tmp_path):
     code, printed, err = run("draw", "--names", small, "--out", out)
     assert (code, err) == (0, "")
     check_pictures(out)
+    assert "operations on 7 parameters" in printed
     assert str(out / "graph.svg") in printed
     assert str(out / "graph.png") in printed
 

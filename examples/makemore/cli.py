@@ -34,7 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "names": {"type": Path, "default": DEFAULT_LIST, "metavar": "PATH", "help": "names, one a line (the list here)"},
     "hidden": {"type": whole(1, 2**16), "help": "hidden neurons (64 to compare and draw, 200 to train)"},
     "batch": {"type": whole(2, 2**16), "default": 32, "help": "examples in a minibatch (%(default)s)"},
-    "steps": {"type": whole(1, 2**31), "help": "steps of training (200000, or 60000 when all four commands run)"},
+    "steps": {"type": whole(1, 2**31), "help": "steps of training (200000, or 100000 when all four commands run)"},
     "seed": {"type": whole(0, 2**63), "default": 2147483647, "help": "where random draws start (%(default)s)"},
     "engine": {"choices": ENGINES, "default": "tapegrad", "help": "what computes the gradients (%(default)s)"},
     "device": {"default": "cpu", "help": "a torch device such as cpu or cuda (%(default)s)"},
@@ -82,7 +82,7 @@ def run_sample(args: argparse.Namespace) -> bool:
 
 def run_all(args: argparse.Namespace) -> bool:
     """Runs the four commands in order, with a shorter training."""
-    args.steps = args.steps or 60_000
+    args.steps = args.steps or 100_000
     good = True
     for name in ("compare", "draw", "train", "sample"):
         print(f"\n=== {name} ===", flush=True)

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from examples.makemore.compare import ROWS
 from examples.makemore.errors import UserError
 from examples.makemore.model import Tensor
-from tapegrad import viz
+from tapegrad import tape, viz
 
 
 def draw_pass(v: dict[str, Tensor], out: Path) -> list[Path]:
     """Draws the tape of `lecture_pass` as SVG and PNG; returns the files written."""
-    graph = viz.draw(v["loss"], names={name: v[name] for name in (*ROWS, "loss")})
+    print(f"{len(tape(v['loss']))} operations on {len(tape(v['loss']).leaves)} parameters")
+    graph = viz.draw(v["loss"], names=v)
     paths = [out / "graph.svg", out / "graph.png"]
     try:
         for path in paths:

@@ -1,6 +1,7 @@
 """Exercise 4: train the network on any of three engines, which differ in `wrap` and `backward` alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,6 +49,18 @@ def backward(parameters: Sequence[Tensor], v: SimpleNamespace, engine: str) -> N
         v.loss.backward()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps torch to one thread: a step is too small to share, and on a busy machine the sharing can cost the most."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def train(data: Data, config: Config) -> tuple[list[torch.Tensor], list[float]]:
     """Trains from scratch; returns the parameters and the loss of every step."""
     from tqdm import tqdm

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import kernel, rule
+from tapegrad.op import composition, kernel, rule
 
 # C = A B gives dA = dC B^T and dB = A^T dC; a vector is a matrix of one row (left) or one column (right). Batches that
 # were broadcast are the walk's business.
@@ -17,11 +17,10 @@ matmul = rule(
     input=lambda g, other, input_shape: left(g, other, len(input_shape)),
     other=lambda g, input, other_shape: right(g, input, len(other_shape)),
 )
-# torch folds the batch of a many-matrices-by-one-matrix product into rows: one big product, summed over in one go.
 kernel(
     matmul,
-    input=lambda g, other, input_shape: folded_left(g, other, input_shape),
-    other=lambda g, input, other_shape: folded_right(g, input, other_shape),
+    input=lambda g, input, other: left_kernel(g, input, other),
+    other=lambda g, input, other: right_kernel(g, input, other),
 )
 
 
@@ -29,41 +28,101 @@ def left(g: Any, other: Any, ndim: int) -> Any:
     """Gradient of the left factor, which has ``ndim`` dimensions."""
     if other.ndim == 1:
         return g.unsqueeze(-1) * other
-    if ndim == 1:
-        return (other @ g.unsqueeze(-1)).squeeze(-1)
-    return g @ other.mT
+    return (g.unsqueeze(-2) @ other.mT).squeeze(-2) if ndim == 1 else g @ other.mT
 
 
 def right(g: Any, input: Any, ndim: int) -> Any:
     """Gradient of the right factor, which has ``ndim`` dimensions."""
     if input.ndim == 1:
         return input.unsqueeze(-1) * g.unsqueeze(-2) if ndim > 1 else input * g
-    if ndim == 1:
-        return (input.mT @ g.unsqueeze(-1)).squeeze(-1)
-    return input.mT @ g
+    return (input.mT @ g.unsqueeze(-1)).squeeze(-1) if ndim == 1 and input.ndim > 2 else input.mT @ g
 
 
-def folded_left(g: Any, other: Any, shape: torch.Size) -> Any:
-    """``left``, with a batch against a single matrix folded into rows."""
-    if len(shape) == 2 and other.ndim > 2:
-        return rows(g.mT).mT @ rows(other.mT)
-    if len(shape) > 2 and other.ndim == 2:
-        return (rows(g) @ other.mT).view(shape)
-    return left(g, other, len(shape))
+# The gradient of a matrix that is stored by columns is computed by columns, as in torch.
 
 
-def folded_right(g: Any, input: Any, shape: torch.Size) -> Any:
-    """``right``, with a batch against a single matrix folded into rows."""
-    if len(shape) == 2 and input.ndim > 2:
-        return rows(input).mT @ rows(g)
-    if len(shape) > 2 and input.ndim == 2:
-        return (rows(g.mT) @ input).view(*shape[:-2], shape[-1], shape[-2]).mT
-    return right(g, input, len(shape))
+def left_kernel(g: Any, input: Any, other: Any) -> Any:
+    """``left``, in torch's order of operations."""
+    return (other @ g.mT).mT if by_columns(input) and other.ndim == 2 else left(g, other, input.ndim)
+
+
+def right_kernel(g: Any, input: Any, other: Any) -> Any:
+    """``right``, in torch's order of operations."""
+    return (g.mT @ input).mT if by_columns(other) and input.ndim == 2 else right(g, input, other.ndim)
+
+
+def by_columns(x: torch.Tensor) -> bool:
+    """Whether a matrix is the transpose of a contiguous one."""
+    return x.ndim == 2 and x.stride(0) == 1 and x.stride(1) == x.shape[0]
+
+
+def _folded(input: Any, other: Any) -> Any:
+    """``input @ other``, a batch against a single matrix or vector, as one big product of all the batch's rows."""
+    if input.ndim > 2:
+        return (rows(input) @ other).view(*input.shape[:-1], *other.shape[1:])
+    out = (rows(other.mT) @ input.t()).view(*other.mT.shape[:-1], *input.shape[:-1])
+    return out.mT.contiguous() if input.ndim == 2 else out
+
+
+_folded.__name__ = "matmul"
+folded = rule(
+    _folded,
+    "input, other",
+    input=lambda g, other, input_shape: left(g, other, len(input_shape)),
+    other=lambda g, input, other_shape: right(g, input, len(other_shape)),
+)
+# The same fold backward: the batch is summed over in one go.
+kernel(
+    folded,
+    input=lambda g, input, other: folded_left(g, input, other),
+    other=lambda g, input, other: folded_right(g, input, other),
+)
+
+
+def folded_left(g: Any, input: Any, other: Any) -> Any:
+    """Gradient of the left factor of a folded product."""
+    if input.ndim > 2:
+        return left_kernel(rows(g) if other.ndim == 2 else g.reshape(-1), rows(input), other).view(input.shape)
+    return right_kernel(rows(g.mT) if input.ndim == 2 else g.reshape(-1), rows(other.mT), input.t()).t()
+
+
+def folded_right(g: Any, input: Any, other: Any) -> Any:
+    """Gradient of the right factor of a folded product."""
+    if input.ndim > 2:
+        return right_kernel(rows(g) if other.ndim == 2 else g.reshape(-1), rows(input), other)
+    turned = other.mT
+    return left_kernel(rows(g.mT) if input.ndim == 2 else g.reshape(-1), rows(turned), input.t()).view(turned.shape).mT
+
+
+@composition(torch.matmul)
+def batched(input: Any, other: Any) -> Any:
+    """Products of more than two dimensions, by the same steps as torch, for the bits."""
+    if input.ndim == 3 == other.ndim and input.shape[0] != other.shape[0]:
+        if input.shape[0] == 1 and requires_grad(input):
+            return batched(input.squeeze(0), other)
+        if other.shape[0] == 1 and requires_grad(other):
+            return batched(input, other.squeeze(0))
+    if input.ndim > 2 >= other.ndim and (requires_grad(other) or stacked(input)):
+        return folded(input, other)
+    if other.ndim > 2 >= input.ndim and (requires_grad(input) or (input.ndim == 1 and stacked(other.mT))):
+        return folded(input, other)
+    return matmul(input, other)
 
 
 def rows(x: Any) -> Any:
-    """All rows of a batch of matrices as one matrix."""
-    return x.reshape(-1, x.shape[-1])
+    """All rows of a batch of matrices as one matrix: a product with a single matrix is one big product."""
+    return x.reshape(x.shape[:-1].numel(), x.shape[-1])
+
+
+def requires_grad(x: Any) -> bool:
+    """Whether a factor gets a gradient: torch asks, and folds a batch into rows to save memory in the backward pass."""
+    return bool(x.requires_grad)
+
+
+def stacked(x: Any) -> bool:
+    """Whether the rows of a batch of matrices lie at equal distances, so that no copy is needed to make them one."""
+    strides, shape = x.stride(), x.shape
+    return x.numel() == 0 or all(strides[i] == strides[i + 1] * shape[i + 1] for i in range(len(shape) - 2))
 
 
 # y = x W^T + b
@@ -78,3 +137,11 @@ linear = rule(
     ),
     bias=lambda g: g,
 )
+
+
+@composition(F.linear)
+def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    if input.ndim <= 2 or input.is_contiguous():
+        return linear(input, weight, bias)
+    out = input @ weight.t()
+    return out if bias is None else out + bias
