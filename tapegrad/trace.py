@@ -99,7 +99,7 @@ class Trace(TorchFunctionMode):
         node = self._nodes[id(value)][1]
         root = _root(node)
         while root in self._now and _shares(root.value, value):
-            node = self._rebased(node, self._now[root])
+            node = self._set(value, self._rebased(node, self._now[root]))
             root = _root(node)
         return node
 
