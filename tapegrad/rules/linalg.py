@@ -17,15 +17,10 @@ matmul = rule(
     input=lambda g, other, input_shape: left(g, other, len(input_shape)),
     other=lambda g, input, other_shape: right(g, input, len(other_shape)),
 )
-# The gradient of a matrix that is stored by columns is computed by columns, as in torch.
 kernel(
     matmul,
-    input=lambda g, input, other: (
-        (other @ g.mT).mT if by_columns(input) and other.ndim == 2 else left(g, other, input.ndim)
-    ),
-    other=lambda g, input, other: (
-        (g.mT @ input).mT if by_columns(other) and input.ndim == 2 else right(g, input, other.ndim)
-    ),
+    input=lambda g, input, other: left_kernel(g, input, other),
+    other=lambda g, input, other: right_kernel(g, input, other),
 )
 
 
@@ -43,9 +38,60 @@ def right(g: Any, input: Any, ndim: int) -> Any:
     return (input.mT @ g.unsqueeze(-1)).squeeze(-1) if ndim == 1 and input.ndim > 2 else input.mT @ g
 
 
+# The gradient of a matrix that is stored by columns is computed by columns, as in torch.
+
+
+def left_kernel(g: Any, input: Any, other: Any) -> Any:
+    """``left``, in torch's order of operations."""
+    return (other @ g.mT).mT if by_columns(input) and other.ndim == 2 else left(g, other, input.ndim)
+
+
+def right_kernel(g: Any, input: Any, other: Any) -> Any:
+    """``right``, in torch's order of operations."""
+    return (g.mT @ input).mT if by_columns(other) and input.ndim == 2 else right(g, input, other.ndim)
+
+
 def by_columns(x: torch.Tensor) -> bool:
     """Whether a matrix is the transpose of a contiguous one."""
     return x.ndim == 2 and x.stride(0) == 1 and x.stride(1) == x.shape[0]
+
+
+def _folded(input: Any, other: Any) -> Any:
+    """``input @ other``, a batch against a single matrix or vector, as one big product of all the batch's rows."""
+    if input.ndim > 2:
+        return (rows(input) @ other).view(*input.shape[:-1], *other.shape[1:])
+    out = (rows(other.mT) @ input.t()).view(*other.mT.shape[:-1], *input.shape[:-1])
+    return out.mT.contiguous() if input.ndim == 2 else out
+
+
+_folded.__name__ = "matmul"
+folded = rule(
+    _folded,
+    "input, other",
+    input=lambda g, other, input_shape: left(g, other, len(input_shape)),
+    other=lambda g, input, other_shape: right(g, input, len(other_shape)),
+)
+# The same fold backward: the batch is summed over in one go.
+kernel(
+    folded,
+    input=lambda g, input, other: folded_left(g, input, other),
+    other=lambda g, input, other: folded_right(g, input, other),
+)
+
+
+def folded_left(g: Any, input: Any, other: Any) -> Any:
+    """Gradient of the left factor of a folded product."""
+    if input.ndim > 2:
+        return left_kernel(rows(g) if other.ndim == 2 else g.reshape(-1), rows(input), other).view(input.shape)
+    return right_kernel(rows(g.mT) if input.ndim == 2 else g.reshape(-1), rows(other.mT), input.t()).t()
+
+
+def folded_right(g: Any, input: Any, other: Any) -> Any:
+    """Gradient of the right factor of a folded product."""
+    if input.ndim > 2:
+        return right_kernel(rows(g) if other.ndim == 2 else g.reshape(-1), rows(input), other)
+    turned = other.mT
+    return left_kernel(rows(g.mT) if input.ndim == 2 else g.reshape(-1), rows(turned), input.t()).view(turned.shape).mT
 
 
 @composition(torch.matmul)
@@ -57,10 +103,9 @@ def batched(input: Any, other: Any) -> Any:
         if other.shape[0] == 1 and requires_grad(other):
             return batched(input, other.squeeze(0))
     if input.ndim > 2 >= other.ndim and (requires_grad(other) or stacked(input)):
-        return (rows(input) @ other).view(*input.shape[:-1], *other.shape[1:])
+        return folded(input, other)
     if other.ndim > 2 >= input.ndim and (requires_grad(input) or (input.ndim == 1 and stacked(other.mT))):
-        out = (rows(other.mT) @ input.t()).view(*other.mT.shape[:-1], *input.shape[:-1])
-        return out.mT.contiguous() if input.ndim == 2 else out
+        return folded(input, other)
     return matmul(input, other)
 
 
