@@ -19,7 +19,7 @@ def place(source: Any, shape: Any, index: Any) -> Any:
     if all(basic):  # a view: nothing is read twice
         zeros[index] = source
         return zeros
-    if not any(basic) and bool not in map(type, entries):
+    if not any(basic) and not any(type(i) is bool or (i.dtype == torch.bool and not i.ndim) for i in entries):
         return zeros.index_put_(entries, source, accumulate=True)
     # A mixture: index the elements' own numbers, and add at the numbers that come out.
     numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]

@@ -78,8 +78,11 @@ def _squeeze(input: Any, dim: Any = None) -> Any:
 
 @composition(torch.narrow)
 def narrow(input: Any, dim: int, start: int, length: int) -> Any:
-    start = start + input.shape[dim] if start < 0 else start
-    return along(input, dim, slice(start, start + length))
+    size = input.shape[dim]
+    first = start + size if start < 0 else start
+    if not 0 <= first <= first + length <= size:
+        raise RuntimeError(f"narrow(): start {start} and length {length} do not fit dimension {dim}, of size {size}")
+    return along(input, dim, slice(first, first + length))
 
 
 @composition(torch.select)
@@ -111,6 +114,8 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
 
 def along(input: Any, dim: int, index: Any) -> Any:
     """Index one dimension."""
+    if not -input.ndim <= dim < input.ndim:
+        raise IndexError(f"dimension {dim} is out of range for a tensor of {input.ndim} dimensions")
     return input[(slice(None),) * (dim % input.ndim) + (index,)]
 
 
