@@ -24,18 +24,20 @@ def backward(
     inputs: Sequence[Tensor] | Tensor | None,
 ) -> None:
     """``Tensor.backward``: see there."""
+    start = _start(loss, gradient, "backward")
     targets = None
     if inputs is not None:
         inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         if not inputs:
             raise RuntimeError("backward: inputs is empty; leave it out to get the gradients of all leaves")
-        targets = [_target(t, "backward", i) for i, t in enumerate(inputs)]
-        for t in inputs:
+        targets = []
+        for i, t in enumerate(inputs):
+            targets.append(_target(t, "backward", i))
             t.retain_grad()
     with torch.no_grad():
-        grads = walk([_start(loss, gradient, "backward")], targets, retain_graph=retain_graph)
+        grads = walk([start], targets, retain_graph=retain_graph)
         for place, g in grads.items():
-            if type(place) is Tensor and place._requires_grad:  # it may have been switched off since
+            if type(place) is Tensor:
                 _accumulate(place, g)
 
 
@@ -145,7 +147,8 @@ def walk(
         pending[place] = part
 
     for place, g in starts:
-        send(place, g)
+        if path is None or place in path or len(starts) == 1:  # as torch: hooks of an only start run in any case
+            send(place, g)
     while queue:
         record = heappop(queue)[1]
         g = pending.pop(record)
@@ -185,8 +188,10 @@ def walk(
             record.parents = None
             record.saved = record.watched = ()
     for leaf, g in pending.items():
-        if path is None or leaf in wanted:
-            result[leaf] = run_hooks(leaf.hooks, g) if hooks and leaf.hooks is not None else g
+        if hooks and leaf.hooks is not None:
+            g = run_hooks(leaf.hooks, g)
+        if path is None or leaf in wanted:  # a leaf to start from need not be a target
+            result[leaf] = g
     return result
 
 
@@ -198,6 +203,13 @@ def _check_parts(anomaly: detect_anomaly, record: Record, argument: str, part: A
 
 def _accumulate(leaf: Tensor, g: torch.Tensor) -> None:
     """Add a gradient to a leaf's ``grad``; in place, as torch does, so that whoever holds it sees the sum."""
+    if leaf.record is not None:
+        raise RuntimeError(
+            f"backward: a leaf, of shape {shape_text(leaf.shape)}, was changed in place after it was used, by "
+            f"{leaf.record.op.name}, so that it is no leaf any more; change a copy (x.clone())"
+        )
+    if not leaf._requires_grad:  # switched off since
+        return
     if leaf.hooks:
         g = g.clone()  # a hook may have kept what it saw, or have given what somebody else keeps
     if leaf._grad is None:

@@ -61,6 +61,8 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         result = written(t, indexing.canonical(raw(index), t.device), without_leading_ones(value))
     elif name in ("copy_", "fill_", "zero_"):
         value = (*args, *kwargs.values(), 0.0)[0]
+        if name == "fill_" and isinstance(value, (Tensor, torch.Tensor)) and value.ndim:
+            raise RuntimeError(f"fill_(): the value must be a number, not a tensor of shape {tuple(value.shape)}")
         result = written(t, ..., value.expand(t.shape) if name == "copy_" else value)
     else:
         entry = TABLE.get(getattr(torch.Tensor, name[:-1], None))  # type: ignore[arg-type]
