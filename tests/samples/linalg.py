@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from samples import Call, call, const, real, values
+
+from samples.calls import Call, call, const, real, values
 
 SAMPLES: dict[Callable[..., Any], list[Call]] = {}
 
