@@ -358,16 +358,41 @@ def formulas_on(tape) -> set[tuple[str, str]]:
     }
 
 
+# What finite differences cannot judge, and why.
+STEPS = {"angle", "bernoulli", "ceil", "floor", "nextafter", "round", "sgn", "sign", "trunc"}
+FEW_BITS = {"bfloat16", "float", "half"}
+RANDOM = {"fractional_max_pool3d_with_indices", "normal"}
+# Their input is symmetric, and a step in one element is not: they are checked as parts of a product with itself.
+SYMMETRIC = {"cholesky", "cholesky_inverse", "linalg_cholesky", "linalg_cholesky_ex"}
+
+
 def test_every_function_is_checked_by_finite_differences():
-    """Only functions that step, or whose results have too few bits, go without."""
-    without = {name_of(f) for f, calls in SAMPLES.items() if f in TABLE and not any(map(smooth, calls))}
-    assert without == {"torch.Tensor.float", "torch.Tensor.half", "torch.Tensor.bfloat16", "torch.sgn", "torch.sign"}
+    without = {name_of(f).split(".")[-1] for f, calls in SAMPLES.items() if f in TABLE and not any(map(smooth, calls))}
+    assert without == STEPS | FEW_BITS | RANDOM | SYMMETRIC
+
+
+# Where the bits are not torch's, docs/conformance.md has the largest difference. Vector lanes: torch sums them apart.
+LANES = {"softmax", "log_softmax", "softmin", "cross_entropy", "nll_loss", "linear_cross_entropy"}
+LAST_BIT = {"celu", "elu", "selu", "gelu", "glu", "mish", "silu", "softplus"}  # of exp, within torch's kernel
+ORDER = {
+    "cdist",
+    "pdist",
+    "renorm",
+    "einsum",
+    "matrix_power",
+    "linalg_matrix_power",
+    "interpolate",
+    "cumprod",
+    "cumsum",
+}
+FUSED = {"batch_norm", "group_norm", "instance_norm", "layer_norm", "scaled_dot_product_attention", "huber_loss"}
+FUSED |= {"multi_margin_loss", "multilabel_margin_loss", "linalg_norm", "linalg_vector_norm", "default"}
 
 
 def test_inexact_functions_are_the_documented_ones():
     """No new tolerance creeps in."""
     inexact = {name_of(f).split(".")[-1] for f, calls in SAMPLES.items() if any(call.reason for call in calls)}
-    assert inexact == {"softmax", "log_softmax", "batch_norm", "cross_entropy"}
+    assert inexact == LANES | LAST_BIT | ORDER | FUSED
     assert all(math.isfinite(c.rtol) and c.rtol <= 64 for calls in SAMPLES.values() for c in calls)
 
 
