@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+Function = Callable[..., Any]
 NAN = math.nan
 INF = math.inf
 
@@ -223,7 +224,7 @@ def reductions(*, lists: bool = True, lo: float | None = None, hi: float | None 
     return calls
 
 
-SAMPLES: dict[Callable[..., Any], list[Call]] = {}
+SAMPLES: dict[Function, list[Call]] = {}
 
 # --- arithmetic ---
 

@@ -21,11 +21,26 @@ SAMPLES[torch.bmm] = [
     call(real(2, 2, 3), real(2, 3, 1)), call(real(5, 33, 17), real(5, 17, 9)), call(real(0, 2, 3), real(0, 3, 2)),
     call(const(2, 1, 3), real(2, 3, 2)),
 ]  # fmt: skip
-SAMPLES[torch.mv] = [call(real(2, 3), real(3)), call(real(33, 17), real(17)), call(real(0, 3), real(3)), call(const(2, 3), real(3))]
+SAMPLES[torch.mv] = [
+    call(real(2, 3), real(3)),
+    call(real(33, 17), real(17)),
+    call(real(0, 3), real(3)),
+    call(const(2, 3), real(3)),
+]
 for function in (torch.dot, torch.vdot):
-    SAMPLES[function] = [call(real(3), real(3)), call(real(65), real(65)), call(real(0), real(0)), call(real(3), const(3))]
+    SAMPLES[function] = [
+        call(real(3), real(3)),
+        call(real(65), real(65)),
+        call(real(0), real(0)),
+        call(real(3), const(3)),
+    ]
 for function in (torch.outer, torch.ger):
-    SAMPLES[function] = [call(real(3), real(2)), call(real(33), real(17)), call(real(0), real(2)), call(const(2), real(3))]
+    SAMPLES[function] = [
+        call(real(3), real(2)),
+        call(real(33), real(17)),
+        call(real(0), real(2)),
+        call(const(2), real(3)),
+    ]
 SAMPLES[torch.inner] = [
     call(real(3), real(3)), call(real(2, 3), real(3)), call(real(2, 3), real(2, 3)), call(real(), real(3)),
     call(real(2, 3), real()), call(real(33, 17), real(9, 17)), call(real(2, 0), real(3, 0)),
@@ -44,7 +59,11 @@ for function, shapes in (
 ):  # fmt: skip
     SAMPLES[function] = [call(*map(lambda s: real(*s), s), **options) for s in shapes for options in SCALED]
     SAMPLES[function] += [call(const(*shapes[0][0]), real(*shapes[0][1]), const(*shapes[0][2]))]
-SAMPLES[torch.Tensor.__rmatmul__] = [call(real(3, 2), real(2, 3)), call(real(3), real(2, 3)), call(real(2, 3, 2), real(3))]
+SAMPLES[torch.Tensor.__rmatmul__] = [
+    call(real(3, 2), real(2, 3)),
+    call(real(3), real(2, 3)),
+    call(real(2, 3, 2), real(3)),
+]
 SAMPLES[torch.einsum] = [
     call("ij,jk->ik", real(2, 3), real(3, 2)), call("bij,bjk->bik", real(2, 2, 1), real(2, 1, 3)), call("ij->ji", real(2, 3)),
     call("ij->", real(2, 3)), call("ij->i", real(2, 3)), call("ii->i", real(3, 3)), call("ii", real(3, 3)), call("i,j", real(3), real(2)),
@@ -83,11 +102,24 @@ SAMPLES[torch.linalg.cross] = [
     call(real(3), real(3)), call(real(2, 3), real(2, 3)), call(real(3, 2), real(3, 2), dim=0), call(const(3), real(3)),
     call(real(33, 3), real(33, 3)), call(real(0, 3), real(0, 3)),
 ]  # fmt: skip
-SAMPLES[torch.cross] = [call(real(2, 3), real(2, 3)), call(real(3, 2), real(3, 2)), call(real(2, 3), real(2, 3), -1), call(real(3, 3), real(3, 3), 1), call(real(3, 3), real(3, 3))]
+SAMPLES[torch.cross] = [
+    call(real(2, 3), real(2, 3)),
+    call(real(3, 2), real(3, 2)),
+    call(real(2, 3), real(2, 3), -1),
+    call(real(3, 3), real(3, 3), 1),
+    call(real(3, 3), real(3, 3)),
+]
 
 # --- determinants and inverses ---
 
-SQUARE = [call(real(2, 2)), call(real(1, 1)), call(real(2, 2, 2)), call(real(9, 9)), call(real(3, 3)), call(real(0, 2, 2))]
+SQUARE = [
+    call(real(2, 2)),
+    call(real(1, 1)),
+    call(real(2, 2, 2)),
+    call(real(9, 9)),
+    call(real(3, 3)),
+    call(real(0, 2, 2)),
+]
 POSITIVE = values(2.0, 0.5, 0.5, 1.0, shape=(2, 2))  # definite, for a Cholesky factor
 SAMPLES[torch.linalg.det] = [c for c in SQUARE if c.args[0].shape != (1, 1)]
 SAMPLES[torch.det] = SAMPLES[torch.linalg.det]
@@ -113,14 +145,23 @@ SAMPLES[torch.linalg.solve_triangular] = [
 SAMPLES[torch.triangular_solve] = [
     call(real(2, 3), UPPER), call(real(2, 1), LOWER, False), call(real(2, 1), UPPER, transpose=True), call(real(2, 1), UPPER, unitriangular=True),
 ]  # fmt: skip
-SAMPLES[torch.linalg.cholesky] = [call(POSITIVE).kink("torch reads one triangle"), call(POSITIVE, upper=True).kink("torch reads one triangle")]
+SAMPLES[torch.linalg.cholesky] = [
+    call(POSITIVE).kink("torch reads one triangle"),
+    call(POSITIVE, upper=True).kink("torch reads one triangle"),
+]
 SAMPLES[torch.linalg.cholesky_ex] = SAMPLES[torch.linalg.cholesky]
-SAMPLES[torch.cholesky] = [call(POSITIVE).kink("torch reads one triangle"), call(POSITIVE, True).kink("torch reads one triangle")]
+SAMPLES[torch.cholesky] = [
+    call(POSITIVE).kink("torch reads one triangle"),
+    call(POSITIVE, True).kink("torch reads one triangle"),
+]
 SAMPLES[torch.cholesky_solve] = [
     call(real(2, 3), LOWER).kink("torch reads one triangle"), call(real(2, 1), UPPER, upper=True).kink("torch reads one triangle"),
     call(real(2, 1), const(2, 2)),
 ]  # fmt: skip
-SAMPLES[torch.cholesky_inverse] = [call(LOWER).kink("torch reads one triangle"), call(UPPER, True).kink("torch reads one triangle")]
+SAMPLES[torch.cholesky_inverse] = [
+    call(LOWER).kink("torch reads one triangle"),
+    call(UPPER, True).kink("torch reads one triangle"),
+]
 
 
 def cholesky_of_product(x: Any) -> Any:
