@@ -23,10 +23,17 @@ REFUSALS = (TypeError, RuntimeError, AttributeError, ValueError, IndexError)
 
 
 NAMESPACES = {
-    torch: "torch", F: "F", torch.Tensor: "torch.Tensor", torch._C.TensorBase: "torch.Tensor", torch.special: "torch.special",
-    torch.linalg: "torch.linalg", torch.fft: "torch.fft", torch._C._nn: "torch._C._nn", torch._C._special: "torch.special",
-    torch._C._linalg: "torch.linalg", torch.functional: "torch.functional",
-}  # fmt: skip
+    torch: "torch",
+    F: "F",
+    torch.Tensor: "torch.Tensor",
+    torch._C.TensorBase: "torch.Tensor",
+    torch.special: "torch.special",
+    torch._C._special: "torch.special",
+    torch.linalg: "torch.linalg",
+    torch._C._linalg: "torch.linalg",
+    torch._C._nn: "torch._C._nn",
+    torch.functional: "torch.functional",
+}
 
 
 def name_of(function: Function) -> str:
@@ -362,7 +369,7 @@ def formulas_on(tape) -> set[tuple[str, str]]:
 
 
 def test_finite_differences_leave_out_only_what_says_so():
-    """A function goes without only if each of its samples names a reason: steps, a factor that is not unique, few bits."""
+    """A function goes without only if each of its samples says why: steps, a factor that is not unique, few bits."""
     without = {f: calls for f, calls in SAMPLES.items() if f in TABLE and not any(map(smooth, calls))}
     assert {name_of(f) for f, calls in without.items() if not all(call.at_kink for call in calls)} == set()
     assert len(without) < len(SAMPLES) / 10
