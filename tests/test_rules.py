@@ -10,14 +10,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, copy, ours, raw, theirs
-from samples import Call, Function, assigned
-from table import SAMPLES
+from samples import SAMPLES, Call, assigned
 
 import tapegrad
 from tapegrad.op import TABLE, Op
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated")  # torch still has them, and so have we
+pytestmark = [  # torch still has them, and so have we
+    pytest.mark.filterwarnings("ignore:.*deprecated"),
+    pytest.mark.filterwarnings("ignore:Using padding='same'"),
+]
 
+Function = Callable[..., Any]
 FLOATS = (torch.float32, torch.float64)
 REFUSALS = (TypeError, RuntimeError, AttributeError, ValueError, IndexError)
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tapegrad.op import alias, composition, kernel, rule
 from tapegrad.tensor import raw
 
-# --- saturating ---
+SIXTH = 0.1666666716337204  # torch's 1 / 6, a float32 in every dtype
 
 
 @cache
@@ -21,15 +21,14 @@ def one(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     return torch.ones((), dtype=dtype, device=device)
 
 
-SIXTH = 0.1666666716337204  # torch's 1 / 6, a float32 in every dtype
-
+# --- saturating ---
 
 tanh = rule(torch.tanh, input=lambda g, out: g * (1 - out * out))
 # torch rounds 1 - out * out once (a fused multiply-add); so does addcmul.
 kernel(tanh, input=lambda g, out: torch.addcmul(one(out.dtype, out.device), out, out, value=-1).mul_(g))
 sigmoid = rule(torch.sigmoid, input=lambda g, out: g * (1 - out) * out)
 alias(torch.sigmoid, torch.special.expit)
-# At the corners hardtanh is flat, as in torch; hardsigmoid too.
+# At their corners hardtanh and hardsigmoid are flat, as in torch.
 hardtanh = rule(
     torch._C._nn.hardtanh,
     "input, min_val=-1.0, max_val=1.0",
@@ -130,10 +129,7 @@ silu = rule(
 # x tanh(softplus(x))
 mish = rule(torch._C._nn.mish, input=lambda g, input: g * mish_slope(input, F.softplus(input).tanh()))
 # torch's fused multiply-adds, for the bits.
-kernel(
-    silu,
-    input=lambda g, input: silu_kernel(g, input, torch.sigmoid(input)),
-)
+kernel(silu, input=lambda g, input: silu_kernel(g, input, torch.sigmoid(input)))
 kernel(mish, input=lambda g, input: g * mish_slope_fused(input, F.softplus(input).tanh()))
 hardswish = rule(
     torch._C._nn.hardswish,

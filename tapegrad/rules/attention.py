@@ -14,16 +14,16 @@ from tapegrad.tensor import raw
 
 
 # O = P V with P = softmax(s Q K^T + mask). A row p of P that gets the gradient d passes p (d - p.d) on, and p.d = g.o.
-@rule(tensors=lambda g, out, tensors, is_causal, scale: attention_gradients(g, out, *tensors, is_causal, scale))
+@rule(tensors=lambda g, out, tensors, is_causal, scale: attention_gradients(g, out, tensors, is_causal, scale))
 def attention(tensors: Any, is_causal: bool, scale: float) -> Any:
     """Attention of ``query, key, value, mask``; the mask may be missing."""
-    return F.scaled_dot_product_attention(*tensors, is_causal=is_causal, scale=scale)
+    query, key, value, mask = tensors
+    return F.scaled_dot_product_attention(query, key, value, mask, is_causal=is_causal, scale=scale)
 
 
-def attention_gradients(
-    g: Any, out: Any, query: Any, key: Any, value: Any, mask: Any, is_causal: bool, scale: float
-) -> list[Any]:
+def attention_gradients(g: Any, out: Any, tensors: Any, is_causal: bool, scale: float) -> list[Any]:
     """The gradients of query, key, value and mask."""
+    query, key, value, mask = tensors
     p = weights(query, key, mask, is_causal, scale)
     ds = p * (g @ value.mT - (g * out).sum(-1, keepdim=True))
     return [ds @ key * scale, ds.mT @ query * scale, p.mT @ g, None if mask is None or mask.dtype is torch.bool else ds]
@@ -67,8 +67,8 @@ def fused(query: Any, key: Any, value: Any, mask: Any, dropout_p: float, is_caus
     """Whether torch has a kernel for this call; it writes the others out."""
     if mask is not None and mask.requires_grad:
         return False
-    choice = torch._fused_sdp_choice(*raw((query, key, value, mask)), dropout_p, is_causal, scale=scale)
-    return bool(choice != SDPBackend.MATH.value)
+    q, k, v, m = raw((query, key, value, mask))
+    return torch._fused_sdp_choice(q, k, v, m, dropout_p, is_causal, scale=scale) != int(SDPBackend.MATH.value)
 
 
 def shared(x: Any, heads: int) -> Any:

@@ -62,13 +62,15 @@ kernel(
 
 
 def cumprod_gradient(g: Any, x: Any, dim: int) -> Any:
-    """The sum over k of g_k times the product up to k without factor i, for each i."""
-    if x.ndim == 0:
+    """The product before i, times g_i + x_i+1 (g_i+1 + x_i+2 (g_i+2 + ...)): Horner's rule, from the end."""
+    if x.ndim == 0 or x.shape[dim] == 0:
         return g
-    i = torch.arange(x.shape[dim], device=x.device)
-    x, g = x.transpose(dim, -1).unsqueeze(-2), g.transpose(dim, -1).unsqueeze(-2)
-    without = torch.where(i == i[:, None], 1.0, x).cumprod(-1)  # in row i, factor i is 1
-    return torch.where(i >= i[:, None], g * without, 0.0).sum(-1).transpose(dim, -1)
+    factors, gains = x.unbind(dim), g.unbind(dim)
+    nested = [gains[-1]]
+    for factor, gain in zip(factors[:0:-1], gains[-2::-1], strict=True):
+        nested.append(gain + factor * nested[-1])
+    before = torch.cat([torch.ones_like(x.narrow(dim, 0, 1)), x.narrow(dim, 0, len(factors) - 1)], dim).cumprod(dim)
+    return before * torch.stack(nested[::-1], dim)
 
 
 @composition(torch.cumprod)

@@ -15,10 +15,10 @@ SATURATION = 1.7580993408473766  # the value to which selu falls, with its sign 
 
 def kept(input: Any, p: float, channels: bool = False) -> torch.Tensor:
     """1 where an element, or a whole channel of an image, is kept; 0 with probability ``p``."""
-    shape = [*input.shape[:2], *[1] * (input.ndim - 2)] if channels else input.shape
     if channels and input.ndim < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
-    return torch.empty_like(input, memory_format=torch.preserve_format).new_empty(shape).bernoulli_(1 - p)
+    noise = input.new_empty([*input.shape[:2], *[1] * (input.ndim - 2)]) if channels else torch.empty_like(input)
+    return noise.bernoulli_(1 - p)
 
 
 def times(input: Any, noise: torch.Tensor, inplace: bool) -> Any:

@@ -94,8 +94,11 @@ def true_divide(input: Any, other: Any) -> Any:
 
 # --- steps: flat between the jumps, so the gradient is 0 ---
 
-for step in (torch.floor, torch.ceil, torch.trunc, torch.sign, torch.sgn):
-    rule(step, input=lambda g: torch.zeros_like(g))
+floor = rule(torch.floor, input=lambda g: torch.zeros_like(g))
+ceil = rule(torch.ceil, input=lambda g: torch.zeros_like(g))
+trunc = rule(torch.trunc, input=lambda g: torch.zeros_like(g))
+sign = rule(torch.sign, input=lambda g: torch.zeros_like(g))
+sgn = rule(torch.sgn, input=lambda g: torch.zeros_like(g))
 round = rule(torch.round, "input, *, decimals=0", input=lambda g: torch.zeros_like(g))
 
 
@@ -176,7 +179,6 @@ ldexp = rule(
     input=lambda g, other: g * 2.0**other,
     other=lambda g, out: g * out * math.log(2),
 )
-
 
 # --- exponentials and logarithms ---
 

@@ -8,6 +8,12 @@ import torch
 
 from tapegrad.op import composition, kernel, rule
 
+
+def pair(name: str, *values: Any) -> Any:
+    """torch's named tuple of two results."""
+    return getattr(torch.return_types, name)(values)
+
+
 # --- determinants: d(det A) = det(A) tr(A^-1 dA) ---
 
 det = rule(
@@ -62,12 +68,12 @@ def sign_of_det(A: Any) -> Any:
 
 @composition(torch.linalg.slogdet)
 def slogdet(A: Any) -> Any:
-    return torch.return_types.linalg_slogdet((sign_of_det(A), log_abs_det(A)[0]))
+    return pair("linalg_slogdet", sign_of_det(A), log_abs_det(A)[0])
 
 
 @composition(torch.slogdet)
 def _slogdet(input: Any) -> Any:
-    return torch.return_types.slogdet(tuple(slogdet(input)))
+    return pair("slogdet", *slogdet(input))
 
 
 @composition(torch.logdet)
@@ -128,18 +134,19 @@ def solved(A: torch.Tensor, g: torch.Tensor, B: torch.Tensor, left: bool) -> tor
     if is_vector(A, B):
         return solved(A, g.unsqueeze(-1), A, left).squeeze(-1)
     LU, pivots, _ = torch.linalg.lu_factor_ex(A)
-    return torch.linalg.lu_solve(LU, pivots, g, left=left, adjoint=True)
+    dB: torch.Tensor = torch.linalg.lu_solve(LU, pivots, g, left=left, adjoint=True)
+    return dB
 
 
 def is_vector(A: Any, B: Any) -> bool:
     """Whether the right-hand sides are vectors: torch goes by the shape."""
-    return B.ndim == 1 or (A.ndim - 1 == B.ndim and B.shape == A.shape[:-1])
+    return bool(B.ndim == 1 or B.shape == A.shape[:-1])
 
 
 @composition(torch.linalg.solve_ex)
 def solve_ex(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> Any:
     info = torch.linalg.lu_factor_ex(A.data, check_errors=check_errors).info
-    return torch.return_types.linalg_solve_ex((solve(A, B, left=left), info))
+    return pair("linalg_solve_ex", solve(A, B, left=left), info)
 
 
 composition(torch.inverse)(lambda input: inv(input))
@@ -148,13 +155,13 @@ composition(torch.inverse)(lambda input: inv(input))
 @composition(torch.linalg.inv_ex)
 def inv_ex(A: Any, *, check_errors: bool = False) -> Any:
     info = torch.linalg.inv_ex(A.data, check_errors=check_errors).info
-    return torch.return_types.linalg_inv_ex((inv(A), info))
+    return pair("linalg_inv_ex", inv(A), info)
 
 
 @composition(torch.linalg.cholesky_ex)
 def cholesky_ex(L: Any, *, upper: bool = False, check_errors: bool = False) -> Any:
     info = torch.linalg.cholesky_ex(L.data, check_errors=check_errors).info
-    return torch.return_types.linalg_cholesky_ex((cholesky(L, upper=upper), info))
+    return pair("linalg_cholesky_ex", cholesky(L, upper=upper), info)
 
 
 @rule(input=lambda g, input_shape: g.new_zeros(input_shape), A=lambda g: g)
@@ -169,7 +176,7 @@ def triangular_solve(
 ) -> Any:
     matrix = A.mT if transpose else A
     solution = solve_triangular(matrix, input, upper=upper != transpose, unitriangular=unitriangular)
-    return torch.return_types.triangular_solve((solution, coefficient(input, A)))
+    return pair("triangular_solve", solution, coefficient(input, A))
 
 
 # --- Cholesky: A = L L^T ---

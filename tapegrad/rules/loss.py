@@ -34,8 +34,6 @@ def named(reduction: str, size_average: Any, reduce: Any) -> str:
     """The reduction, given in torch's present or former way."""
     if size_average is None and reduce is None:
         return reduction
-    if type(size_average) is int:  # torch.kl_div and the like, which F.kl_div calls, take torch's number of a reduction
-        raise TypeError("the functions of torch that take a reduction by number are not supported; use those of F")
     return str(torch.nn._reduction.legacy_get_string(size_average, reduce))
 
 
@@ -144,12 +142,14 @@ def _huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float =
 
 # --- two classes ---
 
-# -(y log x + (1 - y) log(1 - x)) has the slope (x - y) / x (1 - x). torch's divisors stop at 1e-12.
+EPSILON = 9.999999960041972e-13  # 1e-12 in single precision
+
+# -(y log x + (1 - y) log(1 - x)) has the slope (x - y) / x (1 - x). torch's divisors stop at EPSILON.
 binary_cross_entropy = rule(
     F.binary_cross_entropy,
     "input, target, weight=None, *, reduction='mean'",
     input=lambda g, input, target, weight, reduction: each(
-        g * (input - target) / ((1 - input) * input).clamp(min=1e-12), input, weight, reduction
+        g * (input - target) / ((1 - input) * input).clamp(min=EPSILON), input, weight, reduction
     ),
     target=lambda g, input, weight, reduction: each(-input.logit() * g, input, weight, reduction),
 )
@@ -293,150 +293,3 @@ def gaussian_nll_loss(
     var = at_least(var, eps)
     loss = 0.5 * (var.log() + (input - target) ** 2 / var)
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
-
-
-# --- distances and margins ---
-
-
-@composition(F.cosine_embedding_loss)
-def cosine_embedding_loss(
-    input1: Any,
-    input2: Any,
-    target: Any,
-    margin: float = 0,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Any:
-    dim = target.ndim
-    product = (input1 * input2).sum(dim)
-    square1, square2 = (input1 * input1).sum(dim) + 1e-12, (input2 * input2).sum(dim) + 1e-12
-    cosine = product / (square1 * square2).sqrt()
-    alike = torch.where(target == 1, 1 - cosine, 0.0)
-    unlike = torch.where(target == -1, (cosine - margin).clamp(min=0), 0.0)
-    return reduced(alike + unlike, named(reduction, size_average, reduce))
-
-
-@composition(F.margin_ranking_loss)
-def margin_ranking_loss(
-    input1: Any,
-    input2: Any,
-    target: Any,
-    margin: float = 0,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Any:
-    if not input1.ndim == input2.ndim == target.ndim:
-        raise RuntimeError("margin_ranking_loss(): all tensors should have the same number of dimensions")
-    loss = (-target * (input1 - input2) + margin).clamp(min=0)
-    return reduced(loss, named(reduction, size_average, reduce))
-
-
-@composition(F.hinge_embedding_loss)
-def hinge_embedding_loss(
-    input: Any,
-    target: Any,
-    margin: float = 1.0,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Any:
-    loss = torch.where(target != 1, (margin - input).clamp(min=0), 0.0) + torch.where(target != -1, input, 0.0)
-    return reduced(loss, named(reduction, size_average, reduce))
-
-
-@composition(F.triplet_margin_loss)
-def triplet_margin_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
-    margin: float = 1.0,
-    p: float = 2,
-    eps: float = 1e-6,
-    swap: bool = False,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Any:
-    return triplet_margin_with_distance_loss(
-        anchor,
-        positive,
-        negative,
-        distance_function=lambda x, y: F.pairwise_distance(x, y, p, eps),
-        margin=margin,
-        swap=swap,
-        reduction=named(reduction, size_average, reduce),
-    )
-
-
-@composition(F.triplet_margin_with_distance_loss)
-def triplet_margin_with_distance_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
-    *,
-    distance_function: Any = None,
-    margin: float = 1.0,
-    swap: bool = False,
-    reduction: str = "mean",
-) -> Any:
-    if margin <= 0:
-        raise ValueError(f"margin must be greater than 0, got {margin}")
-    distance = distance_function or F.pairwise_distance
-    near, far = distance(anchor, positive), distance(anchor, negative)
-    far = torch.minimum(far, distance(positive, negative)) if swap else far
-    return reduced((margin + near - far).clamp(min=0), reduction)
-
-
-@composition(F.multi_margin_loss)
-def multi_margin_loss(
-    input: Any,
-    target: Any,
-    p: int = 1,
-    margin: float = 1.0,
-    weight: Any = None,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Any:
-    if p not in (1, 2):
-        raise ValueError("only p == 1 and p == 2 supported")
-    if input.ndim == 0:
-        input = input.view(1)
-    index = target.reshape(input.shape[:-1]).unsqueeze(-1)
-    short = (margin - input.gather(-1, index) + input).clamp(min=0) ** p
-    short = short if weight is None else short * weight[index]
-    others = torch.arange(input.shape[-1], device=input.device) != index
-    loss = torch.where(others, short, 0.0).sum(-1) / input.shape[-1]
-    return reduced(loss.reshape(target.shape), named(reduction, size_average, reduce))
-
-
-@composition(F.multilabel_margin_loss)
-def multilabel_margin_loss(
-    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
-) -> Any:
-    """Each row of ``target`` lists classes, up to a -1."""
-    if input.ndim == 0:
-        return multilabel_margin_loss(input.view(1), target.view(1), reduction=named(reduction, size_average, reduce))
-    given = (target < 0).cumsum(-1) == 0
-    index = torch.where(given, target, 0)
-    classes = torch.arange(input.shape[-1], device=input.device)
-    wanted = ((index.unsqueeze(-1) == classes) & given.unsqueeze(-1)).any(-2)
-    short = (1 - input.gather(-1, index).unsqueeze(-1) + input.unsqueeze(-2)).clamp(min=0)
-    loss = torch.where(given.unsqueeze(-1) & ~wanted.unsqueeze(-2), short, 0.0).sum((-2, -1)) / input.shape[-1]
-    return reduced(loss, named(reduction, size_average, reduce))
-
-
-@composition(F.multilabel_soft_margin_loss)
-def multilabel_soft_margin_loss(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Any:
-    loss = -(target * F.logsigmoid(input) + (1 - target) * F.logsigmoid(-input))
-    loss = loss if weight is None else loss * weight
-    return reduced(loss.sum(-1) / input.shape[-1], named(reduction, size_average, reduce))

@@ -55,8 +55,8 @@ def per_target(g: Any, target: torch.Tensor, weight: Any, ignore_index: int, red
     """The loss's gradient with respect to each target's own loss, with a dimension for the classes."""
     w = weights_of(target, weight, ignore_index)
     g = g / w.sum() if reduction == "mean" else g
-    g = torch.where(w, g, 0.0) if weight is None else g * w
-    return g.unsqueeze(1 if target.ndim else 0)
+    g = g.expand(target.shape) if weight is None else g * w
+    return g.masked_fill(target == ignore_index, 0.0).unsqueeze(1 if target.ndim else 0)
 
 
 def weights_of(target: torch.Tensor, weight: Any, ignore_index: int) -> Any:
@@ -157,8 +157,8 @@ def linear_cross_entropy(
     images = linear_weight.shape[1:-1]
     if input.ndim not in (1, 2) or linear_weight.ndim < 2 or (images and input.ndim == 1):
         raise RuntimeError(
-            f"linear_cross_entropy(): expected input (N, in) or (in), and linear_weight (C, in) or (C, d1, ..., in) for "
-            f"a batch, got {tuple(input.shape)} and {tuple(linear_weight.shape)}"
+            f"linear_cross_entropy(): expected input (N, in) or (in), and linear_weight (C, in) or (C, d1, ..., in) "
+            f"for a batch, got {tuple(input.shape)} and {tuple(linear_weight.shape)}"
         )
     if linear_bias is not None and linear_bias.shape != linear_weight.shape[:-1]:
         raise RuntimeError(

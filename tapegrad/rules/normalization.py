@@ -100,6 +100,7 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
 def group_norm(input: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
     """Normalization of each image over groups of its channels."""
     n, channels, *image = input.shape
+    weight, bias = (None if t is None else t.contiguous() for t in (weight, bias))
     return torch.native_group_norm(input.contiguous(), weight, bias, n, channels, prod(image), groups, eps)
 
 
@@ -183,7 +184,7 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
         raise ValueError(f"local_response_norm(): expected three dimensions or more, got {tuple(input.shape)}")
     if input.numel() == 0:
         return input
-    square = (input * input).view(n, 1, channels, prod(image))
+    square = (input * input).reshape(n, 1, channels, prod(image))
     square = F.pad(square, (0, 0, size // 2, (size - 1) // 2))
-    mean = F.avg_pool2d(square, (size, 1), stride=1).view(input.shape)
+    mean = F.avg_pool2d(square, (size, 1), stride=1).reshape(input.shape)
     return input / (mean * alpha + k) ** beta

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from tapegrad.broadcasting import Part
 from tapegrad.op import composition, kernel, rule
+from tapegrad.tensor import raw
 
 VF: Any = torch._C._VariableFunctions  # what torch calls when tensors come as a list
 
@@ -226,7 +227,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
 def tensor_split(
     input: Any, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None
 ) -> Any:
-    given = next(x for x in (indices_or_sections, indices, sections) if x is not None)
+    given = raw(next(x for x in (indices_or_sections, indices, sections) if x is not None))
     given, n = given.tolist() if isinstance(given, torch.Tensor) else given, input.shape[dim]
     if isinstance(given, int):  # the first n % given parts are longer by one
         return split_with_sizes(input, [n // given + (i < n % given) for i in range(given)], dim)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import Formula, composition, rule
+from tapegrad.op import TABLE, Formula, composition, rule
 from tapegrad.rules.conv import sizes
 
 DIMENSIONS = (1, 2, 3)
@@ -54,10 +54,22 @@ def _largest(name: str, signature: str, n: int) -> None:
         input=lambda g, places, input_shape: put(g, places, input_shape, n),
     )
 
-    @composition(function, getattr(F, f"{name}_with_indices"))
+    @composition(getattr(F, f"{name}_with_indices"))
+    def both(input: Any, *args: Any, return_indices: bool = True, **kwargs: Any) -> Any:
+        if name.startswith("fractional") and kwargs.get("_random_samples") is None:
+            batch = input.shape[: input.ndim - n - 1].numel()  # as torch draws them
+            kwargs["_random_samples"] = torch.rand(
+                batch, input.shape[-n - 1], n, dtype=input.dtype, device=input.device
+            )
+        return op(input, *args, **kwargs)
+
+    @composition(function)
     def pool(*args: Any, return_indices: bool = False, **kwargs: Any) -> Any:
-        values, places = op(*args, **kwargs)
+        values, places = both(*args, **kwargs)
         return (values, places) if return_indices else values
+
+    if name == "adaptive_max_pool1d":  # torch's own function of this name returns both
+        TABLE[torch.adaptive_max_pool1d] = both
 
 
 for _n in DIMENSIONS:

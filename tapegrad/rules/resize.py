@@ -27,16 +27,16 @@ def resized_gradient(
     n = len(shape) - 2
     mode = "bilinear" if mode in ("linear", "trilinear") else mode
     for d in range(n):
-        unit = torch.eye(shape[2 + d], dtype=g.dtype, device=g.device)[:, None, :, None]
+        unit = torch.eye(shape[2 + d], dtype=g.dtype, device=g.device)[None, :, :, None].repeat(1, 1, 1, 2)
         matrix = F.interpolate(
             unit,
-            None if size is None else (sizes(size, n)[d], 1),
+            None if size is None else (sizes(size, n)[d], 2),
             None if scale_factor is None else (factors(scale_factor, n)[d], 1.0),
             mode,
             align_corners,
             recompute_scale_factor,
             antialias=antialias,
-        )[:, 0, :, 0]
+        )[0, :, :, 0]
         g = (g.transpose(2 + d, -1) @ matrix.mT).transpose(2 + d, -1)
     return g
 

@@ -126,6 +126,7 @@ def summed_copies(g: Any, repeats: tuple[int, ...], shape: torch.Size) -> Any:
 
 @composition(torch.repeat_interleave)
 def repeat_interleave(input: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Any:
+    repeats = raw(repeats)
     if dim is None:
         input, dim = input.flatten(), 0
     which = torch.arange(input.shape[dim], device=input.device)

@@ -8,23 +8,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from samples import (
-    AWAY,
-    INF,
-    MINUS,
-    NAN,
-    SATURATED,
-    Call,
-    binary,
-    call,
-    const,
-    ints,
-    promoted,
-    real,
-    scalars,
-    unary,
-    values,
-)  # fmt: skip
+
+from samples.basics import AWAY, MINUS, SATURATED
+from samples.calls import INF, NAN, Call, binary, call, const, ints, promoted, real, scalars, unary, values
 
 SAMPLES: dict[Callable[..., Any], list[Call]] = {}
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from samples import Call, call, const, real, values
+
+from samples.calls import Call, call, const, real, values
 
 SAMPLES: dict[Callable[..., Any], list[Call]] = {}
 
@@ -57,7 +58,7 @@ for function, shapes in (
     (torch.addbmm, [((2, 2), (2, 2, 3), (2, 3, 2)), ((2,), (2, 2, 1), (2, 1, 2)), ((9, 7), (3, 9, 8), (3, 8, 7))]),
     (torch.baddbmm, [((2, 2, 2), (2, 2, 1), (2, 1, 2)), ((2, 1), (2, 2, 3), (2, 3, 1)), ((3, 9, 7), (3, 9, 8), (3, 8, 7))]),
 ):  # fmt: skip
-    SAMPLES[function] = [call(*map(lambda s: real(*s), s), **options) for s in shapes for options in SCALED]
+    SAMPLES[function] = [call(*[real(*s) for s in three], **options) for three in shapes for options in SCALED]
     SAMPLES[function] += [call(const(*shapes[0][0]), real(*shapes[0][1]), const(*shapes[0][2]))]
 SAMPLES[torch.Tensor.__rmatmul__] = [
     call(real(3, 2), real(2, 3)),
