@@ -10,7 +10,7 @@ import torch
 
 from tapegrad.anomaly import detect_anomaly
 from tapegrad.apply import node
-from tapegrad.broadcasting import unbroadcast
+from tapegrad.broadcasting import Part, unbroadcast
 from tapegrad.errors import FreedTape, StaleTensor
 from tapegrad.hooks import run_hooks
 from tapegrad.tape import Record, reached, shape_text
@@ -33,8 +33,9 @@ def backward(
     with torch.no_grad():
         grads = walk([_start(loss, gradient, "backward")], targets, retain_graph=retain_graph)
     for place, g in grads.items():
-        t = place if isinstance(place, Tensor) else next(t for t in inputs or () if t.record is place)
-        t.grad = g if t.grad is None else t.grad + g
+        if not isinstance(place, Tensor):  # a computed input: g may be the caller's cotangent, or another's gradient
+            place, g = next(t for t in inputs or () if t.record is place), g.clone()
+        place.grad = g if place.grad is None else place.grad + g
 
 
 def grad(
@@ -115,6 +116,11 @@ def walk(
         if part is None:
             return
         if part.shape != place.shape:
+            if type(part) is Part and place in sums:
+                part.add_to(pending[place])
+                return
+            if type(part) is Part and place not in pending:
+                sums.add(place)  # the zeros are made here
             part = unbroadcast(part, place.shape)
         if part.dtype is not place.dtype:
             part = part.to(place.dtype)
@@ -178,7 +184,7 @@ def _check_parts(anomaly: detect_anomaly, record: Record, parent: Any, part: Any
     names = [n for n, p in zip(record.op.parameters, record.parents or (), strict=True) if p is parent]
     for piece in part if type(parent) is tuple else (part,):
         if piece is not None:
-            anomaly.check_gradient(record, names[0], raw(piece))
+            anomaly.check_gradient(record, names[0], piece.g if type(piece) is Part else raw(piece))
 
 
 def _retain(t: Tensor | None, g: torch.Tensor) -> None:

@@ -16,6 +16,11 @@ from samples import SAMPLES, Call, assigned
 import tapegrad
 from tapegrad.op import TABLE, Op
 
+pytestmark = [  # torch still has them, and so have we
+    pytest.mark.filterwarnings("ignore:.*deprecated"),
+    pytest.mark.filterwarnings("ignore:Using padding='same'"),
+]
+
 Function = Callable[..., Any]
 FLOATS = (torch.float32, torch.float64)
 REFUSALS = (TypeError, RuntimeError, AttributeError, ValueError, IndexError)
