@@ -105,9 +105,14 @@ for n, (shape, places) in PLACES.items():
 
 for n, shape in ((1, (1, 1, 6)), (2, (1, 1, 4, 3)), (3, (1, 1, 2, 2, 3))):
     SAMPLES[getattr(F, f"max_pool{n}d_with_indices")] = [call(real(*shape), 2), call(real(*shape), 2, stride=1)]
-    SAMPLES[getattr(F, f"adaptive_max_pool{n}d_with_indices")] = [call(real(*shape), 2), call(real(*shape), output_size=1)]
+    SAMPLES[getattr(F, f"adaptive_max_pool{n}d_with_indices")] = [
+        call(real(*shape), 2),
+        call(real(*shape), output_size=1),
+    ]
     if n > 1:
-        SAMPLES[getattr(F, f"fractional_max_pool{n}d_with_indices")] = [call(real(1, 1, 4, *[2] * (n - 1)), (2, *[1] * (n - 1)), 1)]
+        SAMPLES[getattr(F, f"fractional_max_pool{n}d_with_indices")] = [
+            call(real(1, 1, 4, *[2] * (n - 1)), (2, *[1] * (n - 1)), 1)
+        ]
 
 # --- interpolation ---
 
