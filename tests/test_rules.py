@@ -337,10 +337,11 @@ def test_replay_compares_every_node(function, call):
 
 
 def test_every_entry_has_samples():
-    """A function in the table without samples is untested."""
+    """A function in the table without samples is untested; of internal ones, ``test_every_formula_is_used`` asks."""
     sampled = {id(TABLE[f]) for f in SAMPLES if f in TABLE}
     missing = {name_of(f) for f, entry in TABLE.items() if id(entry) not in sampled and is_torchs(f)}
-    assert missing <= {"torch.Tensor.cuda"}  # it needs another device: test_devices.py
+    # torch's internals have samples under their public names; cuda() needs another device: test_devices.py.
+    assert {name for name in missing if not name.startswith("torch._C.")} <= {"torch.Tensor.cuda"}
 
 
 def test_every_formula_is_used():
