@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tapegrad.errors import MissingRule
 from tapegrad.tape import Record, Watched
 from tapegrad.tensor import Tensor, foreign, wrap
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 is_grad_enabled = torch.is_grad_enabled
 # Types that can carry a gradient.
-_CONTINUOUS = {d for d in vars(torch).values() if isinstance(d, torch.dtype) and (d.is_floating_point or d.is_complex)}
+_CONTINUOUS = {d for d in vars(torch).values() if isinstance(d, torch.dtype) and d.is_floating_point}
 # Arguments that are no tensors, known by their type: asking isinstance(x, torch.Tensor) takes longer.
 _SCALARS = {int, float, bool, str, type(None), torch.Size, slice, torch.dtype}
 
@@ -84,7 +85,11 @@ def one_tensor(op: Op) -> Callable[..., Any]:
         if aux_names:
             out, *aux = out
         parent = x.record or (x if x._requires_grad else None)
-        if parent is None or not is_grad_enabled() or (options and (out is a or out.requires_grad)):
+        if (
+            parent is None
+            or not is_grad_enabled()
+            or (options and (out is a or out.requires_grad or out.dtype not in _CONTINUOUS))
+        ):
             t = _unrecorded(op, (x, *options), out)
         else:
             saved = (out if keep_out else None, a if keep else None, *options, *aux)
@@ -101,18 +106,15 @@ def two_tensors(op: Op) -> Callable[[Tensor, Any], Any]:
     plans = [(False, False, False), *[op.plan(wanted) for wanted in (1, 2, 3)]]
 
     def call(x: Tensor, y: Any) -> Any:
-        a = x._data
+        a, b, q = x._data, y, None
         p = x.record or (x if x._requires_grad else None)
         if type(y) is Tensor:
             b = y._data
             q = y.record or (y if y._requires_grad else None)
-            out = run(a, b)
-        else:
-            b, q = y, None
-            out = run(a, b)
-            if out.requires_grad:
-                return _unrecorded(op, (x, y), out)
-        if (p is None and q is None) or not is_grad_enabled():
+        out = run(a, b)
+        if not is_grad_enabled() or (p is None and q is None):
+            return _unrecorded(op, (x, y), out)
+        if (p is None or q is None) and (out.requires_grad or out.dtype not in _CONTINUOUS):
             return _unrecorded(op, (x, y), out)
         keep_out, keep_a, keep_b = plans[(p is not None) + 2 * (q is not None)]
         saved = (out if keep_out else None, a if keep_a else None, b if keep_b else None)
@@ -132,7 +134,12 @@ def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor) -> Any:
         raise foreign(op.name, op.parameters, args)
     if type(args[0]) is Tensor and out is args[0]._data:
         return args[0]  # there was nothing to do: like torch, hand back the tensor itself
-    return wrap(out, None) if out.dtype in _CONTINUOUS else out
+    if out.is_complex() and is_grad_enabled() and any(type(a) is Tensor and a.requires_grad for a in args):
+        raise MissingRule(
+            f"{op.name}(): the result is complex, and the rules are for real numbers; compute with real and imaginary "
+            f"parts, or under torch.no_grad()"
+        )
+    return wrap(out, None) if out.dtype in _CONTINUOUS or out.is_complex() else out
 
 
 def watch(op: Op, saved: Sequence[Any], parents: Sequence[Any]) -> Watched:

@@ -10,7 +10,7 @@ import torch
 
 from tapegrad.anomaly import detect_anomaly
 from tapegrad.apply import node
-from tapegrad.broadcasting import unbroadcast
+from tapegrad.broadcasting import Part, unbroadcast
 from tapegrad.errors import FreedTape, StaleTensor
 from tapegrad.hooks import run_hooks
 from tapegrad.tape import Record, reached, shape_text
@@ -24,7 +24,8 @@ def backward(
     inputs: Sequence[Tensor] | Tensor | None,
 ) -> None:
     """``Tensor.backward``: see there."""
-    start = _start(loss, gradient, "backward")
+    with torch.no_grad():
+        start = _start(loss, gradient, "backward")
     targets = None
     if inputs is not None:
         inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -123,12 +124,12 @@ def walk(
         if part is None:
             return
         if part.shape != place.shape:
+            if type(part) is Part and place in sums:
+                part.add_to(pending[place])
+                return
+            if type(part) is Part and place not in pending:
+                sums.add(place)  # the zeros are made here
             part = unbroadcast(part, place.shape)
-            if part.shape != place.shape:
-                raise RuntimeError(
-                    f"backward: the rule of {record.op.name} gave a gradient that does not fit its argument, of shape "
-                    f"{shape_text(place.shape)}"
-                )
         if part.dtype is not place.dtype:
             part = part.to(place.dtype)
         before = pending.get(place)
@@ -198,7 +199,7 @@ def walk(
 def _check_parts(anomaly: detect_anomaly, record: Record, argument: str, part: Any) -> None:
     for piece in part if isinstance(part, (tuple, list)) else (part,):
         if piece is not None:
-            anomaly.check_gradient(record, argument, raw(piece))
+            anomaly.check_gradient(record, argument, piece.g if type(piece) is Part else raw(piece))
 
 
 def _accumulate(leaf: Tensor, g: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Undoing a broadcast: where the forward pass copied a value, the backward pass sums."""
+"""Undoing a broadcast, where the forward pass copied a value, and an indexing, where it left values out."""
 
 from __future__ import annotations
 
@@ -20,12 +20,54 @@ def unbroadcast(g: Any, shape: torch.Size) -> Any:
 
     Returns:
         The gradient with respect to the original, of shape ``shape``.
+
+    Raises:
+        RuntimeError: ``shape`` does not broadcast to the shape of ``g``: a rule is wrong.
     """
+    if type(g) is Part:
+        return g.whole(shape)
     if g.shape == shape:
         return g
     new = g.ndim - len(shape)
     stretched = [i for i, n in enumerate(shape, new) if n == 1]
-    if not stretched:
-        return g.sum(tuple(range(new)))
-    summed = g.sum((*range(new), *stretched), True)
-    return summed.view(shape) if new else summed
+    if not stretched and new > 0:
+        summed = g.sum(tuple(range(new)))
+    else:
+        summed = g.sum((*range(new), *stretched), True)
+        summed = summed.view(shape) if new > 0 else summed
+    if summed.shape != shape:
+        raise RuntimeError(
+            f"a rule gave a gradient of shape {tuple(g.shape)} for an argument of shape {tuple(shape)}, which does not "
+            f"broadcast to it"
+        )
+    return summed
+
+
+class Part:
+    """The gradient of a tensor of which only a part was used: zeros but at an index.
+
+    The zeros need not be written for each part: the gradients of a tensor that was taken apart cost no more than the
+    gradient of the whole. A kernel may return it.
+
+    Args:
+        g: the gradient of the part.
+        index: where the part is: integers, slices, None and Ellipsis, so that no element is there twice.
+    """
+
+    __slots__ = ("g", "index")
+
+    shape = None  # unlike that of any tensor
+
+    def __init__(self, g: Any, index: Any) -> None:
+        self.g = g
+        self.index = index
+
+    def whole(self, shape: torch.Size) -> Any:
+        """The gradient, written out."""
+        zeros = self.g.new_zeros(shape)
+        zeros[self.index] = self.g
+        return zeros
+
+    def add_to(self, total: torch.Tensor) -> None:
+        """Add it to a gradient, in place."""
+        total[self.index].add_(self.g)

@@ -8,6 +8,7 @@ place.
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 import torch
 
@@ -17,7 +18,10 @@ from tapegrad.op import TABLE, torch_names
 from tapegrad.rules import indexing
 from tapegrad.tensor import Tensor, native, raw
 
-RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"}
+# What these draw takes nothing from the tensor but its shape.
+RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_"}
+# These change no element.
+RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_", "as_strided_", "addbmm_"}
 
 
 def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -51,34 +55,33 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{name}(): a leaf that requires grad cannot be changed in place, its gradient would have no place to go; "
             f"use p.data or torch.no_grad() for an update, or x = x.clone() first"
         )
-    if shares_memory(t._data):
+    if name not in RESHAPING and shares_memory(t._data):
         raise InPlaceError(
             f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
             f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
         )
+    if name == "copy_":  # x[...] = value
+        name, args = "__setitem__", (..., (args[0] if args else kwargs["src"]).expand(t.shape))
+    elif name in RANDOM:
+        name, args = "__setitem__", (..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
     if name == "__setitem__":
         index, value = args
         result = written(t, indexing.canonical(raw(index), t.device), without_leading_ones(value))
-    elif name in ("copy_", "fill_", "zero_"):
-        value = (*args, *kwargs.values(), 0.0)[0]
-        if name == "fill_" and isinstance(value, (Tensor, torch.Tensor)) and value.ndim:
-            raise RuntimeError(f"fill_(): the value must be a number, not a tensor of shape {tuple(value.shape)}")
-        result = written(t, ..., value.expand(t.shape) if name == "copy_" else value)
     else:
-        entry = TABLE.get(getattr(torch.Tensor, name[:-1], None))  # type: ignore[arg-type]
-        if entry is None:
+        name, args = ("fill_", (0.0,)) if name == "zero_" else (name, args)
+        function = getattr(torch.Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
+        entry = TABLE.get(function)  # type: ignore[arg-type]
+        if entry is None or (name == "float_power_" and t.dtype != torch.float64):  # its result is always of float64
             raise MissingRule(f"{name}(): tapegrad has no rule for it; compute a new tensor from recorded functions")
         result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)
     if result.shape != t.shape and name not in RESHAPING:
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )
-    retained = t.retains_grad
-    if retained and t.record is not None:
-        t.record.tensor = None  # as torch: the gradient retained is that of the value after the change
+    if t.record is not None and t.record.tensor is not None:  # as in torch, retain_grad goes with the object
+        t.record.tensor = None
+        result.record.tensor = ref(t)
     t._data, t.record = result._data, result.record
-    if retained:
-        t.retain_grad()
     return t
 
 

@@ -204,6 +204,10 @@ def _flat(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}  # torch function -> an Op, or a composition of other ops
 
+# Names by which torch means one thing here and another there, such as F.unfold and Tensor.unfold: each place has an
+# entry of its own.
+_HOMONYMS = {"unfold", "embedding", "split"}
+
 # TensorBase: the functions that Python's operators call when a plain torch tensor stands on the left.
 _NAMESPACES = (torch, torch.Tensor, torch._C.TensorBase, F, torch.special)
 
@@ -211,7 +215,7 @@ _NAMESPACES = (torch, torch.Tensor, torch._C.TensorBase, F, torch.special)
 def _enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
     """Enter a function in the table, under each of the names that torch gives it."""
     TABLE[function] = entry
-    if getattr(function, "__module__", None) == __name__ or not _is_torch(function):
+    if getattr(function, "__module__", None) == __name__ or not _is_torch(function) or function.__name__ in _HOMONYMS:
         return
     for namespace in _NAMESPACES:
         spelling = getattr(namespace, function.__name__, None)
@@ -285,3 +289,9 @@ def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]]
         return body
 
     return enter
+
+
+def alias(function: Callable[..., Any], *others: Callable[..., Any]) -> None:
+    """Enter torch's other names of a function: the same entry answers to all."""
+    for other in others:
+        _enter(other, TABLE[function])

@@ -65,6 +65,11 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "__rmul__": two_tensors(elementwise.mul),
     "__truediv__": two_tensors(elementwise.div),
     "__rtruediv__": _reflected_div,
+    "__rdiv__": _reflected_div,
+    "__mod__": two_tensors(elementwise.remainder),
+    "__rmod__": lambda self, other: elementwise.remainder(other, self),
+    "__floordiv__": lambda self, other: call(torch.floor_divide, (self, other), {}),
+    "__rfloordiv__": lambda self, other: call(torch.floor_divide, (other, self), {}),
     "__pow__": two_tensors(elementwise.pow),
     "__rpow__": _reflected_pow,
     "__matmul__": _matmul,
@@ -74,6 +79,8 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "__isub__": lambda self, other: update(self, "sub_", (other,), {}),
     "__imul__": lambda self, other: update(self, "mul_", (other,), {}),
     "__itruediv__": lambda self, other: update(self, "div_", (other,), {}),
+    "__imod__": lambda self, other: update(self, "remainder_", (other,), {}),
+    "__ifloordiv__": lambda self, other: update(self, "floor_divide_", (other,), {}),
     "__ipow__": lambda self, other: update(self, "pow_", (other,), {}),
 }
 _OPERATORS |= {f"__{n}__": _comparison(getattr(operator, n)) for n in ("eq", "ne", "lt", "le", "gt", "ge")}
@@ -142,6 +149,9 @@ def _install() -> None:
     Tensor.__getattr__ = _unlisted  # type: ignore[method-assign]
     Tensor.T = property(shape.reverse, doc="The dimensions in reverse order.")  # type: ignore[attr-defined]
     Tensor.mT = property(lambda self: self.transpose(-2, -1), doc="Each matrix transposed.")  # type: ignore[attr-defined]
+    Tensor.mH = property(shape.adjoint, doc="Each matrix transposed and conjugated.")  # type: ignore[attr-defined]
+    Tensor.H = property(shape.hermitian, doc="A matrix transposed and conjugated.")  # type: ignore[attr-defined]
+    Tensor.real = property(shape.real, doc="The real part.")  # type: ignore[attr-defined]
     for name in ("layout", "is_cuda", "is_cpu", "is_meta", "is_sparse", "itemsize", "nbytes"):
         setattr(Tensor, name, property(operator.attrgetter(f"_data.{name}"), doc=f"As ``torch.Tensor.{name}``."))
 

@@ -126,7 +126,7 @@ class Tape(Sequence[Record]):
             return f"{place.op.name}_{self._position[place]}"
         return f"leaf_{next(i for i, leaf in enumerate(self.leaves) if leaf is place)}"
 
-    def source(self, names: Mapping[str, Any] | None = None, style: str = "plain") -> str:
+    def source(self, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False) -> str:
         """The backward pass of this tape, as PyTorch source.
 
         Args:
@@ -134,22 +134,30 @@ class Tape(Sequence[Record]):
                 the calling code can see.
             style: ``"plain"`` writes the textbook formulas; ``"exact"`` writes the kernels, equal to the engine's
                 gradients bit for bit.
+            forward: write ``forward(...)`` as well, which returns the outputs and a dict of what ``backward`` needs:
+                together they are a whole program.
 
         Returns:
-            ``import torch`` and one function, ``backward(...)``, whose parameters are the tensors it needs, by name,
-            and which returns a dict from name to gradient: of the leaves and of every named intermediate.
+            A function ``backward(...)``, whose parameters are the tensors it needs, by name, and which returns a dict
+            from name to gradient: of the leaves and of every named intermediate. Of one output with one element the
+            gradient is 1; otherwise those of the outputs are parameters too: ``dout`` for ``out``.
         """
         from tapegrad.names import caller_scope
         from tapegrad.source import Program
 
-        return Program(self, caller_scope(1) if names is None else names, style).text()
+        return Program(self, caller_scope(1) if names is None else names, style).text(forward)
 
-    def bindings(self, names: Mapping[str, Any] | None = None, style: str = "plain") -> dict[str, torch.Tensor]:
-        """The raw tensors to call the function of ``source`` with, by name."""
+    def bindings(
+        self, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """The raw tensors to call the functions of ``source`` with, by name: ``forward`` if it is there.
+
+        Gradients of outputs, where they are parameters, are for the caller to add.
+        """
         from tapegrad.names import caller_scope
         from tapegrad.source import Program
 
-        return Program(self, caller_scope(1) if names is None else names, style).bindings()
+        return Program(self, caller_scope(1) if names is None else names, style).bindings(forward)
 
     def __str__(self) -> str:
         labels = {p: self.name(p) for p in self.leaves} | {r: self.name(r) for r in self._records}

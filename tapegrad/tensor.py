@@ -125,10 +125,10 @@ class Tensor:
                     "use .detach() for a copy that takes no gradient"
                 )
             return
-        if value and not (self._data.is_floating_point() or self._data.is_complex()):
+        if value and not self._data.is_floating_point():
+            way = "the rules are for real numbers" if self._data.is_complex() else "convert it first, as with .float()"
             raise RuntimeError(
-                f"requires_grad: only floating point and complex tensors can require gradients, this one is "
-                f"{self._data.dtype}; convert it first, for example with .float()"
+                f"requires_grad: only floating point tensors can require gradients, this one is {self.dtype}; {way}"
             )
         if value and self._data.is_inference() and not torch.is_inference_mode_enabled():
             raise RuntimeError(

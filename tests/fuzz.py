@@ -3,7 +3,7 @@
 A hypothesis state machine makes up a program step by step: ops, views, changes in place, no_grad blocks, hooks,
 backward and grad() in all their forms. Each step is a function of a ``World``, and runs on one that speaks tapegrad and
 on one that speaks torch. Values, gradients (bit for bit), flags, and whether there was an error must agree. Where
-tapegrad by design refuses more than torch, or less, the difference is checked to be what ``EXCEPTIONS`` says, and counted.
+tapegrad by design refuses more than torch, or less, it is checked to be one of ``EXCEPTIONS``, and counted.
 
 ``python tests/fuzz.py 20000`` runs that many programs; ``test_fuzz.py`` runs some, and all that once found something.
 """

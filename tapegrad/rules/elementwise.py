@@ -1,15 +1,17 @@
-"""Rules of functions that work element by element."""
+"""Rules of functions that work element by element: arithmetic, powers, exponentials, circles, kinks and choices.
+
+Activations are in ``activations.py``, the gamma and error functions and their kin in ``special.py``.
+"""
 
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
-from tapegrad.op import TABLE, composition, kernel, rule
+from tapegrad.op import TABLE, alias, composition, kernel, rule
+from tapegrad.tensor import raw
 
 # --- arithmetic ---
 
@@ -30,7 +32,33 @@ div = rule(
     other=lambda g, input, other: -g * ((input / other) / other),
 )
 neg = rule(torch.neg, input=lambda g: -g)
+positive = rule(torch.positive, input=lambda g: g)
 reciprocal = rule(torch.reciprocal, input=lambda g, out: -g * (out * out))
+addcmul = rule(
+    torch.addcmul,
+    "input, tensor1, tensor2, *, value=1",
+    input=lambda g: g,
+    tensor1=lambda g, tensor2, value: g * (tensor2 * value),
+    tensor2=lambda g, tensor1, value: g * (tensor1 * value),
+)
+addcdiv = rule(
+    torch.addcdiv,
+    "input, tensor1, tensor2, *, value=1",
+    input=lambda g: g,
+    tensor1=lambda g, tensor2, value: g * (value / tensor2),
+    tensor2=lambda g, tensor1, tensor2, value: -g * (value * tensor1 / (tensor2 * tensor2)),
+)
+# torch divides the number by the tensor, where Python would multiply by the reciprocal.
+kernel(addcdiv, tensor1=lambda g, tensor2, value: g * (tensor2.new_tensor(value) / tensor2))
+lerp = rule(
+    torch.lerp,
+    "input, end, weight",
+    input=lambda g, weight: g * (1 - weight),
+    end=lambda g, weight: g * weight,
+    weight=lambda g, input, end: g * (end - input),
+)
+deg2rad = rule(torch.deg2rad, input=lambda g: g * (math.pi / 180))
+rad2deg = rule(torch.rad2deg, input=lambda g: g * (180 / math.pi))
 
 
 @rule(input=lambda g: g, other=lambda g, alpha: g * alpha)
@@ -44,7 +72,7 @@ def _add(input: Any, other: Any, *, alpha: float = 1) -> Any:
     return add(input, other) if alpha == 1 else scaled_add(input, other, alpha)
 
 
-@composition(torch.sub, torch.subtract)
+@composition(torch.sub)
 def _sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
     return sub(input, other) if alpha == 1 else scaled_add(input, other, -alpha)
 
@@ -54,17 +82,47 @@ def _rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
     return rsub(input, other) if alpha == 1 else scaled_add(other, input, -alpha)
 
 
-# Steps: flat everywhere but where they jump, so the gradient is 0.
-@rule(input=lambda g: torch.zeros_like(g), other=lambda g: torch.zeros_like(g))
-def rounded_div(input: Any, other: Any, rounding_mode: str) -> Any:
-    """``input / other``, rounded to whole numbers."""
-    return torch.div(input, other, rounding_mode=rounding_mode)
-
-
 @composition(torch.div)
 def _div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     return div(input, other) if rounding_mode is None else rounded_div(input, other, rounding_mode)
 
+
+@composition(torch.true_divide)
+def true_divide(input: Any, other: Any) -> Any:
+    return div(input, other)
+
+
+# --- steps: flat between the jumps, so the gradient is 0 ---
+
+floor = rule(torch.floor, input=lambda g: torch.zeros_like(g))
+ceil = rule(torch.ceil, input=lambda g: torch.zeros_like(g))
+trunc = rule(torch.trunc, input=lambda g: torch.zeros_like(g))
+sign = rule(torch.sign, input=lambda g: torch.zeros_like(g))
+sgn = rule(torch.sgn, input=lambda g: torch.zeros_like(g))
+round = rule(torch.round, "input, *, decimals=0", input=lambda g: torch.zeros_like(g))
+
+
+@rule(input=lambda g: torch.zeros_like(g), other=lambda g: torch.zeros_like(g))
+def rounded_div(input: Any, other: Any, rounding_mode: Any) -> Any:
+    """A quotient rounded down, or towards 0."""
+    return torch.div(input, other, rounding_mode=rounding_mode)
+
+
+frac = rule(torch.frac, input=lambda g: g)
+nextafter = rule(torch.nextafter, "input, other", input=lambda g: g, other=lambda g: torch.zeros_like(g))
+# x - y floor(x / y), and with trunc: between the jumps the quotient is constant.
+remainder = rule(
+    torch.remainder,
+    "input, other",
+    input=lambda g: g,
+    other=lambda g, input, other: -g * torch.div(input, other, rounding_mode="floor"),
+)
+fmod = rule(
+    torch.fmod,
+    "input, other",
+    input=lambda g: g,
+    other=lambda g, input, other: -g * torch.div(input, other, rounding_mode="trunc"),
+)
 
 # --- powers ---
 
@@ -81,11 +139,16 @@ kernel(
         g * (input + input) if type(exponent) is int and exponent == 2 else base_gradient(g, input, exponent)
     ),
 )
-composition(torch.Tensor.__pow__)(lambda input, exponent: pow(input, exponent))  # a torch tensor ** a Tensor
 square = rule(torch.square, input=lambda g, input: g * (2 * input))
 # The slope at 0 is infinite, as in torch.
 sqrt = rule(torch.sqrt, input=lambda g, out: g / (2 * out))
 rsqrt = rule(torch.rsqrt, input=lambda g, out: -0.5 * g * out**3)
+hypot = rule(
+    torch.hypot,
+    "input, other",
+    input=lambda g, out, input: g * input / out,
+    other=lambda g, out, other: g * other / out,
+)
 
 
 def base_gradient(g: Any, x: Any, p: Any) -> Any:
@@ -104,46 +167,93 @@ def exponent_slope(out: Any, x: Any, p: Any) -> Any:
     return torch.where((x == 0) & (p >= 0), 0.0, out * x.to(out.dtype).log())
 
 
+@composition(torch.float_power)
+def float_power(input: Any, exponent: Any) -> Any:
+    return pow(*[v if isinstance(v, (int, float)) else v.to(torch.float64) for v in (input, exponent)])
+
+
+# x 2**n
+ldexp = rule(
+    torch.ldexp,
+    "input, other",
+    input=lambda g, other: g * 2.0**other,
+    other=lambda g, out: g * out * math.log(2),
+)
+
 # --- exponentials and logarithms ---
 
 exp = rule(torch.exp, input=lambda g, out: g * out)
+exp2 = rule(torch.exp2, input=lambda g, out: g * out * math.log(2))
+expm1 = rule(torch.expm1, input=lambda g, out: g * (out + 1))
 log = rule(torch.log, input=lambda g, input: g / input)
 log2 = rule(torch.log2, input=lambda g, input: g / (input * math.log(2)))
 # torch's log 10, one bit below the nearest double.
 log10 = rule(torch.log10, input=lambda g, input: g / (input * 2.3025850929940455))
 log1p = rule(torch.log1p, input=lambda g, input: g / (input + 1))
-expm1 = rule(torch.expm1, input=lambda g, out: g * (out + 1))
+# Each side's share of e**a + e**b.
+logaddexp = rule(
+    torch.logaddexp,
+    "input, other",
+    input=lambda g, input, other: g / (1 + (other - input).exp()),
+    other=lambda g, input, other: g / (1 + (input - other).exp()),
+)
+logaddexp2 = rule(
+    torch.logaddexp2,
+    "input, other",
+    input=lambda g, input, other: g / (1 + 2 ** (other - input)),
+    other=lambda g, input, other: g / (1 + 2 ** (input - other)),
+)
+
+# --- circles and hyperbolas ---
+
 sin = rule(torch.sin, input=lambda g, input: g * input.cos())
 cos = rule(torch.cos, input=lambda g, input: g * -input.sin())
+tan = rule(torch.tan, input=lambda g, out: g * (1 + out * out))
+asin = rule(torch.asin, input=lambda g, input: g * (1 - input * input).rsqrt())
+acos = rule(torch.acos, input=lambda g, input: g * -(1 - input * input).rsqrt())
+atan = rule(torch.atan, input=lambda g, input: g / (input * input + 1))
+sinh = rule(torch.sinh, input=lambda g, input: g * input.cosh())
+cosh = rule(torch.cosh, input=lambda g, input: g * input.sinh())
+asinh = rule(torch.asinh, input=lambda g, input: g * (input * input + 1).rsqrt())
+acosh = rule(torch.acosh, input=lambda g, input: g * (input * input - 1).rsqrt())
+atanh = rule(torch.atanh, input=lambda g, input: g / (1 - input * input))
+atan2 = rule(
+    torch.atan2,
+    "input, other",
+    input=lambda g, input, other: g * other * inverse_square(input, other),
+    other=lambda g, input, other: g * -input * inverse_square(input, other),
+)
 
-# --- activations ---
+
+def inverse_square(x: Any, y: Any) -> Any:
+    """1 / (x**2 + y**2), and 0 at the origin, as torch has it."""
+    square = x * x + y * y
+    return square.reciprocal().masked_fill(square == 0, 0.0)
 
 
-@cache
-def one(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """The number 1 as a tensor."""
-    return torch.ones((), dtype=dtype, device=device)
-
-
-tanh = rule(torch.tanh, input=lambda g, out: g * (1 - out * out))
-# torch rounds 1 - out * out once (a fused multiply-add); so does addcmul.
-kernel(tanh, input=lambda g, out: torch.addcmul(one(out.dtype, out.device), out, out, value=-1).mul_(g))
-sigmoid = rule(torch.sigmoid, input=lambda g, out: g * (1 - out) * out)
-# The slope at 0 is 0, as in torch.
-relu = rule(torch.relu, input=lambda g, out: torch.where(out <= 0, 0.0, g))
-
-
-@composition(F.relu)
-def _relu(input: Any, inplace: bool = False) -> Any:
-    return input.relu_() if inplace else relu(input)
-
+# sin(pi x) / (pi x), flat at 0.
+sinc = rule(
+    torch.sinc,
+    input=lambda g, input: torch.where(
+        input == 0,
+        0.0,
+        g * ((math.pi * input * (math.pi * input).cos() - (math.pi * input).sin()) / (input * input * math.pi)),
+    ),
+)
 
 # --- kinks and choices ---
 
 # The slope at 0 is 0, as in torch.
-sgn = rule(torch.sgn, input=lambda g: torch.zeros_like(g))
-sign = rule(torch.sign, input=lambda g: torch.zeros_like(g))
 abs = rule(torch.abs, input=lambda g, input: g * torch.sgn(input))
+# 0 or pi: flat.
+angle = rule(torch.angle, input=lambda g: torch.zeros_like(g))
+# |a| with the sign of b; at a = 0 the slope is 0, as in torch.
+copysign = rule(
+    torch.copysign,
+    "input, other",
+    input=lambda g, out, input: g * torch.where(input == 0, 0.0, out / input),
+    other=lambda g: torch.zeros_like(g),
+)
 # Ties are shared, each side getting half; where one side is NaN, both get all. As in torch.
 maximum = rule(
     torch.maximum,
@@ -157,6 +267,49 @@ minimum = rule(
     input=lambda g, input, other: torch.where(input == other, g / 2, torch.where(input > other, 0.0, g)),
     other=lambda g, input, other: torch.where(input == other, g / 2, torch.where(input < other, 0.0, g)),
 )
+# At a tie the first takes all, as in torch; NaN loses.
+fmax = rule(
+    torch.fmax,
+    "input, other",
+    input=lambda g, input, other: g.masked_fill(~((input >= other) | other.isnan()), 0.0),
+    other=lambda g, input, other: g.masked_fill((input >= other) | other.isnan(), 0.0),
+)
+fmin = rule(
+    torch.fmin,
+    "input, other",
+    input=lambda g, input, other: g.masked_fill(~((input <= other) | other.isnan()), 0.0),
+    other=lambda g, input, other: g.masked_fill((input <= other) | other.isnan(), 0.0),
+)
+# On a bound the input still has its gradient, as in torch; where the bounds cross, the upper one holds.
+clamp = rule(
+    torch.clamp,
+    "input, min=None, max=None",
+    input=lambda g, input, min, max: torch.where(above(input, min) & above(max, input), g, 0.0),
+    min=lambda g, input, min, max: torch.where((input < min) & (True if max is None else min < max), g, 0.0),
+    max=lambda g, input, min, max: torch.where((input > max) | (False if min is None else max < min), g, 0.0),
+)
+
+
+def above(x: Any, y: Any) -> Any:
+    """``x >= y``, where a bound that is None holds always."""
+    return True if x is None or y is None else x >= y
+
+
+@composition(torch.clamp_min)
+def clamp_min(input: Any, min: Any) -> Any:
+    return clamp(input, min)
+
+
+@composition(torch.clamp_max)
+def clamp_max(input: Any, max: Any) -> Any:
+    return clamp(input, None, max)
+
+
+nan_to_num = rule(
+    torch.nan_to_num,
+    "input, nan=None, posinf=None, neginf=None",
+    input=lambda g, input: g * input.isfinite(),
+)
 # What was not chosen gets 0, whatever it was: NaN does not leak.
 where = rule(
     torch.where,
@@ -164,11 +317,68 @@ where = rule(
     input=lambda g, condition: torch.where(condition, g, 0.0),
     other=lambda g, condition: torch.where(condition, 0.0, g),
 )
-TABLE[torch.Tensor.where] = lambda input, condition, other: where(condition, input, other)  # x.where(condition, y)
 masked_fill = rule(
     torch.masked_fill,
     "input, mask, value",
     input=lambda g, mask: g.masked_fill(mask, 0.0),
     value=lambda g, mask: torch.where(mask, g, 0.0).sum(),
 )
+# torch sums what the mask selects and no zeros between.
+kernel(masked_fill, value=lambda g, mask: g.masked_select(mask).sum())
 clone = rule(torch.clone, "input, *, memory_format=torch.preserve_format", input=lambda g: g)
+
+
+@composition(torch.where)
+def _where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    return torch.nonzero(condition, as_tuple=True) if input is None else where(condition, input, other)
+
+
+@rule(aux=["exponent"], input=lambda g, exponent: g / exponent.exp2())
+def mantissa(input: Any) -> Any:
+    """m in x = m 2**exponent, 1/2 <= |m| < 1."""
+    return torch.frexp(input)
+
+
+@composition(torch.frexp)
+def frexp(input: Any) -> Any:
+    return torch.return_types.frexp(mantissa(input))
+
+
+# --- drawn from a distribution: random steps, so the gradient is 0, as in torch ---
+
+
+@composition(torch.bernoulli)
+def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Any:
+    return drawn(torch.bernoulli(raw(input), *([] if p is None else [p]), generator=generator), input)
+
+
+@composition(torch.normal)
+def normal(mean: Any, std: Any = 1.0, *, generator: Any = None) -> Any:
+    return drawn(torch.normal(raw(mean), raw(std), generator=generator), mean + std)
+
+
+def drawn(value: torch.Tensor, parameter: Any) -> Any:
+    """A drawn value, which depends on its parameter by jumps alone."""
+    return torch.where(torch.ones_like(value, dtype=torch.bool), value, parameter)
+
+
+# --- torch's other names ---
+
+ALIASES: list[tuple[Any, ...]] = [
+    (torch.sub, torch.subtract), (torch.mul, torch.multiply), (torch.div, torch.divide),
+    (torch.neg, torch.negative), (torch.trunc, torch.fix), (torch.abs, torch.absolute), (torch.clamp, torch.clip),
+    (torch.asin, torch.arcsin), (torch.acos, torch.arccos), (torch.atan, torch.arctan), (torch.atan2, torch.arctan2),
+    (torch.asinh, torch.arcsinh), (torch.acosh, torch.arccosh), (torch.atanh, torch.arctanh),
+]  # fmt: skip
+for function, *others in ALIASES:
+    alias(function, *others)
+
+# A method's self may stand elsewhere among the function's arguments.
+TABLE[torch.Tensor.where] = lambda input, condition, other: where(condition, input, other)
+
+# Python's operators, when a torch tensor stands on the left.
+TABLE[torch.Tensor.__pow__] = pow
+TABLE[torch.Tensor.__rmod__] = lambda input, other: remainder(other, input)
+TABLE[torch.Tensor.__rpow__] = lambda input, other: pow(other, input)
+TABLE[torch.Tensor.__rdiv__] = lambda input, other: input.reciprocal() * other
+TABLE[torch.Tensor.__rsub__] = lambda input, other: sub(other, input)

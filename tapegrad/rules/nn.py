@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from tapegrad.errors import MissingRule
 from tapegrad.op import TABLE, composition, kernel, rule
-from tapegrad.rules.indexing import place
+from tapegrad.rules.loss import named
 
 # --- cross-entropy ---
 
 
-# With p = softmax(x), the loss -log p[y] has the gradient p - onehot(y): what was predicted less what is true.
+# With p = softmax(x), the loss -log p[y] has the gradient p - onehot(y): what was predicted less what is true. A weight
+# for each class multiplies the losses of its targets; the mean divides by the weights of those that count.
 @rule(
     aux=["logprobs"],
-    input=lambda g, input, target, ignore_index, reduction: (
-        per_target(g, target, ignore_index, reduction) * (F.softmax(input, classes(input)) - onehot(target, input))
+    input=lambda g, input, target, weight, ignore_index, reduction: (
+        per_target(g, target, weight, ignore_index, reduction)
+        * (F.softmax(input, classes(input)) - onehot(target, ignore_index, input.shape, input.dtype))
     ),
 )
-def cross_entropy(input: Any, target: Any, ignore_index: Any, reduction: Any) -> Any:
+def cross_entropy(input: Any, target: Any, weight: Any, ignore_index: Any, reduction: Any) -> Any:
     """Cross-entropy of scores against class indices."""
     logprobs = F.log_softmax(input, classes(input))
-    return F.nll_loss(logprobs, target, ignore_index=ignore_index, reduction=reduction), logprobs
+    return F.nll_loss(logprobs, target, weight, ignore_index=ignore_index, reduction=reduction), logprobs
+
+
+# The second half alone: -log p[y], given log p.
+nll_loss = rule(
+    F.nll_loss,
+    "input, target, weight=None, *, ignore_index=-100, reduction='mean'",
+    input=lambda g, input_shape, target, weight, ignore_index, reduction: (
+        -per_target(g, target, weight, ignore_index, reduction) * onehot(target, ignore_index, input_shape, g.dtype)
+    ),
+)
 
 
 def classes(input: Any) -> int:
@@ -32,32 +44,54 @@ def classes(input: Any) -> int:
     return 1 if input.ndim > 1 else 0
 
 
-def onehot(target: torch.Tensor, like: Any) -> torch.Tensor:
+def onehot(target: torch.Tensor, ignore_index: int, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
     """1 at each target's class, 0 elsewhere, in the shape of the scores."""
-    index = target.clamp(min=0).unsqueeze(classes(like))  # an ignored target may be negative
-    return torch.zeros(like.shape, dtype=like.dtype, device=like.device).scatter_(classes(like), index, 1.0)
+    dim = 1 if len(shape) > 1 else 0
+    index = target.masked_fill(target == ignore_index, 0).unsqueeze(dim)  # which need not be a class
+    return torch.zeros(shape, dtype=dtype, device=target.device).scatter_(dim, index, 1.0)
 
 
-def per_target(g: Any, target: torch.Tensor, ignore_index: int, reduction: str) -> Any:
+def per_target(g: Any, target: torch.Tensor, weight: Any, ignore_index: int, reduction: str) -> Any:
     """The loss's gradient with respect to each target's own loss, with a dimension for the classes."""
-    counted = target != ignore_index
-    g = torch.where(counted, g / counted.sum() if reduction == "mean" else g, 0.0)
-    return g.unsqueeze(1 if target.ndim else 0)
+    w = weights_of(target, weight, ignore_index)
+    g = g / w.sum() if reduction == "mean" else g
+    g = g.expand(target.shape) if weight is None else g * w
+    return g.masked_fill(target == ignore_index, 0.0).unsqueeze(1 if target.ndim else 0)
+
+
+def weights_of(target: torch.Tensor, weight: Any, ignore_index: int) -> Any:
+    """How much each target counts."""
+    ignored = target == ignore_index
+    return ~ignored if weight is None else weight[target.masked_fill(ignored, 0)].masked_fill(ignored, 0.0)
 
 
 def _cross_entropy_kernel(
-    g: torch.Tensor, logprobs: torch.Tensor, target: torch.Tensor, ignore_index: int, reduction: str
+    g: torch.Tensor, logprobs: torch.Tensor, target: torch.Tensor, weight: Any, ignore_index: int, reduction: str
 ) -> torch.Tensor:
     """torch's two steps, each with its rounding: nll_loss gives -w onehot(y); log_softmax adds w p to it."""
-    w = per_target(g, target, ignore_index, reduction)
+    w = per_target(g, target, weight, ignore_index, reduction)
     # torch.exp and the exponential in torch's log_softmax differ in the last bit; log_sigmoid's buffer, exp(-|x|),
     # comes from the latter.
     p = torch.ops.aten.log_sigmoid_forward(logprobs)[1]
-    dlogprobs = onehot(target, logprobs).mul_(-w)
+    dlogprobs = onehot(target, ignore_index, logprobs.shape, logprobs.dtype).mul_(-w)
     return dlogprobs.addcmul_(p, w)
 
 
 kernel(cross_entropy, input=_cross_entropy_kernel)
+
+
+@composition(F.nll_loss)
+def _nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    reduction = named(reduction, size_average, reduce)
+    return nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
 @composition(F.cross_entropy)
@@ -71,13 +105,72 @@ def _torch_cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    if size_average is not None or reduce is not None:
-        reduction = torch.nn._reduction.legacy_get_string(size_average, reduce)
-    if weight is None and label_smoothing == 0.0 and not target.is_floating_point():
-        return cross_entropy(input, target, ignore_index, reduction)[0]
-    raise MissingRule(
-        "cross_entropy(): no rule yet for class weights, label_smoothing or class probabilities; "
-        "write it out with log_softmax, for example -(target * log_softmax(input, 1)).sum(1).mean()"
+    reduction = named(reduction, size_average, reduce)
+    if target.shape == input.shape:
+        return soft_cross_entropy(input, target, weight, reduction, label_smoothing)
+    if label_smoothing == 0.0:
+        return cross_entropy(input, target, weight, ignore_index, reduction)[0]
+    logprobs = F.log_softmax(input, classes(input))
+    loss = nll_loss(logprobs, target, weight, ignore_index=ignore_index, reduction=reduction)
+    smooth = all_classes(logprobs, target, weight, ignore_index, reduction)
+    return (1 - label_smoothing) * loss + smooth * (label_smoothing / input.shape[classes(input)])
+
+
+def soft_cross_entropy(input: Any, target: Any, weight: Any, reduction: str, smoothing: float) -> Any:
+    """Cross-entropy against probabilities of the classes."""
+    dim = classes(input)
+    if smoothing > 0:
+        target = target * (1 - smoothing) + smoothing / input.shape[dim]
+    logprobs = F.log_softmax(input, dim) * target
+    if weight is not None:
+        logprobs = logprobs * weight.view([-1] + [1] * (input.ndim - 2))
+    if reduction == "none":
+        return -logprobs.sum(dim)
+    return -logprobs.sum() / (input.numel() / input.shape[dim]) if reduction == "mean" else -logprobs.sum()
+
+
+def all_classes(logprobs: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
+    """The loss of a target that is every class at once, for label smoothing."""
+    dim = classes(logprobs)
+    if weight is not None:
+        logprobs = logprobs * weight.view([-1] + [1] * (logprobs.ndim - 2))
+    ignored = target == ignore_index
+    loss = (-logprobs.sum(dim)).masked_fill(ignored, 0.0)
+    if reduction == "mean":
+        return loss.sum() / weights_of(target, weight, ignore_index).sum()
+    return loss.sum() if reduction == "sum" else loss
+
+
+@composition(F.linear_cross_entropy)
+def linear_cross_entropy(
+    input: Any,
+    linear_weight: Any,
+    target: Any,
+    *,
+    linear_bias: Any = None,
+    weight: Any = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,  # how torch is to save memory
+) -> Any:
+    images = linear_weight.shape[1:-1]
+    if input.ndim not in (1, 2) or linear_weight.ndim < 2 or (images and input.ndim == 1):
+        raise RuntimeError(
+            f"linear_cross_entropy(): expected input (N, in) or (in), and linear_weight (C, in) or (C, d1, ..., in) "
+            f"for a batch, got {tuple(input.shape)} and {tuple(linear_weight.shape)}"
+        )
+    if linear_bias is not None and linear_bias.shape != linear_weight.shape[:-1]:
+        raise RuntimeError(
+            f"expected linear_bias shape {tuple(linear_weight.shape[:-1])}, got {tuple(linear_bias.shape)}"
+        )
+    logits = torch.tensordot(input, linear_weight, ([-1], [-1]))
+    logits = logits if linear_bias is None else logits + linear_bias
+    if ignore_index is not None and target.shape == logits.shape:
+        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
+    ignore = -100 if ignore_index is None else ignore_index
+    return F.cross_entropy(
+        logits, target, weight, ignore_index=ignore, reduction=reduction, label_smoothing=label_smoothing
     )
 
 
@@ -151,60 +244,17 @@ def _torch_batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    if training and input.numel() // input.shape[1] <= 1:
+    if training and input.shape[0] * prod(input.shape[2:]) == 1:
         raise ValueError(
             f"batch_norm(): expected more than 1 value per channel when training, got {tuple(input.shape)}"
         )
+    if input.numel() == 0:  # as torch does
+        out = input.clone() if weight is None else input * weight[0]
+        return out if bias is None else out + bias[0]
     return batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
-# The function of this name in torch's own namespace takes its arguments in another order; so do embedding and dropout.
+# The function of this name in torch's own namespace takes its arguments in another order.
 TABLE[torch.batch_norm] = lambda input, weight, bias, mean, var, training, momentum, eps, cudnn_enabled: (
     _torch_batch_norm(input, mean, var, weight, bias, training, momentum, eps)
 )
-
-
-# --- tables and noise ---
-
-
-@rule(weight=lambda g, input, weight_shape: place(g, weight_shape, input))
-def lookup(input: Any, weight: Any) -> Any:
-    """A row of ``weight`` for each index in ``input``."""
-    return F.embedding(input, weight)
-
-
-@composition(F.embedding)
-def _embedding(
-    input: Any,
-    weight: Any,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Any:
-    if padding_idx is not None or max_norm is not None or scale_grad_by_freq or sparse:
-        raise MissingRule(
-            "embedding(): padding_idx, max_norm, scale_grad_by_freq and sparse have no rule yet; use weight[input]"
-        )
-    return lookup(input, weight)
-
-
-TABLE[torch.embedding] = lambda weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False: _embedding(
-    indices, weight, None if padding_idx == -1 else padding_idx, None, 2.0, scale_grad_by_freq, sparse
-)
-
-
-@composition(F.dropout)
-def _dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Zero elements with probability ``p``, drawn from torch's generator, and scale the rest by 1 / (1 - p)."""
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout(): p must be between 0 and 1, got {p}")
-    if not training or p == 0.0:
-        return input
-    noise = torch.empty_like(input).bernoulli_(1 - p)
-    noise = noise.div_(1 - p) if p < 1.0 else noise
-    return input.mul_(noise) if inplace else input * noise
-
-
-TABLE[torch.dropout] = lambda input, p, train: _dropout(input, p, train)

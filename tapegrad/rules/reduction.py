@@ -24,6 +24,50 @@ mean = rule(
         restore(g, input_shape, dim, keepdim).expand(input_shape) / count(input_shape, dim)
     ),
 )
+# The same division, before the copies are made.
+kernel(
+    mean,
+    input=lambda g, input_shape, dim, keepdim: restore(g / count(input_shape, dim), input_shape, dim, keepdim).expand(
+        input_shape
+    ),
+)
+# NaN counts as 0, and takes no gradient.
+nansum = rule(
+    torch.nansum,
+    "input, dim=None, keepdim=False",
+    input=lambda g, input, dim, keepdim: restore(g, input.shape, dim, keepdim) * ~input.isnan(),
+)
+# Each factor's gradient is the product of the others: also where one of them is 0.
+prod_all = rule(torch.prod, input=lambda g, input: g * product_of_others(input.reshape(-1), 0).reshape(input.shape))
+prod_dim = rule(
+    torch.prod,
+    "input, dim, keepdim=False",
+    input=lambda g, input, dim, keepdim: restore(g, input.shape, dim, keepdim) * product_of_others(input, dim),
+)
+# Without a 0, torch divides.
+kernel(
+    prod_all,
+    input=lambda g, out, input: prod_all.formulas["input"](g, input) if (input == 0).any() else g * (out / input),
+)
+kernel(
+    prod_dim,
+    input=lambda g, out, input, dim, keepdim: (
+        prod_dim.formulas["input"](g, input, dim, keepdim)
+        if (input == 0).any()
+        else restore(g, input.shape, dim, keepdim) * (restore(out, input.shape, dim, keepdim) / input)
+    ),
+)
+
+
+def product_of_others(x: Any, dim: int) -> Any:
+    """For each element, the product of all others along ``dim``: of those before it and those after it."""
+    n = x.shape[dim] if x.ndim else 1
+    if n <= 1:
+        return torch.ones_like(x)
+    one = torch.ones_like(x.narrow(dim, 0, 1))
+    before = torch.cat([one, x.narrow(dim, 0, n - 1)], dim).cumprod(dim)
+    after = torch.cat([one, x.narrow(dim, 1, n - 1).flip(dim)], dim).cumprod(dim).flip(dim)
+    return before * after
 
 
 @composition(torch.sum)
@@ -36,13 +80,23 @@ def _mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dt
     return mean(input if dtype is None else input.to(dtype), dim, keepdim)
 
 
-# The same division, before the copies are made.
-kernel(
-    mean,
-    input=lambda g, input_shape, dim, keepdim: restore(g / count(input_shape, dim), input_shape, dim, keepdim).expand(
-        input_shape
-    ),
-)
+@composition(torch.nansum)
+def _nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    return nansum(input if dtype is None else input.to(dtype), dim, keepdim)
+
+
+@composition(torch.nanmean)
+def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    return torch.nansum(input, dim, keepdim, dtype=dtype) / (~input.isnan()).sum(dim, keepdim)
+
+
+@composition(torch.prod)
+def _prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    input = input if dtype is None else input.to(dtype)
+    return prod_all(input) if dim is None else prod_dim(input, dim, keepdim)
+
+
+# --- variance ---
 
 
 def _var(input: torch.Tensor, dim: Any, correction: float, keepdim: bool) -> torch.Tensor:
@@ -88,6 +142,32 @@ def _torch_std(
     return std(input, *_bessel(dim, unbiased, correction), keepdim)
 
 
+@rule(
+    input=lambda g, input_shape, dim, keepdim: (
+        restore(g, input_shape, dim, keepdim).expand(input_shape) / count(input_shape, dim)
+    )
+)
+def mean_beside_var(input: Any, dim: Any, correction: Any, keepdim: Any) -> Any:
+    """The mean as torch computes it on the way to a variance: its last bits are not ``torch.mean``'s."""
+    return torch.var_mean(input, dim, correction=correction, keepdim=keepdim)[1]
+
+
+@composition(torch.var_mean)
+def var_mean(
+    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> Any:
+    dim, correction = _bessel(dim, unbiased, correction)
+    return var(input, dim, correction, keepdim), mean_beside_var(input, dim, correction, keepdim)
+
+
+@composition(torch.std_mean)
+def std_mean(
+    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> Any:
+    dim, correction = _bessel(dim, unbiased, correction)
+    return std(input, dim, correction, keepdim), mean_beside_var(input, dim, correction, keepdim)
+
+
 def slope(shape: torch.Size, dim: Any, correction: float) -> float:
     """The factor of ``x - mean`` in the derivative of a variance: 2 / (n - correction)."""
     freedom = count(shape, dim) - correction
@@ -126,13 +206,45 @@ def count(shape: torch.Size, dim: Any) -> int:
 # --- extremes ---
 
 # Over all elements, ties share the gradient evenly, and NaN ties with NaN, as in torch.
-max_all = rule(torch.max, input=lambda g, out, input: shared(g, (input == out) | (input.isnan() & out.isnan())))
-min_all = rule(torch.min, input=lambda g, out, input: shared(g, (input == out) | (input.isnan() & out.isnan())))
+max_all = rule(torch.max, input=lambda g, out, input: shared(g, same(input, out)))
+min_all = rule(torch.min, input=lambda g, out, input: shared(g, same(input, out)))
+median_all = rule(torch.median, input=lambda g, out, input: shared(g, same(input, out)))
+nanmedian_all = rule(torch.nanmedian, input=lambda g, out, input: shared(g, same(input, out)))
 
 
 def shared(g: Any, chosen: torch.Tensor) -> Any:
     """Split a gradient evenly between the chosen elements."""
     return torch.where(chosen, g / chosen.sum(), 0.0)
+
+
+def same(x: Any, y: Any) -> Any:
+    """Where two values are equal, NaN being equal to NaN."""
+    return (x == y) | (x.isnan() & y.isnan())
+
+
+# Over the dims that amax and amin were given, too.
+amax = rule(
+    torch.amax,
+    "input, dim=(), keepdim=False",
+    input=lambda g, out, input, dim, keepdim: shared_along(g, out, input, dim, keepdim),
+)
+amin = rule(
+    torch.amin,
+    "input, dim=(), keepdim=False",
+    input=lambda g, out, input, dim, keepdim: shared_along(g, out, input, dim, keepdim),
+)
+
+
+def shared_along(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
+    """Split each gradient evenly between the elements that equal the result."""
+    chosen = x == restore(out, x.shape, dim, keepdim)
+    return restore(g, x.shape, dim, keepdim) * chosen / chosen.sum(dims_of(x.shape, dim), keepdim=True)
+
+
+@composition(torch.aminmax)
+def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False) -> Any:
+    dim = () if dim is None else dim
+    return torch.return_types.aminmax((amin(input, dim, keepdim), amax(input, dim, keepdim)))
 
 
 # Along a dim, the one index that torch returned gets the gradient.
@@ -144,6 +256,21 @@ def max_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
 @rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
 def min_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
     return torch.min(input, dim, keepdim)
+
+
+@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+def median_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
+    return torch.median(input, dim, keepdim)
+
+
+@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+def nanmedian_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
+    return torch.nanmedian(input, dim, keepdim)
+
+
+@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+def mode_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
+    return torch.mode(input, dim, keepdim)
 
 
 def route(g: Any, indices: torch.Tensor, shape: torch.Size, dim: int, keepdim: bool) -> Any:
@@ -171,6 +298,21 @@ def _min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = Non
     return _extreme(torch.return_types.min, min_all, min_dim, torch.minimum, input, dim, keepdim, other)
 
 
+@composition(torch.median)
+def median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    return median_all(input) if dim is None else torch.return_types.median(median_dim(input, dim, keepdim))
+
+
+@composition(torch.nanmedian)
+def nanmedian(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    return nanmedian_all(input) if dim is None else torch.return_types.nanmedian(nanmedian_dim(input, dim, keepdim))
+
+
+@composition(torch.mode)
+def mode(input: Any, dim: int = -1, keepdim: bool = False) -> Any:
+    return torch.return_types.mode(mode_dim(input, dim, keepdim))
+
+
 def _extreme(pair: Any, whole: Any, along: Any, pairwise: Any, input: Any, dim: Any, keepdim: bool, other: Any) -> Any:
     """torch's three functions of one name: of all elements, along a dim, or of two tensors."""
     if dim is None and other is None:
@@ -184,33 +326,15 @@ def _extreme(pair: Any, whole: Any, along: Any, pairwise: Any, input: Any, dim: 
 
 # With weights p = out, d(out)/d(input) = diag(p) - p p^T.
 softmax = rule(
-    F.softmax,
+    torch.softmax,
     "input, dim",
     input=lambda g, out, dim: (g - (g * out).sum(dim, keepdim=True)) * out,
 )
 log_softmax = rule(
-    F.log_softmax,
+    torch.log_softmax,
     "input, dim",
     input=lambda g, out, dim: g - out.exp() * g.sum(dim, keepdim=True),
 )
-
-
-@composition(F.softmax)
-def _softmax(input: Any, dim: Any = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
-    return softmax(*_cast(input, dim, _stacklevel, dtype))
-
-
-@composition(F.log_softmax)
-def _log_softmax(input: Any, dim: Any = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
-    return log_softmax(*_cast(input, dim, _stacklevel, dtype))
-
-
-def _cast(input: Any, dim: Any, third: Any, dtype: torch.dtype | None) -> tuple[Any, Any]:
-    """The input in the type asked for, which torch.softmax takes third and F.softmax fourth."""
-    dtype = third if isinstance(third, torch.dtype) else dtype
-    return (input if dtype is None else input.to(dtype)), dim
-
-
 logsumexp = rule(
     torch.logsumexp,
     "input, dim, keepdim=False",
@@ -218,3 +342,32 @@ logsumexp = rule(
         restore(g, input.shape, dim, keepdim) * (input - restore(out, input.shape, dim, keepdim)).exp()
     ),
 )
+# A row of -inf gives zeros.
+safe_softmax = rule(
+    torch.ops.aten._safe_softmax.default,
+    "input, dim, dtype=None",
+    input=lambda g, out, dim: (g - (g * out).sum(dim, keepdim=True)) * out,
+)
+
+
+@composition(F.softmax, torch.softmax, torch.special.softmax)
+def _softmax(input: Any, dim: int | None = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
+    return _soft(softmax, input, dim, _stacklevel, dtype)
+
+
+@composition(F.log_softmax, torch.log_softmax, torch.special.log_softmax)
+def _log_softmax(input: Any, dim: int | None = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
+    return _soft(log_softmax, input, dim, _stacklevel, dtype)
+
+
+@composition(F.softmin)
+def softmin(input: Any, dim: int | None = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
+    return _soft(softmax, -input, dim, _stacklevel, dtype)
+
+
+def _soft(op: Any, input: Any, dim: int | None, third: Any, dtype: torch.dtype | None) -> Any:
+    """torch's spellings: F.softmax(x, dim, _stacklevel, dtype) and torch.softmax(x, dim, dtype)."""
+    dtype = third if isinstance(third, torch.dtype) else dtype
+    if dim is None:  # as torch guesses it
+        dim = 0 if input.ndim in (0, 1, 3) else 1
+    return op(input if dtype is None else input.to(dtype), dim)

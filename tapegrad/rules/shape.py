@@ -2,126 +2,27 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import Any
 
 import torch
 
-from tapegrad.op import composition, rule
+from tapegrad.broadcasting import unbroadcast
+from tapegrad.op import TABLE, composition, rule
 from tapegrad.tensor import raw
+
+# --- sizes: the same elements, counted differently ---
 
 view = rule(torch.Tensor.view, "input, *size", input=lambda g, input_shape: g.reshape(input_shape))
 reshape = rule(torch.reshape, "input, *shape", input=lambda g, input_shape: g.reshape(input_shape))
 flatten = rule(torch.flatten, "input, start_dim=0, end_dim=-1", input=lambda g, input_shape: g.reshape(input_shape))
+unflatten = rule(torch.unflatten, "input, dim, sizes", input=lambda g, input_shape: g.reshape(input_shape))
 squeeze = rule(torch.squeeze, "input, dim", input=lambda g, input_shape: g.reshape(input_shape))
 unsqueeze = rule(torch.unsqueeze, "input, dim", input=lambda g, dim: g.squeeze(dim))
-expand = rule(torch.Tensor.expand, "input, *size", input=lambda g: g)  # a broadcast: the walk sums it
-t = rule(torch.t, input=lambda g: g.t())
-transpose = rule(torch.transpose, "input, dim0, dim1", input=lambda g, dim0, dim1: g.transpose(dim0, dim1))
-permute = rule(torch.permute, "input, *dims", input=lambda g, dims: g.permute(inverse(dims)))
-cat = rule(torch.cat, "tensors, dim=0", tensors=lambda g, tensors_shape, dim: pieces(g, tensors_shape, dim))
-stack = rule(torch.stack, "tensors, dim=0", tensors=lambda g, dim: g.unbind(dim))
-contiguous = rule(torch.Tensor.contiguous, "input, *, memory_format=torch.contiguous_format", input=lambda g: g)
-
-
-@rule(input=lambda g, device: g.to(device))  # the walk gives it its dtype back
-def moved(input: Any, device: Any, args: Any, kwargs: Any) -> Any:
-    """``input.to(...)``, from ``device``."""
-    return input.to(*args, **kwargs)
-
-
-@composition(torch.Tensor.to)
-def to(input: Any, *args: Any, **kwargs: Any) -> Any:
-    return moved(input, input.device, raw(args), raw(kwargs))
-
-
-@composition(torch.Tensor.type_as)
-def type_as(input: Any, other: Any) -> Any:
-    return input.to(other.dtype)
-
-
-composition(torch.Tensor.double)(lambda input: input.to(torch.float64))
-composition(torch.Tensor.float)(lambda input: input.to(torch.float32))
-composition(torch.Tensor.half)(lambda input: input.to(torch.float16))
-composition(torch.Tensor.bfloat16)(lambda input: input.to(torch.bfloat16))
-composition(torch.Tensor.cpu)(lambda input: input.to("cpu"))
-composition(torch.Tensor.cuda)(lambda input, device="cuda": input.to(device))
-
-
-def reverse(input: Any) -> Any:
-    """The dimensions in reverse order, ``x.T``."""
-    return input.permute(tuple(range(input.ndim))[::-1])
-
-
-def inverse(dims: tuple[int, ...]) -> list[int]:
-    """The permutation that undoes ``dims``."""
-    dims = tuple(d % len(dims) for d in dims)
-    return [dims.index(i) for i in range(len(dims))]
-
-
-def pieces(g: Any, shapes: list[torch.Size], dim: int) -> list[Any]:
-    """The parts of a concatenation's gradient."""
-    skipped = [tuple(shape) == (0,) and g.ndim > 1 for shape in shapes]  # torch skips empty lists
-    lengths = [0 if skip else shape[dim] for shape, skip in zip(shapes, skipped, strict=True)]
-    starts = accumulate(lengths, initial=0)
-    parts = [g.narrow(dim, start, length) for start, length in zip(starts, lengths, strict=False)]
-    return [part.reshape(0) if skip else part for part, skip in zip(parts, skipped, strict=True)]
-
-
-# --- in terms of the above, and of indexing ---
 
 
 @composition(torch.squeeze)
 def _squeeze(input: Any, dim: Any = None) -> Any:
     return squeeze(input, tuple(range(input.ndim)) if dim is None else dim)
-
-
-@composition(torch.narrow)
-def narrow(input: Any, dim: int, start: int, length: int) -> Any:
-    size = input.shape[dim]
-    first = start + size if start < 0 else start
-    if not 0 <= first <= first + length <= size:
-        raise RuntimeError(f"narrow(): start {start} and length {length} do not fit dimension {dim}, of size {size}")
-    return along(input, dim, slice(first, first + length))
-
-
-@composition(torch.select)
-def select(input: Any, dim: int, index: int) -> Any:
-    return along(input, dim, index)
-
-
-@composition(torch.unbind)
-def unbind(input: Any, dim: int = 0) -> Any:
-    return tuple([along(input, dim, i) for i in range(input.shape[dim])])
-
-
-@composition(torch.split)
-def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> Any:
-    n, sizes = input.shape[dim], split_size_or_sections
-    if isinstance(sizes, int):
-        sizes = [min(sizes, n - start) for start in range(0, n, sizes)] if n else [0]
-    if sum(sizes) != n:
-        raise RuntimeError(f"split(): the sections {list(sizes)} do not add up to dimension {dim}, of size {n}")
-    starts = accumulate(sizes, initial=0)
-    return tuple([input.narrow(dim, start, size) for start, size in zip(starts, sizes, strict=False)])
-
-
-@composition(torch.chunk)
-def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
-    n = input.shape[dim]
-    return split(input, -(-n // chunks) if n else [0] * chunks, dim)
-
-
-def along(input: Any, dim: int, index: Any) -> Any:
-    """Index one dimension."""
-    if not -input.ndim <= dim < input.ndim:
-        raise IndexError(f"dimension {dim} is out of range for a tensor of {input.ndim} dimensions")
-    return input[(slice(None),) * (dim % input.ndim) + (index,)]
-
-
-@composition(torch.Tensor.expand_as)
-def expand_as(input: Any, other: Any) -> Any:
-    return input.expand(other.shape)
 
 
 @composition(torch.Tensor.view_as)
@@ -134,9 +35,47 @@ def reshape_as(input: Any, other: Any) -> Any:
     return input.reshape(other.shape)
 
 
-@composition(torch.broadcast_to)
-def broadcast_to(input: Any, size: Any) -> Any:
-    return input.expand(size)
+@composition(torch.ravel)
+def ravel(input: Any) -> Any:
+    return input.reshape(-1)
+
+
+# --- order: the same elements, in other places ---
+
+t = rule(torch.t, input=lambda g: g.t())
+transpose = rule(torch.transpose, "input, dim0, dim1", input=lambda g, dim0, dim1: g.transpose(dim0, dim1))
+permute = rule(torch.permute, "input, *dims", input=lambda g, dims: g.permute(inverse(dims)))
+movedim = rule(
+    torch.movedim,
+    "input, source, destination",
+    input=lambda g, source, destination: g.movedim(destination, source),
+)
+flip = rule(torch.flip, "input, *dims", input=lambda g, dims: g.flip(dims))
+fliplr = rule(torch.fliplr, input=lambda g: g.fliplr())
+flipud = rule(torch.flipud, input=lambda g: g.flipud())
+roll = rule(torch.roll, "input, shifts, dims=()", input=lambda g, shifts, dims: g.roll(negated(shifts), dims))
+rot90 = rule(torch.rot90, "input, k=1, dims=(0, 1)", input=lambda g, k, dims: g.rot90(-k, dims))
+
+
+def inverse(dims: tuple[int, ...]) -> list[int]:
+    """The permutation that undoes ``dims``."""
+    dims = tuple(d % len(dims) for d in dims)
+    return [dims.index(i) for i in range(len(dims))]
+
+
+def negated(shifts: Any) -> Any:
+    """Shifts the other way."""
+    return -shifts if isinstance(shifts, int) else [-shift for shift in shifts]
+
+
+def reverse(input: Any) -> Any:
+    """The dimensions in reverse order, ``x.T``."""
+    return input.permute(tuple(range(input.ndim))[::-1])
+
+
+@composition(torch.moveaxis)
+def moveaxis(input: Any, source: Any, destination: Any) -> Any:
+    return movedim(input, source, destination)
 
 
 @composition(torch.swapaxes)
@@ -149,6 +88,162 @@ def swapdims(input: Any, dim0: int, dim1: int) -> Any:
     return input.transpose(dim0, dim1)
 
 
-@composition(torch.ravel)
-def ravel(input: Any) -> Any:
-    return input.reshape(-1)
+@composition(torch.fft.fftshift)
+def fftshift(input: Any, dim: Any = None) -> Any:
+    return half_turn(input, dim, lambda n: n // 2)
+
+
+@composition(torch.fft.ifftshift)
+def ifftshift(input: Any, dim: Any = None) -> Any:
+    return half_turn(input, dim, lambda n: (n + 1) // 2)
+
+
+def half_turn(input: Any, dim: Any, shift: Any) -> Any:
+    """Roll each dimension by half its length."""
+    dims = tuple(range(input.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    return input.roll([shift(input.shape[d]) for d in dims], dims)
+
+
+# --- copies: an element that was copied gets the sum ---
+
+expand = rule(torch.Tensor.expand, "input, *size", input=lambda g: g)  # a broadcast: the walk sums it
+repeat = rule(
+    torch.Tensor.repeat,
+    "input, *repeats",
+    input=lambda g, repeats, input_shape: summed_copies(g, repeats, input_shape),
+)
+tile = rule(torch.tile, "input, *dims", input=lambda g, dims, input_shape: summed_copies(g, dims, input_shape))
+
+
+def summed_copies(g: Any, repeats: tuple[int, ...], shape: torch.Size) -> Any:
+    """Sum the copies that ``repeats`` made of a tensor of ``shape``; as torch does, along new dimensions first."""
+    for _ in range(len(repeats) - len(shape)):
+        g = g.sum(0)
+    repeats = (1,) * (len(shape) - len(repeats)) + repeats[max(0, len(repeats) - len(shape)) :]
+    split = [size for pair in zip(repeats, shape, strict=True) for size in pair]  # each dimension: copies, elements
+    return g.reshape(split).sum(list(range(0, len(split), 2))) if split else g
+
+
+@composition(torch.repeat_interleave)
+def repeat_interleave(input: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Any:
+    repeats = raw(repeats)
+    if dim is None:
+        input, dim = input.flatten(), 0
+    which = torch.arange(input.shape[dim], device=input.device)
+    which = which.repeat_interleave(repeats, output_size=output_size)
+    if not isinstance(repeats, int):
+        return input.index_select(dim, which)
+    dim %= input.ndim  # equal numbers of copies: torch expands
+    sizes = (-1,) * (dim + 1) + (repeats,) + (-1,) * (input.ndim - dim - 1)
+    return input.unsqueeze(dim + 1).expand(sizes).flatten(dim, dim + 1)
+
+
+@composition(torch.Tensor.expand_as)
+def expand_as(input: Any, other: Any) -> Any:
+    return input.expand(other.shape)
+
+
+@composition(torch.broadcast_to)
+def broadcast_to(input: Any, size: Any) -> Any:
+    return input.expand(size)
+
+
+@composition(torch.Tensor.sum_to_size)
+def sum_to_size(input: Any, *size: Any) -> Any:
+    shape = torch.Size(size[0] if len(size) == 1 and isinstance(size[0], (tuple, list)) else size)
+    torch.empty(shape, device="meta").expand(input.shape)  # torch's own refusal of sizes that do not fit
+    return unbroadcast(input, shape)
+
+
+# --- memory and type ---
+
+contiguous = rule(torch.Tensor.contiguous, "input, *, memory_format=torch.contiguous_format", input=lambda g: g)
+
+
+@rule(input=lambda g, device: g.to(device))  # the walk gives it its dtype back
+def moved(input: Any, device: Any, args: Any, kwargs: Any) -> Any:
+    """``input.to(...)``, from ``device``."""
+    return input.to(*args, **kwargs)
+
+
+@composition(torch.Tensor.to)
+def to(input: Any, *args: Any, **kwargs: Any) -> Any:
+    args, kwargs = raw(args), raw(kwargs)
+    dtype = next((getattr(a, "dtype", a) for a in (*args, *kwargs.values()) if isinstance(a, _TYPED)), input.dtype)
+    if not (dtype.is_floating_point or dtype.is_complex):  # the result takes no gradient
+        return raw(input).to(*args, **kwargs)
+    return moved(input, input.device, args, kwargs)
+
+
+_TYPED = (torch.dtype, torch.Tensor)
+
+
+@composition(torch.Tensor.type_as)
+def type_as(input: Any, other: Any) -> Any:
+    return input.to(other.dtype)
+
+
+@composition(torch.Tensor.type)
+def _type(input: Any, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """``x.type()`` is a name, ``x.type(torch.float64)`` a conversion."""
+    if dtype is None:
+        return raw(input).type()
+    return input.to(dtype if isinstance(dtype, torch.dtype) else torch.empty(0).type(dtype).dtype)
+
+
+def _to_dtype(dtype: torch.dtype) -> Any:
+    def to_dtype(input: Any, memory_format: torch.memory_format = torch.preserve_format) -> Any:
+        return input.to(dtype, memory_format=memory_format)
+
+    return to_dtype
+
+
+composition(torch.Tensor.double)(_to_dtype(torch.float64))
+composition(torch.Tensor.float)(_to_dtype(torch.float32))
+composition(torch.Tensor.half)(_to_dtype(torch.float16))
+composition(torch.Tensor.bfloat16)(_to_dtype(torch.bfloat16))
+composition(torch.Tensor.cpu)(lambda input: input.to("cpu"))
+composition(torch.Tensor.cuda)(lambda input, device="cuda": input.to(device))
+
+
+# --- complex numbers; of a real tensor, these give the tensor itself ---
+
+real = rule(torch.real, input=lambda g: g)
+conj = rule(torch.conj, input=lambda g: g.conj())
+conj_physical = rule(torch.conj_physical, input=lambda g: g.conj_physical())
+resolve_conj = rule(torch.resolve_conj, input=lambda g: g)
+resolve_neg = rule(torch.resolve_neg, input=lambda g: g)
+adjoint = rule(torch.adjoint, input=lambda g: g.adjoint())
+
+
+@rule(input=lambda g: hermitian(g))  # type: ignore[has-type]  # the rule names itself
+def hermitian(input: Any) -> Any:
+    """A matrix transposed and conjugated, ``x.H``."""
+    return input.H
+
+
+# --- torch's "copy" functions: a view, and then a copy of it ---
+
+
+def _copied(name: str) -> Any:
+    def copied(*args: Any, **kwargs: Any) -> Any:
+        result = TABLE[getattr(torch, name, None) or getattr(torch.Tensor, name)](*args, **kwargs)
+        return tuple([r.clone() for r in result]) if isinstance(result, tuple) else result.clone()
+
+    return copied
+
+
+for _name in """
+    as_strided diagonal expand permute select split split_with_sizes squeeze t transpose unbind unfold unsqueeze
+""".split():
+    composition(getattr(torch, f"{_name}_copy"))(_copied(_name))
+
+
+@composition(torch.view_copy)
+def view_copy(input: Any, size: Any) -> Any:
+    return input.reshape(size).clone()
+
+
+@composition(torch.alias_copy)
+def alias_copy(input: Any) -> Any:
+    return input.clone()

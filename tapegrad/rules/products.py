@@ -1,0 +1,211 @@
+"""Rules of products of fixed dimensions, and of those that are made of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from tapegrad.op import composition, kernel, rule
+
+# --- products of fixed dimensions ---
+
+mm = rule(torch.mm, "input, mat2", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, input: input.mT @ g)
+kernel(
+    mm,
+    input=lambda g, input, mat2: (mat2 @ g.t()).t() if by_columns(input) else g @ mat2.t(),
+    mat2=lambda g, input, mat2: (g.t() @ input).t() if by_columns(mat2) else input.t() @ g,
+)
+bmm = rule(torch.bmm, "input, mat2", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, input: input.mT @ g)
+mv = rule(torch.mv, "input, vec", input=lambda g, vec: g.unsqueeze(-1) * vec, vec=lambda g, input: input.mT @ g)
+dot = rule(torch.dot, "input, tensor", input=lambda g, tensor: g * tensor, tensor=lambda g, input: g * input)
+vdot = rule(torch.vdot, "input, other", input=lambda g, other: g * other, other=lambda g, input: g * input)
+
+# --- a product added to something ---
+
+addmm = rule(
+    torch.addmm,
+    "input, mat1, mat2, *, beta=1, alpha=1",
+    input=lambda g, beta: g * beta,
+    mat1=lambda g, mat2, alpha: (g @ mat2.mT) * alpha,
+    mat2=lambda g, mat1, alpha: (mat1.mT @ g) * alpha,
+)
+kernel(
+    addmm,
+    mat1=lambda g, mat1, mat2, alpha: ((mat2 @ g.t()).t() if by_columns(mat1) else g @ mat2.t()) * alpha,
+    mat2=lambda g, mat1, mat2, alpha: ((g.t() @ mat1).t() if by_columns(mat2) else mat1.t() @ g) * alpha,
+)
+
+
+def by_columns(x: torch.Tensor) -> bool:
+    """Whether a matrix lies in memory column by column: torch makes its gradient lie so too."""
+    return x.stride() == (1, x.shape[0])
+
+
+addmv = rule(
+    torch.addmv,
+    "input, mat, vec, *, beta=1, alpha=1",
+    input=lambda g, beta: g * beta,
+    mat=lambda g, vec, alpha: (g.unsqueeze(-1) * vec) * alpha,
+    vec=lambda g, mat, alpha: (mat.mT @ g) * alpha,
+)
+addr = rule(
+    torch.addr,
+    "input, vec1, vec2, *, beta=1, alpha=1",
+    input=lambda g, beta: g * beta,
+    vec1=lambda g, vec2, alpha: (g @ vec2) * alpha,
+    vec2=lambda g, vec1, alpha: (g.mT @ vec1) * alpha,
+)
+baddbmm = rule(
+    torch.baddbmm,
+    "input, batch1, batch2, *, beta=1, alpha=1",
+    input=lambda g, beta: g * beta,
+    batch1=lambda g, batch2, alpha: (g @ batch2.mT) * alpha,
+    batch2=lambda g, batch1, alpha: (batch1.mT @ g) * alpha,
+)
+# The products of all batches are summed into one matrix, so each gets the whole gradient.
+addbmm = rule(
+    torch.addbmm,
+    "input, batch1, batch2, *, beta=1, alpha=1",
+    input=lambda g, beta: g * beta,
+    batch1=lambda g, batch2, alpha: (g @ batch2.mT) * alpha,
+    batch2=lambda g, batch1, alpha: (batch1.mT @ g) * alpha,
+)
+
+# --- traces and cross products ---
+
+trace = rule(
+    torch.trace,
+    input=lambda g, input_shape: torch.where(torch.eye(*input_shape, dtype=torch.bool, device=g.device), g, 0.0),
+)
+linalg_cross = rule(
+    torch.linalg.cross,
+    "input, other, *, dim=-1",
+    input=lambda g, other, dim: torch.linalg.cross(other, g, dim=dim),
+    other=lambda g, input, dim: torch.linalg.cross(g, input, dim=dim),
+)
+
+
+@composition(torch.cross)
+def cross(input: Any, other: Any, dim: int | None = None) -> Any:
+    if dim is None:  # the first dimension of three, as in torch
+        dim = next((d for d, size in enumerate(input.shape) if size == 3), -1)
+    return linalg_cross(input, other, dim=dim)
+
+
+# --- in terms of the above ---
+
+
+@composition(torch.Tensor.__rmatmul__)
+def _rmatmul(input: Any, other: Any) -> Any:
+    return torch.matmul(other, input)
+
+
+@composition(torch.outer, torch.ger)
+def outer(input: Any, vec2: Any) -> Any:
+    if input.ndim != 1 or vec2.ndim != 1:
+        raise RuntimeError(f"outer(): expected two vectors, got {tuple(input.shape)} and {tuple(vec2.shape)}")
+    return input.unsqueeze(-1) * vec2
+
+
+@composition(torch.inner)
+def inner(input: Any, other: Any) -> Any:
+    if input.ndim == 0 or other.ndim == 0:
+        return input * other
+    return vecdot(input, other) if input.ndim == other.ndim == 1 else tensordot(input, other, ([-1], [-1]))
+
+
+@composition(torch.linalg.vecdot)
+def vecdot(x: Any, y: Any, *, dim: int = -1) -> Any:
+    return torch.dot(x, y) if x.ndim == y.ndim == 1 else (x * y).sum(dim)
+
+
+@composition(torch.tensordot)
+def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
+    """Sum products over ``dims``: the last of ``a`` against the first of ``b``, or two lists; one matrix product."""
+    if isinstance(dims, torch.Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, int):
+        dims = list(range(a.ndim - dims, a.ndim)), list(range(dims))
+    summed_a, summed_b = ([d % max(x.ndim, 1) for d in given] for given, x in zip(dims, (a, b), strict=True))
+    kept_a = [d for d in range(a.ndim) if d not in summed_a]
+    kept_b = [d for d in range(b.ndim) if d not in summed_b]
+    for i, j in zip(summed_a, summed_b, strict=True):  # a dimension of size 1 is broadcast: sum the other beforehand
+        if a.shape[i] == 1 != b.shape[j]:
+            b = b.sum(j, keepdim=True)
+        elif b.shape[j] == 1 != a.shape[i]:
+            a = a.sum(i, keepdim=True)
+    n = math.prod(a.shape[d] for d in summed_a)
+    if n != math.prod(b.shape[d] for d in summed_b):
+        raise RuntimeError(f"tensordot(): dims {dims} of {tuple(a.shape)} and {tuple(b.shape)} do not match")
+    if not kept_a and not kept_b:
+        a, b = a.permute(summed_a), b.permute(summed_b)
+        return (a * b).sum() if not (a.is_contiguous() and b.is_contiguous()) else torch.dot(a.view(n), b.view(n))
+    rows = a.permute(kept_a + summed_a).reshape(math.prod(a.shape[d] for d in kept_a), n)
+    columns = b.permute(summed_b + kept_b).reshape(n, math.prod(b.shape[d] for d in kept_b))
+    return torch.mm(rows, columns).reshape([a.shape[d] for d in kept_a] + [b.shape[d] for d in kept_b])
+
+
+@composition(torch.kron)
+def kron(input: Any, other: Any) -> Any:
+    """Each element of ``input`` times all of ``other``: dimensions interleaved, multiplied, and merged pair by pair."""
+    n = max(input.ndim, other.ndim)
+    a, b = ([1] * (n - x.ndim) + list(x.shape) for x in (input, other))
+    wide = input.reshape([size for s in a for size in (s, 1)]) * other.reshape([size for s in b for size in (1, s)])
+    return wide.view([s * t for s, t in zip(a, b, strict=True)])
+
+
+@composition(torch.linalg.multi_dot)
+def multi_dot(tensors: Any) -> Any:
+    """A chain of products, in the order that takes the fewest multiplications."""
+    first, *middle, last = tensors
+    chain = [first.unsqueeze(0) if first.ndim == 1 else first, *middle, last.unsqueeze(1) if last.ndim == 1 else last]
+    out = in_order(chain, cheapest([x.shape[0] for x in chain] + [chain[-1].shape[1]]), 0, len(chain) - 1)
+    out = out.squeeze(-1) if last.ndim == 1 else out
+    return out.squeeze(0) if first.ndim == 1 else out
+
+
+@composition(torch.chain_matmul)
+def chain_matmul(*matrices: Any) -> Any:
+    return multi_dot(matrices) if len(matrices) > 1 else matrices[0]
+
+
+def cheapest(sizes: list[int]) -> dict[tuple[int, int], int]:
+    """Where to split each stretch of a chain of matrices, the i-th of ``sizes[i]`` rows (Cormen et al., 15.2)."""
+    n = len(sizes) - 1
+    cost, cut = {(i, i): 0 for i in range(n)}, {}
+    for length in range(1, n):
+        for i in range(n - length):
+            j = i + length
+            splits = range(i, j) if n != 3 else range(j - 1, i - 1, -1)  # torch's choice among equals
+            trials = {k: cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1] for k in splits}
+            cut[i, j] = min(trials, key=trials.__getitem__)
+            cost[i, j] = trials[cut[i, j]]
+    return cut
+
+
+def in_order(chain: list[Any], cut: dict[tuple[int, int], int], i: int, j: int) -> Any:
+    """The product of the i-th to the j-th matrix."""
+    if i == j:
+        return chain[i]
+    return torch.mm(in_order(chain, cut, i, cut[i, j]), in_order(chain, cut, cut[i, j] + 1, j))
+
+
+@composition(torch.linalg.matrix_power, torch.matrix_power)
+def matrix_power(input: Any, n: int) -> Any:
+    """By repeated squaring."""
+    if n == 0:
+        return torch.eye(input.shape[-1], dtype=input.dtype, device=input.device).expand(input.shape) + 0 * input
+    if n < 0:
+        return matrix_power(torch.linalg.inv(input), -n)
+    if n == 3:
+        return (input @ input) @ input
+    out, square = None, input
+    while True:
+        n, odd = divmod(n, 2)
+        if odd:
+            out = square if out is None else out @ square
+        if n == 0:
+            return out
+        square = square @ square

@@ -1,0 +1,41 @@
+"""The pages: what they show runs, and what is generated is current."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tapegrad.op import TABLE
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture
+def _table_as_it_was():
+    """Rules that a page registers are gone afterwards."""
+    before = dict(TABLE)
+    yield
+    TABLE.clear()
+    TABLE.update(before)
+
+
+@pytest.mark.usefixtures("_table_as_it_was")
+def test_custom_rule():
+    """The page is one program: its blocks run one after another."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / "custom-rule.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 5
+    scope: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "docs/custom-rule.md", "exec"), scope)
+
+
+def test_rules_are_current():
+    """In a process of its own, where no test has registered anything."""
+    command = [sys.executable, str(DOCS / "make_rules.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
