@@ -126,9 +126,7 @@ class Tape(Sequence[Record]):
             return f"{place.op.name}_{self._position[place]}"
         return f"leaf_{next(i for i, leaf in enumerate(self.leaves) if leaf is place)}"
 
-    def source(
-        self, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False
-    ) -> str:
+    def source(self, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False) -> str:
         """The backward pass of this tape, as PyTorch source.
 
         Args:

@@ -131,7 +131,9 @@ class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
             return (list if isinstance(value, list) else tuple)([self._noded(v) for v in value])
         return {k: self._noded(v) for k, v in value.items()} if isinstance(value, dict) else value
 
-    def _node(self, kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any, view: Any = None) -> Node:
+    def _node(
+        self, kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any, view: Any = None
+    ) -> Node:
         """The Node of a result: folded, found again, or new."""
         if isinstance(value, torch.Tensor) and (folded := _folded(kind, name, args, kwargs, value)) is not None:
             return folded
@@ -314,5 +316,7 @@ def _root(node: Node) -> Node:
 
 def _shares(a: Any, b: Any) -> bool:
     """Whether tensors, or some of two tuples of them, are in the same storage."""
-    storages = [{t.untyped_storage()._cdata for t in _found(torch.Tensor, v) if t.layout is torch.strided} for v in (a, b)]
+    storages = [
+        {t.untyped_storage()._cdata for t in _found(torch.Tensor, v) if t.layout is torch.strided} for v in (a, b)
+    ]
     return not storages[0].isdisjoint(storages[1])

@@ -80,14 +80,18 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
         case "write":
             into = texts[args[0]].text
             if node.name == "setitem":
-                given = plain(args[2].number, args[2].value.dtype).text if _is_filled(args[2]) else _value(args[2], texts)
+                given = (
+                    plain(args[2].number, args[2].value.dtype).text if _is_filled(args[2]) else _value(args[2], texts)
+                )
                 return Text(f"{into}[{subscript(args[1], texts)}] = {given}")
             return Text(f"{into}.{node.name}({_arguments(args[1:], node.kwargs, texts)})")
     path = node.name if isinstance(node.name, str) else _path(node.name)
     name = path.removeprefix("torch.")
     rest = args[1:]
     alone = isinstance(args[0], Node) and not any(isinstance(v, Node) for v in (*rest, *node.kwargs.values()))
-    if node.kind == "call" and not (alone and name.isidentifier() and hasattr(torch.Tensor, name) and "_like" not in name):
+    if node.kind == "call" and not (
+        alone and name.isidentifier() and hasattr(torch.Tensor, name) and "_like" not in name
+    ):
         return Text(f"{path}({_arguments(args, node.kwargs, texts)})")
     kwargs = dict(node.kwargs)
     if name == "t" and node.value.ndim == 2:
