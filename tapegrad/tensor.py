@@ -111,8 +111,8 @@ class Tensor:
             raise MissingRule(f"requires_grad: this tensor is {self.dtype}, and the rules are for real numbers")
         if value and not self._data.is_floating_point():
             raise RuntimeError(
-                f"requires_grad: only floating point tensors can require gradients, this one is {self.dtype}; convert it "
-                f"first, for example with .float()"
+                f"requires_grad: only floating point tensors can require gradients, this one is {self.dtype}; convert "
+                f"it first, for example with .float()"
             )
         self._requires_grad = bool(value)
 
