@@ -108,6 +108,11 @@ class Op:
             raise TypeError(f"rule for {self.name}: a formula's first parameter is g, not {first!r}")
         return rest
 
+    def needed(self, parents: Sequence[Any]) -> set[str]:
+        """The values that the rules of the arguments with a gradient ask for."""
+        names = [n for n, p in zip(self.parameters, parents, strict=True) if p is not None and n in self.formulas]
+        return {need for n in names for text in (self.formulas, self.kernels) for need in self.needs(text[n])}
+
     def plan(self, wanted: int) -> tuple[bool, ...]:
         """What to save when some arguments are to get a gradient.
 
