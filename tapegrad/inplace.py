@@ -8,7 +8,6 @@ place.
 from __future__ import annotations
 
 from typing import Any
-from weakref import ref
 
 import torch
 
@@ -60,15 +59,17 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
             f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
         )
-    if name == "copy_":  # x[...] = value
-        name, args = "__setitem__", (..., (args[0] if args else kwargs["src"]).expand(t.shape))
-    elif name in RANDOM:
-        name, args = "__setitem__", (..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
-    if name == "__setitem__":
+    if name in RANDOM:
+        result = written(t, ..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
+    elif name == "__setitem__":
         index, value = args
         result = written(t, indexing.canonical(raw(index), t.device), without_leading_ones(value))
+    elif name in ("copy_", "fill_", "zero_"):
+        value = (*args, *kwargs.values(), 0.0)[0]
+        if name == "fill_" and isinstance(value, (Tensor, torch.Tensor)) and value.ndim:
+            raise RuntimeError(f"fill_(): the value must be a number, not a tensor of shape {tuple(value.shape)}")
+        result = written(t, ..., value.expand(t.shape) if name == "copy_" else value)
     else:
-        name, args = ("fill_", (0.0,)) if name == "zero_" else (name, args)
         function = getattr(torch.Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
         entry = TABLE.get(function)  # type: ignore[arg-type]
         if entry is None or (name == "float_power_" and t.dtype != torch.float64):  # its result is always of float64
@@ -78,10 +79,12 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )
-    if t.record is not None and t.record.tensor is not None:  # as in torch, retain_grad goes with the object
-        t.record.tensor = None
-        result.record.tensor = ref(t)
+    retained = t.retains_grad
+    if retained and t.record is not None:
+        t.record.tensor = None  # as torch: the gradient retained is that of the value after the change
     t._data, t.record = result._data, result.record
+    if retained:
+        t.retain_grad()
     return t
 
 

@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 import torch
 
-from tapegrad.errors import ForeignTensor
+from tapegrad.errors import ForeignTensor, MissingRule
 from tapegrad.hooks import Hook, HookHandle
 from tapegrad.tape import Record
 
@@ -125,10 +125,12 @@ class Tensor:
                     "use .detach() for a copy that takes no gradient"
                 )
             return
+        if value and self._data.is_complex():
+            raise MissingRule(f"requires_grad: this tensor is {self.dtype}, and the rules are for real numbers")
         if value and not self._data.is_floating_point():
-            way = "the rules are for real numbers" if self._data.is_complex() else "convert it first, as with .float()"
             raise RuntimeError(
-                f"requires_grad: only floating point tensors can require gradients, this one is {self.dtype}; {way}"
+                f"requires_grad: only floating point tensors can require gradients, this one is {self.dtype}; convert "
+                f"it first, for example with .float()"
             )
         if value and self._data.is_inference() and not torch.is_inference_mode_enabled():
             raise RuntimeError(
