@@ -16,6 +16,7 @@ INDENT = 4
 _LONG = 56  # characters of an expression that is not written inside another
 _WORTH = 24  # characters of an operand that is worth a line, to make another shorter
 _SHORT = 16  # characters of a moved tensor that is written out twice
+_OWNED = ("method", "attribute", "index", "item")  # what is written behind its first operand
 
 
 @dataclass
@@ -112,7 +113,7 @@ class Body:
             self._bind("", node)
             return
         text = self._texts[node] = expression(node, self._texts)
-        if node.kind in ("input", "number"):
+        if node.kind in ("input", "number", "filled"):
             return
         moved = node.view or node.kind in ("attribute", "item")
         shared = self._uses[node] > 1 and not (moved and len(text.text) <= _SHORT)
@@ -140,6 +141,7 @@ class Body:
                 if isinstance(node.value, tuple) and len(self._items.get(node, ())) == len(node.value) > 1:
                     items = [self._items[node][i] for i in range(len(node.value))]
                     names = [self._name_for(item) for item in items]
+                    self._bind_operands(node, len(", ".join(names)) + 3)
                     self._line(", ".join(names), expression(node, self._texts).text)
                     for item, item_name in zip(items, names, strict=True):
                         self._texts[item] = Text(item_name)
@@ -173,7 +175,9 @@ class Body:
         while INDENT + room + len(expression(node, self._texts).text) > LINE:
             candidates = [n for n in node.operands() if n not in self._named and n.kind not in ("input", "number")]
             longest = max(candidates, key=lambda n: len(self._texts[n].text), default=None)
-            if longest is None or len(self._texts[longest].text) < _WORTH or isinstance(longest.value, tuple):
+            if longest is not None and len(self._texts[longest].text) < _WORTH:
+                longest = node.args[0] if node.args[0] in candidates and node.kind in _OWNED else None
+            if longest is None:
                 return
             self._bind(self._name_for(longest), longest)
 

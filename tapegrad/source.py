@@ -12,7 +12,7 @@ import torch
 
 from tapegrad.apply import node
 from tapegrad.body import Body, Statement
-from tapegrad.broadcasting import unbroadcast
+from tapegrad.broadcasting import Part, unbroadcast
 from tapegrad.names import name_nodes, tensors_in
 from tapegrad.tape import Record, Tape, parents_of, shape_text
 from tapegrad.tensor import Tensor
@@ -64,7 +64,7 @@ class Program:
         with torch.random.fork_rng(devices), torch.no_grad():
             self._forward = Trace()
             self._computed = self._run()
-            self._backward = Trace()
+            self._backward = Trace(self.exact)
             self._statements: list[Statement] = []
             self._results: list[tuple[str, Statement]] = []
             self._hints: dict[Node, str] = {}
@@ -151,6 +151,7 @@ class Program:
         """Run every rule watched by a trace, newest record first, as the engine's walk runs it."""
         trace = self._backward
         pending: dict[Any, torch.Tensor] = {}
+        sums: set[Any] = set()
         for output in dict.fromkeys(self.tape.outputs):
             pending[output] = torch.ones_like(self._computed[output])
             if len(self.tape.outputs) == 1 and output.shape.numel() == 1:
@@ -169,9 +170,7 @@ class Program:
                         trace.name(value, self._call((record, name), f"{self.variable(record)}_{name}"))
                 with trace:
                     for place, part in self._parts(record, g):
-                        part = unbroadcast(part, place.shape)
-                        part = part if part.dtype == place.dtype else part.to(place.dtype)
-                        pending[place] = pending[place] + part if place in pending else part
+                        self._send(place, part, pending, sums)
             for place in parents_of(record):
                 uses[place] -= 1
                 if type(place) is not Record and not uses[place] and place in pending:
@@ -188,6 +187,24 @@ class Program:
             part = pullback(g, record.saved, parent)
             pairs = zip(parent, part, strict=True) if type(parent) is tuple else ((parent, part),)
             yield from ((p, g) for p, g in pairs if p is not None and g is not None)
+
+    @staticmethod
+    def _send(place: Any, part: Any, pending: dict[Any, torch.Tensor], sums: set[Any]) -> None:
+        """Give a node its part of the gradient, as the engine's walk does."""
+        if type(part) is Part and place in sums:
+            part.add_to(pending[place])
+            return
+        if type(part) is Part and place not in pending:
+            sums.add(place)
+        part = unbroadcast(part, place.shape)
+        part = part if part.dtype == place.dtype else part.to(place.dtype)
+        if place in sums and place in pending:
+            pending[place].add_(part)
+        elif place in pending:
+            pending[place] = pending[place] + part
+            sums.add(place)
+        else:
+            pending[place] = part
 
     def _settle(self, place: Any, g: torch.Tensor) -> None:
         """Note a node's complete gradient: a statement if the node has a name, a hint to a name if it has none."""

@@ -33,7 +33,7 @@ class Node:
     """An expression: what made a tensor.
 
     Attributes:
-        kind: ``input``, ``number`` (filled with it throughout), ``infix``, ``prefix``, ``method``, ``call`` (of the
+        kind: ``input``, ``number`` (filled with it throughout; ``filled`` if it is to be written so), ``infix``, ``prefix``, ``method``, ``call`` (of the
             function ``name``), ``attribute``, ``index``, ``item`` (of a tuple), or, for what was written into a buffer:
             ``buffer``, ``write`` (the statement) and ``after`` (the buffer after it).
         name: the sign, function, method, attribute or input.
@@ -66,10 +66,15 @@ class Node:
 
 
 class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
-    """Records the expressions of all tensors computed while it is active."""
+    """Records the expressions of all tensors computed while it is active.
 
-    def __init__(self) -> None:
+    Args:
+        exact: write nothing shorter where that would round otherwise.
+    """
+
+    def __init__(self, exact: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._exact = exact
         self._nodes: dict[int, tuple[torch.Tensor, Node]] = {}  # by id; holding the tensor keeps its id its own
         self._made: dict[Any, Node] = {}  # so that equal expressions are one
         self._now: dict[Node, Node] = {}  # what was written into -> what it has become
@@ -108,9 +113,11 @@ class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a torch function, and note what it did."""
         kwargs = dict(kwargs or {})
+        kind, name = _spelled(func)
+        if kind == "attribute" and not isinstance(func(*args), torch.Tensor):  # shape, dtype, ...
+            return func(*args)
         before = [(t, self.node(t)) for t in _found(torch.Tensor, (args, kwargs))]
         value = func(*args, **kwargs)
-        kind, name = _spelled(func)
         changed = args[0] if kind == "inplace" or name == "setitem" else kwargs.pop("out", None)
         if changed is not None:
             self._write(changed, name, self._noded(args), self._noded(kwargs))
@@ -141,6 +148,9 @@ class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
             kind, args = "infix", args[::-1]
         elif name in INFIX and len(args) == 2 and not kwargs:
             kind = "infix"
+            if self._exact and name == "div" and isinstance(args[0], Node) and args[0].number is not None:
+                # With a number on the left, torch multiplies by the reciprocal.
+                args = (Node("filled", "", args[0].args, {}, args[0].value), args[1])
         elif name in PREFIX and len(args) == 1:
             kind = "prefix"
         key = (kind, name, *map(_key, (args, kwargs)))
@@ -203,7 +213,7 @@ def _spelled(func: Any) -> tuple[str, Any]:
     if name.endswith("_"):
         return "inplace", _ALIASES.get(name[:-1], name[:-1])
     bare = _ALIASES.get(name, name)
-    if bare in INFIX or bare in PREFIX or bare in _FILLED or getattr(torch.Tensor, name, None) is func:
+    if bare in INFIX or bare in PREFIX or getattr(torch.Tensor, name, None) is func:
         return "method", bare
     return "call", func
 
@@ -241,8 +251,9 @@ def _folded(kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
 def _folded_infix(name: str, a: Any, b: Any, value: torch.Tensor) -> Node | None:
     x, y = [v.number if isinstance(v, Node) else v if isinstance(v, (int, float, complex)) else None for v in (a, b)]
     if x is not None and y is not None and name in ("add", "sub", "mul", "div") and value.is_floating_point():
-        p, q = [_scalar(v) for v in (a, b)]
-        return _filled(value, getattr(torch, name)(p, q).item())
+        known = value.numel() and not value.is_meta
+        computed = value.reshape(-1)[0] if known else getattr(torch, name)(_scalar(a), _scalar(b))
+        return _filled(value, computed.item())
     for one, number, commutes in ((a, y, True), (b, x, name in ("mul", "add"))):
         if not isinstance(one, Node) or one.value.dtype != value.dtype or number is None or not commutes:
             continue

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from tapegrad.trace import INFIX, PREFIX, Node
 
@@ -25,7 +26,12 @@ BINDING = {
     "**": (POWER, ATOM, SIGN),
 }
 _REDUCTIONS = {"sum", "mean", "max", "min", "var", "std", "prod", "logsumexp", "amax", "amin", "median", "norm", "all"}
+_FLOATING = {"eye", "empty", "linspace", "rand", "randn"}  # have the default dtype
+_FUNCTIONS = {"where"}  # though methods too
 _SPREAD = {"view", "reshape", "expand", "permute"}  # x.view(2, 3), not x.view((2, 3))
+_MODULES = {"torch": torch, "F": F} | {
+    f"torch.{name}": getattr(torch, name) for name in ("special", "linalg", "fft", "Tensor")
+}
 _SIMPLE = re.compile(r"-?[\w.]+|-?\d+(\.\d+)?(e-?\d+)?")  # what ** hugs
 
 
@@ -59,7 +65,7 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
     match node.kind:
         case "input":
             return Text(node.name)
-        case "number":
+        case "number" | "filled":
             return Text(_full(node))
         case "infix":
             a, b = _operand(*args, texts), _operand(*args[::-1], texts)
@@ -69,7 +75,8 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
                 a, b = b, a
             return infix(INFIX[node.name], a, b)
         case "prefix":
-            return Text(f"{PREFIX[node.name]}{_text(args[0], texts).within(SIGN)}", SIGN)
+            operand = _text(args[0], texts)  # -(x**2), as formatters have it
+            return Text(f"{PREFIX[node.name]}{operand.within(SIGN if operand.binding != POWER else ATOM)}", SIGN)
         case "index":
             return Text(f"{_text(args[0], texts).within(ATOM)}[{subscript(args[1], texts)}]")
         case "item":
@@ -80,20 +87,20 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
         case "write":
             into = texts[args[0]].text
             if node.name == "setitem":
-                given = (
-                    plain(args[2].number, args[2].value.dtype).text if _is_filled(args[2]) else _value(args[2], texts)
-                )
+                given = plain(args[2].number, args[2].value.dtype).text if _is_filled(args[2]) else _value(args[2], texts)
                 return Text(f"{into}[{subscript(args[1], texts)}] = {given}")
+            if node.name == "add_" and len(args) == 2 and not node.kwargs:
+                return Text(f"{into} += {_value(args[1], texts)}")
             return Text(f"{into}.{node.name}({_arguments(args[1:], node.kwargs, texts)})")
     path = node.name if isinstance(node.name, str) else _path(node.name)
     name = path.removeprefix("torch.")
     rest = args[1:]
     alone = isinstance(args[0], Node) and not any(isinstance(v, Node) for v in (*rest, *node.kwargs.values()))
-    if node.kind == "call" and not (
-        alone and name.isidentifier() and hasattr(torch.Tensor, name) and "_like" not in name
-    ):
-        return Text(f"{path}({_arguments(args, node.kwargs, texts)})")
-    kwargs = dict(node.kwargs)
+    kwargs = {k: v for k, v in node.kwargs.items() if k != "device" or v != torch.get_default_device()}
+    if kwargs.get("dtype") == torch.get_default_dtype() and name in _FLOATING:
+        del kwargs["dtype"]
+    if node.kind == "call" and not (alone and hasattr(torch.Tensor, name) and name not in _FUNCTIONS):
+        return Text(f"{path}({_arguments(args, kwargs, texts)})")
     if name == "t" and node.value.ndim == 2:
         return Text(f"{_text(args[0], texts).within(ATOM)}.T")
     if name in _REDUCTIONS:
@@ -201,7 +208,7 @@ def _number(value: float, dtype: torch.dtype) -> Text:
 
 def _full(node: Node) -> str:
     """A tensor filled with a number."""
-    value, number = node.value, node.number
+    value, number = node.value, node.args[0]
     options = "" if value.dtype == torch.get_default_dtype() else f", dtype={value.dtype}"
     options = "" if isinstance(number, (bool, int)) and value.dtype in (torch.bool, torch.long) else options
     options += "" if value.device == torch.get_default_device() else f', device="{value.device}"'
@@ -216,18 +223,14 @@ def _full(node: Node) -> str:
 
 def _path(function: Any) -> str:
     """Where a function is found: ``torch.where``, ``F.softmax``."""
-    name = function.__name__
     if isinstance(function, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
         return f"torch.ops.{str(function).replace('::', '.')}"
-    if getattr(torch, name, None) is function:
-        return f"torch.{name}"
-    if getattr(torch.nn.functional, name, None) is function:
-        return f"F.{name}"
-    for module in ("special", "linalg", "fft"):
-        bare = name.removeprefix(f"{module}_")
-        if getattr(getattr(torch, module), bare, None) is function:
-            return f"torch.{module}.{bare}"
-    return f"torch.{name}"
+    for path, module in _MODULES.items():
+        for name in (function.__name__, function.__name__.removeprefix(f"{path.rpartition('.')[2]}_")):
+            if getattr(module, name, None) is function:
+                return f"{path}.{name}"
+    name = next((name for name, value in vars(F).items() if value is function), function.__name__)
+    return f"F.{name}" if hasattr(F, name) and name != "elu" else f"torch.ops.aten.{name}"
 
 
 # --- lines ---
