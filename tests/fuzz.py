@@ -125,6 +125,16 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "gate": lambda x, y: x * y + y,
     "distance": lambda x, y: (x - y) ** 2,
 }
+# What a tangle is made of: all of one shape.
+KNOTS: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "gate": lambda x, y: x * y.sigmoid(),
+    "tanh": lambda x, y: (x + y).tanh(),
+    "share": lambda x, y: x * y.mean(),
+    "third": lambda x, y: x / 3 + y,
+}
 PLAIN: dict[str, Callable[[Any], Any]] = {
     "argmax": lambda x: x.argmax(),
     "positive": lambda x: x > 0,
@@ -189,6 +199,11 @@ HOOKS: dict[str, Callable[[Any], Any]] = {
     "same": lambda g: g,
     "zeros": torch.zeros_like,
 }
+
+
+KNOTTED = st.lists(
+    st.tuples(st.sampled_from(list(KNOTS)), st.integers(0, 11), st.integers(0, 11)), min_size=3, max_size=12
+)
 
 
 class Disagreement(AssertionError):
@@ -457,6 +472,17 @@ class Programs(RuleBasedStateMachine):
     def binary(self, name: str, x: int, y: int) -> Any:
         return self.make(lambda w: BINARY[name](w.tensors[x], w.tensors[y]))
 
+    @rule(target=tensors, x=tensors, y=tensors, knots=KNOTTED)
+    def tangle(self, x: int, y: int, knots: list[tuple[str, int, int]]) -> Any:
+        return self.make(lambda w: tangled(w.tensors[x], w.tensors[y], knots))
+
+    @rule(x=tensors, y=tensors, knots=KNOTTED)
+    def learn(self, x: int, y: int, knots: list[tuple[str, int, int]]) -> None:
+        """A forward and a backward pass, in which tensors are used many times over."""
+        self.walk(
+            lambda w: tangled(w.tensors[x], w.tensors[y], knots).sum().backward(retain_graph=True), [], None, True
+        )
+
     @rule(name=st.sampled_from(list(PLAIN)), x=tensors)
     def plain(self, name: str, x: int) -> None:
         results = self.step(lambda w: PLAIN[name](w.tensors[x]))
@@ -639,6 +665,14 @@ def gradient(t: torch.Tensor) -> torch.Tensor | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return t.grad
+
+
+def tangled(x: Any, y: Any, knots: list[tuple[str, int, int]]) -> Any:
+    """A computation whose every value may be used by every later one."""
+    values = [x, y]
+    for name, i, j in knots:
+        values.append(KNOTS[name](values[i % len(values)], values[j % len(values)]))
+    return values[-1]
 
 
 def cotangent(y: Any, key: int) -> torch.Tensor | None:
