@@ -265,7 +265,7 @@ class Programs(RuleBasedStateMachine):
         self.unrecorded = 0  # steps that the present no_grad block still lasts
         self.touched = False  # whether something was changed through .data
         self.renewed = False  # whether torch has given views a new history, of which nothing is freed
-        self.error = ""  # the last that both worlds had
+        self.errors = "", ""  # the last that both worlds had
         self.over = False
         self.number = 0
         self.freed: set[Any] = set()  # torch's nodes that a walk without retain_graph has passed
@@ -320,7 +320,7 @@ class Programs(RuleBasedStateMachine):
             else:
                 raise Disagreement(f"only tapegrad refuses: {type(error).__name__}: {error}")
         else:
-            self.error = str(error)
+            self.errors = str(error), str(torchs)
             counts["errors in both"] += 1
         return None
 
@@ -420,12 +420,13 @@ class Programs(RuleBasedStateMachine):
         """Run a backward pass, and compare all that it may have left."""
         if self.over:
             return
-        begins = all(self.yours.tensors[n].requires_grad for n in [*starts, *(targets or ())])
+        begins = any(self.yours.tensors[n].requires_grad for n in starts)
+        begins = begins and all(self.yours.tensors[n].requires_grad for n in targets or ())
         passed = self.behind(starts, targets) if begins and not retain else set()
         before = counts["errors in both"]
         results = self.step(run, starts)
         if counts["errors in both"] > before and begins:
-            if "do not depend" not in self.error:
+            if "do not depend" not in self.errors[0] or "not have been used" not in self.errors[1]:
                 self.over = True  # how far the walk came before the error is not compared
                 counts["walks that fail in both"] += 1
         elif results is None:
@@ -479,9 +480,11 @@ class Programs(RuleBasedStateMachine):
     @rule(x=tensors, y=tensors, knots=KNOTTED)
     def learn(self, x: int, y: int, knots: list[tuple[str, int, int]]) -> None:
         """A forward and a backward pass, in which tensors are used many times over."""
-        self.walk(
-            lambda w: tangled(w.tensors[x], w.tensors[y], knots).sum().backward(retain_graph=True), [], None, True
-        )
+
+        def run(w: World) -> None:
+            tangled(w.tensors[x], w.tensors[y], knots).sum().backward(retain_graph=True)
+
+        self.walk(run, [x, y], None, True)
 
     @rule(name=st.sampled_from(list(PLAIN)), x=tensors)
     def plain(self, name: str, x: int) -> None:
