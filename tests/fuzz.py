@@ -125,6 +125,16 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "gate": lambda x, y: x * y + y,
     "distance": lambda x, y: (x - y) ** 2,
 }
+# What a tangle is made of: all of one shape.
+KNOTS: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "gate": lambda x, y: x * y.sigmoid(),
+    "tanh": lambda x, y: (x + y).tanh(),
+    "share": lambda x, y: x * y.mean(),
+    "third": lambda x, y: x / 3 + y,
+}
 PLAIN: dict[str, Callable[[Any], Any]] = {
     "argmax": lambda x: x.argmax(),
     "positive": lambda x: x > 0,
@@ -191,6 +201,11 @@ HOOKS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+KNOTTED = st.lists(
+    st.tuples(st.sampled_from(list(KNOTS)), st.integers(0, 11), st.integers(0, 11)), min_size=3, max_size=12
+)
+
+
 class Disagreement(AssertionError):
     """The two libraries did different things."""
 
@@ -250,7 +265,7 @@ class Programs(RuleBasedStateMachine):
         self.unrecorded = 0  # steps that the present no_grad block still lasts
         self.touched = False  # whether something was changed through .data
         self.renewed = False  # whether torch has given views a new history, of which nothing is freed
-        self.error = ""  # the last that both worlds had
+        self.errors = "", ""  # the last that both worlds had
         self.over = False
         self.number = 0
         self.freed: set[Any] = set()  # torch's nodes that a walk without retain_graph has passed
@@ -305,7 +320,7 @@ class Programs(RuleBasedStateMachine):
             else:
                 raise Disagreement(f"only tapegrad refuses: {type(error).__name__}: {error}")
         else:
-            self.error = str(error)
+            self.errors = str(error), str(torchs)
             counts["errors in both"] += 1
         return None
 
@@ -405,12 +420,13 @@ class Programs(RuleBasedStateMachine):
         """Run a backward pass, and compare all that it may have left."""
         if self.over:
             return
-        begins = all(self.yours.tensors[n].requires_grad for n in [*starts, *(targets or ())])
+        begins = any(self.yours.tensors[n].requires_grad for n in starts)
+        begins = begins and all(self.yours.tensors[n].requires_grad for n in targets or ())
         passed = self.behind(starts, targets) if begins and not retain else set()
         before = counts["errors in both"]
         results = self.step(run, starts)
         if counts["errors in both"] > before and begins:
-            if "do not depend" not in self.error:
+            if "do not depend" not in self.errors[0] or "not have been used" not in self.errors[1]:
                 self.over = True  # how far the walk came before the error is not compared
                 counts["walks that fail in both"] += 1
         elif results is None:
@@ -456,6 +472,19 @@ class Programs(RuleBasedStateMachine):
     @rule(target=tensors, name=st.sampled_from(list(BINARY)), x=tensors, y=tensors)
     def binary(self, name: str, x: int, y: int) -> Any:
         return self.make(lambda w: BINARY[name](w.tensors[x], w.tensors[y]))
+
+    @rule(target=tensors, x=tensors, y=tensors, knots=KNOTTED)
+    def tangle(self, x: int, y: int, knots: list[tuple[str, int, int]]) -> Any:
+        return self.make(lambda w: tangled(w.tensors[x], w.tensors[y], knots))
+
+    @rule(x=tensors, y=tensors, knots=KNOTTED)
+    def learn(self, x: int, y: int, knots: list[tuple[str, int, int]]) -> None:
+        """A forward and a backward pass, in which tensors are used many times over."""
+
+        def run(w: World) -> None:
+            tangled(w.tensors[x], w.tensors[y], knots).sum().backward(retain_graph=True)
+
+        self.walk(run, [x, y], None, True)
 
     @rule(name=st.sampled_from(list(PLAIN)), x=tensors)
     def plain(self, name: str, x: int) -> None:
@@ -639,6 +668,14 @@ def gradient(t: torch.Tensor) -> torch.Tensor | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return t.grad
+
+
+def tangled(x: Any, y: Any, knots: list[tuple[str, int, int]]) -> Any:
+    """A computation whose every value may be used by every later one."""
+    values = [x, y]
+    for name, i, j in knots:
+        values.append(KNOTS[name](values[i % len(values)], values[j % len(values)]))
+    return values[-1]
 
 
 def cotangent(y: Any, key: int) -> torch.Tensor | None:

@@ -9,27 +9,27 @@ import fuzz
 import pytest
 import torch
 from fuzz import Disagreement
-from hypothesis import find, settings  # noqa: F401
 
 import tapegrad.backward
 from tapegrad.broadcasting import unbroadcast
 from tapegrad.rules import elementwise
 from tapegrad.tape import Record, parents_of
 
+PROGRAMS = 300
+
 
 def test_random_programs_agree_with_torch():
     before = fuzz.counts.copy()
-    fuzz.run(250)
+    fuzz.run(PROGRAMS)
     made = fuzz.counts - before
-    assert made["walks"] > 250  # and they are not about nothing
-    assert made["errors in both"] > 250
+    assert made["walks"] > PROGRAMS  # they are about something
+    assert made["errors in both"] > PROGRAMS
 
 
-def found(programs: int = 2000) -> str:
-    """What the fuzz says of the fault that is planted."""
-    with pytest.raises(Disagreement) as caught:
-        fuzz.run(programs, shrink=False)
-    return str(caught.value)
+def find() -> None:
+    """Run the same programs as above, which agree but for the fault that is planted."""
+    with pytest.raises(Disagreement, match=r"gradient of tensor|grad\(\)|what hook"):
+        fuzz.run(PROGRAMS, shrink=False)
 
 
 def test_a_fault_of_one_bit_in_one_rule_is_found(monkeypatch):
@@ -37,7 +37,7 @@ def test_a_fault_of_one_bit_in_one_rule_is_found(monkeypatch):
     right = pullbacks[1]
     pullbacks[1] = lambda g, saved, parent: torch.nextafter(right(g, saved, parent), torch.tensor(torch.inf))
     monkeypatch.setattr(elementwise.mul, "pullbacks", tuple(pullbacks))
-    assert "gradient of tensor" in found() or "grad()" in found()
+    find()
 
 
 def test_a_fault_in_unbroadcast_is_found(monkeypatch):
@@ -46,7 +46,7 @@ def test_a_fault_in_unbroadcast_is_found(monkeypatch):
         return unbroadcast(g, shape) if 1 not in shape else g.flatten()[: shape.numel()].view(shape)
 
     monkeypatch.setattr(tapegrad.backward, "unbroadcast", wrong)
-    assert "gradient of tensor" in found() or "grad()" in found()
+    find()
 
 
 def test_a_fault_in_the_order_of_accumulation_is_found(monkeypatch):
@@ -61,4 +61,4 @@ def test_a_fault_in_the_order_of_accumulation_is_found(monkeypatch):
 
     monkeypatch.setattr(tapegrad.backward, "heappush", push)
     monkeypatch.setattr(tapegrad.backward, "heappop", lambda queue: heapq.heappop(queue)[1:])
-    assert "gradient of tensor" in found() or "grad()" in found()
+    find()
