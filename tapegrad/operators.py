@@ -145,9 +145,10 @@ def _install() -> None:
             continue
         if function in TABLE:
             entry = TABLE[function]
-            # With no arguments to sort out, the short road begins here.
-            alone = isinstance(entry, Op) and entry.short is not None and entry.parameters == ("input",)
-            setattr(Tensor, name, _documented(one_tensor(entry), name, RECORDED) if alone else _method(name, entry))
+            if isinstance(entry, Op) and entry.short is not None and entry.parameters == ("input",):
+                setattr(Tensor, name, _documented(one_tensor(entry), name, RECORDED))  # no arguments to sort out
+            else:
+                setattr(Tensor, name, _method(name, entry))
         elif name in PLAIN:
             setattr(Tensor, name, _plain(name, function))
         elif name.endswith("_") and getattr(torch.Tensor, name[:-1], None) in TABLE:
