@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 from contextlib import ContextDecorator
 from pathlib import Path
@@ -13,8 +14,8 @@ import torch
 
 from tapegrad.errors import Anomaly
 
-# Files whose lines are not the user's.
-_OURS = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
+# Folders whose files hold no line of the user's.
+_OURS = tuple([str(Path(module).parent) + os.sep for module in (__file__, torch.__file__)])
 
 
 class detect_anomaly(ContextDecorator):

@@ -68,7 +68,7 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     else:
         keep_out, *keep = op.plan(wanted)
         saved = (out if keep_out else None, *map(_saved, raws, keep, parents), *aux)
-        t = wrap(out, Record(op, saved, tuple(parents), watch(saved), out))
+        t = wrap(out, Record(op, saved, tuple(parents), watch(op, saved, parents), out))
     return (t, *aux) if op.aux else t
 
 
@@ -93,7 +93,8 @@ def one_tensor(op: Op) -> Callable[..., Any]:
             t = _unrecorded(op, (x, *options), out)
         else:
             saved = (out if keep_out else None, a if keep else None, *options, *aux)
-            t = wrap(out, Record(op, saved, (parent, *constants), watch(saved), out))
+            places = (parent, *constants)
+            t = wrap(out, Record(op, saved, places, watch(op, saved, places), out))
         return (t, *aux) if aux_names else t
 
     return call
@@ -117,7 +118,7 @@ def two_tensors(op: Op) -> Callable[[Tensor, Any], Any]:
             return _unrecorded(op, (x, y), out)
         keep_out, keep_a, keep_b = plans[(p is not None) + 2 * (q is not None)]
         saved = (out if keep_out else None, a if keep_a else None, b if keep_b else None)
-        return wrap(out, Record(op, saved, (p, q), watch(saved), out))
+        return wrap(out, Record(op, saved, (p, q), watch(op, saved, (p, q)), out))
 
     return call
 
@@ -141,18 +142,42 @@ def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor) -> Any:
     return wrap(out, None) if out.dtype in _CONTINUOUS or out.is_complex() else out
 
 
-def watch(saved: Sequence[Any]) -> Watched:
-    """The tensors among saved values, each with its version."""
-    watched = []
-    for value in saved:
-        kind = type(value)
-        if kind is torch.Tensor:
-            watched.append((value, value._version))
-        elif kind is tuple:
-            watched.extend(watch(value))
-        elif kind not in _SCALARS and isinstance(value, torch.Tensor):
-            watched.append((value, value._version))
+def watch(op: Op, saved: Sequence[Any], parents: Sequence[Any]) -> Watched:
+    """The tensors among saved values, each with its version.
+
+    Raises:
+        RuntimeError: a rule needs one that was made in ``torch.inference_mode()``, which has no version.
+    """
+    watched: list[tuple[torch.Tensor, int]] = []
+    try:
+        for value in saved:
+            kind = type(value)
+            if kind is torch.Tensor:
+                watched.append((value, value._version))
+            elif kind is tuple:
+                watched.extend([(v, v._version) for v in value if isinstance(v, torch.Tensor)])
+            elif kind not in _SCALARS and isinstance(value, torch.Tensor):
+                watched.append((value, value._version))
+    except RuntimeError:
+        return _some_watched(op, saved, parents)
     return tuple(watched)
+
+
+def _some_watched(op: Op, saved: Sequence[Any], parents: Sequence[Any]) -> Watched:
+    """As ``watch``, where some tensors were made in inference mode: no matter, unless a rule needs them."""
+    needed = op.needed(parents)
+    tensors = []
+    for name, value in zip(op.saved, saved, strict=True):
+        for v in value if type(value) is tuple else (value,):
+            if isinstance(v, torch.Tensor) and v.is_inference():
+                if name in needed:
+                    raise RuntimeError(
+                        f"{op.name}(): {name}, of shape {tuple(v.shape)}, was made in torch.inference_mode(), so that "
+                        f"a later change of it could not be noticed; use a .clone() of it, or torch.no_grad() there"
+                    )
+            elif isinstance(v, torch.Tensor):
+                tensors.append((v, v._version))
+    return tuple(tensors)
 
 
 def _saved(raw: Any, keep: bool, parent: Any) -> Any:

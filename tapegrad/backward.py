@@ -24,18 +24,22 @@ def backward(
     inputs: Sequence[Tensor] | Tensor | None,
 ) -> None:
     """``Tensor.backward``: see there."""
+    with torch.no_grad():
+        start = _start(loss, gradient, "backward")
     targets = None
     if inputs is not None:
         inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         if not inputs:
             raise RuntimeError("backward: inputs is empty; leave it out to get the gradients of all leaves")
-        targets = [_target(t, "backward", i) for i, t in enumerate(inputs)]
+        targets = []
+        for i, t in enumerate(inputs):
+            targets.append(_target(t, "backward", i))
+            t.retain_grad()
     with torch.no_grad():
-        grads = walk([_start(loss, gradient, "backward")], targets, retain_graph=retain_graph)
-    for place, g in grads.items():
-        if not isinstance(place, Tensor):  # a computed input: g may be the caller's cotangent, or another's gradient
-            place, g = next(t for t in inputs or () if t.record is place), g.clone()
-        place.grad = g if place.grad is None else place.grad + g
+        grads = walk([start], targets, retain_graph=retain_graph)
+        for place, g in grads.items():
+            if type(place) is Tensor:
+                _accumulate(place, g)
 
 
 def grad(
@@ -64,6 +68,8 @@ def grad(
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not inputs:
+        raise RuntimeError("grad: inputs is empty; name the tensors whose gradients are wanted")
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, torch.Tensor)):
         grad_outputs = [grad_outputs] * len(outputs)
     if len(grad_outputs) != len(outputs):
@@ -88,6 +94,7 @@ def walk(
     *,
     retain_graph: bool = False,
     create_graph: bool = False,
+    hooks: bool = True,
 ) -> dict[Any, Any]:
     """Carry cotangents from ``starts`` back along the tape, newest record first.
 
@@ -99,12 +106,13 @@ def walk(
         targets: the nodes whose gradients are wanted, and the only ones that paths lead to; None for all leaves.
         retain_graph: leave the records as they are; otherwise each is freed as the walk passes it.
         create_graph: run the rules on Tensors, so that the walk is recorded.
+        hooks: run hooks, and leave gradients on computed tensors that retain theirs.
 
     Returns:
         A gradient for each target, or each leaf, that was reached.
     """
     wanted = set(targets or ())
-    path = _paths_to(wanted, starts) if wanted else None
+    path, leading = (None, wanted) if targets is None else _paths_to(wanted, starts)
     pending: dict[Any, Any] = {}  # node -> its gradient, so far
     sums: set[Any] = set()  # nodes whose pending gradient is a sum made here, which may be added to in place
     queue: list[tuple[int, Record]] = []
@@ -140,32 +148,37 @@ def walk(
         pending[place] = part
 
     for place, g in starts:
-        send(place, g)
+        if path is None or place in path or len(starts) == 1:  # as torch: hooks of an only start run in any case
+            send(place, g)
     while queue:
         record = heappop(queue)[1]
         g = pending.pop(record)
-        if record.hooks is not None:
+        if record in leading and record in wanted:
+            result[record] = g  # on the way to another target, as it came; as torch, whose hooks then run later
+        if hooks and record.hooks is not None:
             g = run_hooks(record.hooks, g)
-        if record.tensor is not None and not wanted:
-            _retain(record.tensor(), g)
-        if record in wanted:
-            result[record] = g
+        if hooks and record.tensor is not None:
+            _retain(record.tensor(), raw(g))
+        if path is not None and record not in leading:
+            if record in wanted:
+                result[record] = g
+            continue  # nothing that is wanted lies further back
         if record.parents is None:
             raise FreedTape(
                 f"backward: the tape was freed by an earlier backward, as it passed {record.op.name} "
                 f"{shape_text(record.shape)}; pass retain_graph=True to that backward to walk it again"
             )
         for held, version in record.watched:
-            if held._version != version:
+            if held._version != version and _needed(record, held):
                 raise StaleTensor(_stale(record, held, version))
         saved = _on_tape(record) if create_graph else record.saved
         pullbacks = record.op.differentiable if create_graph else record.op.pullbacks
-        for pullback, parent in zip(pullbacks, record.parents, strict=True):
+        for i, (pullback, parent) in enumerate(zip(pullbacks, record.parents, strict=True)):
             if parent is None or pullback is None or (path is not None and parent not in path):
                 continue
             part = pullback(g, saved, parent)
             if checking:
-                _check_parts(checking[-1], record, parent, part)
+                _check_parts(checking[-1], record, record.op.parameters[i], part)
             if type(parent) is not tuple:
                 send(parent, part)
                 continue
@@ -176,15 +189,39 @@ def walk(
             record.parents = None
             record.saved = record.watched = ()
     for leaf, g in pending.items():
-        result[leaf] = run_hooks(leaf.hooks, g) if leaf.hooks is not None else g
+        if hooks and leaf.hooks is not None:
+            g = run_hooks(leaf.hooks, g)
+        if path is None or leaf in wanted:  # a leaf to start from need not be a target
+            result[leaf] = g
     return result
 
 
-def _check_parts(anomaly: detect_anomaly, record: Record, parent: Any, part: Any) -> None:
-    names = [n for n, p in zip(record.op.parameters, record.parents or (), strict=True) if p is parent]
-    for piece in part if type(parent) is tuple else (part,):
+def _check_parts(anomaly: detect_anomaly, record: Record, argument: str, part: Any) -> None:
+    for piece in part if isinstance(part, (tuple, list)) else (part,):
         if piece is not None:
-            anomaly.check_gradient(record, names[0], piece.g if type(piece) is Part else raw(piece))
+            anomaly.check_gradient(record, argument, piece.g if type(piece) is Part else raw(piece))
+
+
+def _accumulate(leaf: Tensor, g: torch.Tensor) -> None:
+    """Add a gradient to a leaf's ``grad``; in place, as torch does, so that whoever holds it sees the sum."""
+    if leaf.record is not None:
+        raise RuntimeError(
+            f"backward: a leaf, of shape {shape_text(leaf.shape)}, was changed in place after it was used, by "
+            f"{leaf.record.op.name}, so that it is no leaf any more; change a copy (x.clone())"
+        )
+    if not leaf._requires_grad:  # switched off since
+        return
+    if leaf.hooks:
+        g = g.clone()  # a hook may have kept what it saw, or have given what somebody else keeps
+    if leaf._grad is None:
+        leaf._grad = g
+    elif leaf._grad.shape == g.shape:
+        leaf._grad.add_(g)
+    else:
+        raise RuntimeError(
+            f"backward: a gradient of shape {shape_text(g.shape)} cannot be added to grad, which has shape "
+            f"{shape_text(leaf._grad.shape)}; set grad = None after giving a tensor data of another shape"
+        )
 
 
 def _retain(t: Tensor | None, g: torch.Tensor) -> None:
@@ -207,6 +244,15 @@ def _on_tape(record: Record) -> tuple[Any, ...]:
     return tuple([lift(v, p) for v, p in zip(record.saved, places, strict=True)])
 
 
+def _needed(record: Record, held: torch.Tensor) -> bool:
+    """Whether a rule asks for a saved tensor; the other constants are there for who wants to replay the tape."""
+    needed = record.op.needed(record.parents or ())
+    return any(
+        name in needed and (value is held or (type(value) is tuple and any(v is held for v in value)))
+        for name, value in zip(record.op.saved, record.saved, strict=True)
+    )
+
+
 def _stale(record: Record, held: torch.Tensor, version: int) -> str:
     names = dict(zip(record.op.saved, record.saved, strict=True))
     which = next(
@@ -220,14 +266,16 @@ def _stale(record: Record, held: torch.Tensor, version: int) -> str:
     )
 
 
-def _paths_to(targets: Collection[Any], starts: Sequence[tuple[Any, Any]]) -> set[Any]:
-    """The nodes, and the sequences of nodes, on some path from a start to a target."""
+def _paths_to(targets: Collection[Any], starts: Sequence[tuple[Any, Any]]) -> tuple[set[Any], set[Any]]:
+    """The nodes, and the sequences of nodes, on some path from a start to a target; and the records that lead on."""
     path = set(targets)
+    leading = set()
     for record in reached([place for place, _ in starts]):
         for parent in record.parents or ():
             if parent in path or (type(parent) is tuple and not path.isdisjoint(parent)):
                 path.update((record, parent))
-    return path
+                leading.add(record)
+    return path, leading
 
 
 def _start(t: Tensor, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
@@ -245,6 +293,8 @@ def _start(t: Tensor, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
                 f"{tuple(t.shape)}; sum it, or pass a gradient of that shape"
             )
         return place, torch.ones_like(t._data)
+    if not isinstance(g, (Tensor, torch.Tensor)):
+        raise TypeError(f"{caller}: the gradient must be a torch.Tensor or a Tensor, not {type(g).__name__}")
     data = g._data if isinstance(g, Tensor) else native(g, caller, "gradient")
     if data.shape != t.shape or data.dtype != t.dtype or data.device != t.device:
         raise RuntimeError(

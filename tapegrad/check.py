@@ -104,7 +104,8 @@ def compare(loss: Tensor, names: Mapping[str, Tensor] | None = None) -> Comparis
         places = {name: node(t) for name, t in names.items()}
     ones = torch.ones_like(loss._data)
     with torch.no_grad():
-        ours = walk([(node(loss), ones)], list({id(p): p for p in places.values()}.values()), retain_graph=True)
+        targets = list(dict.fromkeys(places.values()))
+        ours = walk([(node(loss), ones)], targets, retain_graph=True, hooks=False)
     theirs = replay(tape)
     result = theirs[node(loss)]
     if not torch.equal(result, loss._data) and not (result.isnan() & loss._data.isnan()).any():

@@ -12,7 +12,7 @@ from tapegrad.apply import is_grad_enabled
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.inplace import update
 from tapegrad.op import TABLE, torch_names
-from tapegrad.tensor import Tensor, raw, wrap
+from tapegrad.tensor import Tensor, native, raw, wrap
 
 # Functions whose results take no gradient: they run on the torch tensor and return what torch returns.
 PLAIN = frozenset(
@@ -43,7 +43,12 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         return entry(*args, **torch_names(kwargs)) if kwargs else entry(*args)
     if name in PLAIN:
         return func(*raw(args), **raw(kwargs))
-    recording = is_grad_enabled() and any(t.requires_grad for t in tensors_in((args, kwargs)))
+    recording = False
+    if is_grad_enabled():
+        for t in tensors_in((args, kwargs)):
+            recording = recording or t.requires_grad
+            if not isinstance(t, Tensor):
+                native(t, name, "an argument")
     if _writes(func):
         target = args[0] if args else kwargs["tensor"]
         if recording and isinstance(target, Tensor):
@@ -76,9 +81,9 @@ def name_of(func: Callable[..., Any]) -> str:
     return str(getattr(func, "__name__", func))
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The Tensors among arguments."""
-    if isinstance(value, Tensor):
+def tensors_in(value: Any) -> Iterator[Tensor | torch.Tensor]:
+    """The Tensors and torch tensors among arguments."""
+    if isinstance(value, (Tensor, torch.Tensor)):
         yield value
     elif isinstance(value, (list, tuple)):
         for v in value:

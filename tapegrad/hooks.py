@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
+import torch
+
 Hook = Callable[[Any], Any]
 
 _number = count()
@@ -35,10 +37,22 @@ def run_hooks(hooks: Mapping[int, Hook], g: Any) -> Any:
     for hook in list(hooks.values()):
         replaced = hook(g)
         if replaced is not None:
-            if replaced.shape != g.shape:
-                raise RuntimeError(
-                    f"register_hook: a hook replaced a gradient of shape {tuple(g.shape)} with one of shape "
-                    f"{tuple(replaced.shape)}; it must keep the shape"
-                )
-            g = replaced
+            g = _fitting(replaced, g)
     return g
+
+
+def _fitting(replaced: Any, g: Any) -> Any:
+    """What a hook returned, as the walk goes on with it: a Tensor where it is recorded, else a torch tensor."""
+    from tapegrad.tensor import Tensor, raw
+
+    if not isinstance(replaced, (Tensor, torch.Tensor)):
+        raise TypeError(f"register_hook: a hook returns a gradient or None, not {type(replaced).__name__}")
+    was, now = [(tuple(t.shape), t.dtype, t.device) for t in (g, replaced)]
+    if was != now:
+        raise RuntimeError(
+            f"register_hook: a hook must keep the gradient's shape, dtype and device; it was {was[0]} {was[1]} on "
+            f"{was[2]}, and is {now[0]} {now[1]} on {now[2]}"
+        )
+    if not isinstance(g, Tensor):
+        return raw(replaced)
+    return replaced if isinstance(replaced, Tensor) else Tensor(replaced)

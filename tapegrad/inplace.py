@@ -8,7 +8,6 @@ place.
 from __future__ import annotations
 
 from typing import Any
-from weakref import ref
 
 import torch
 
@@ -16,7 +15,7 @@ from tapegrad.apply import is_grad_enabled
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.op import TABLE, torch_names
 from tapegrad.rules import indexing
-from tapegrad.tensor import Tensor, raw
+from tapegrad.tensor import Tensor, native, raw
 
 # What these draw takes nothing from the tensor but its shape.
 RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_"}
@@ -41,7 +40,13 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         MissingRule: the function has no rule.
     """
     values = (t, *args, *kwargs.values())
-    if not is_grad_enabled() or not any(isinstance(v, Tensor) and v.requires_grad for v in values):
+    if not is_grad_enabled():
+        getattr(t._data, name)(*raw(args), **raw(kwargs))
+        return t
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            native(value, name, "an argument")
+    if not any(isinstance(v, Tensor) and v.requires_grad for v in values):
         getattr(t._data, name)(*raw(args), **raw(kwargs))
         return t
     if t.is_leaf and t.requires_grad:
@@ -54,17 +59,17 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
             f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
         )
-    if name == "copy_":  # x[...] = value
-        name, args = "__setitem__", (..., args[0] if args else kwargs["src"])
-    elif name in RANDOM:
-        name, args = "__setitem__", (..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
-    if name == "__setitem__":
+    if name in RANDOM:
+        result = written(t, ..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
+    elif name == "__setitem__":
         index, value = args
-        if isinstance(value, (Tensor, torch.Tensor)):
-            value = value.to(t.dtype)
-        result = indexing.setitem(t, indexing.canonical(raw(index), t.device), value)
+        result = written(t, indexing.canonical(raw(index), t.device), without_leading_ones(value))
+    elif name in ("copy_", "fill_", "zero_"):
+        value = (*args, *kwargs.values(), 0.0)[0]
+        if name == "fill_" and isinstance(value, (Tensor, torch.Tensor)) and value.ndim:
+            raise RuntimeError(f"fill_(): the value must be a number, not a tensor of shape {tuple(value.shape)}")
+        result = written(t, ..., value.expand(t.shape) if name == "copy_" else value)
     else:
-        name, args = ("fill_", (0.0,)) if name == "zero_" else (name, args)
         function = getattr(torch.Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
         entry = TABLE.get(function)  # type: ignore[arg-type]
         if entry is None or (name == "float_power_" and t.dtype != torch.float64):  # its result is always of float64
@@ -74,14 +79,29 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )
-    if t.record is not None and t.record.tensor is not None:  # as in torch, retain_grad goes with the object
-        t.record.tensor = None
-        result.record.tensor = ref(t)
+    retained = t.retains_grad
+    if retained and t.record is not None:
+        t.record.tensor = None  # as torch: the gradient retained is that of the value after the change
     t._data, t.record = result._data, result.record
+    if retained:
+        t.retain_grad()
     return t
 
 
+def written(t: Tensor, index: Any, value: Any) -> Any:
+    """A copy of ``t`` with ``value``, cast to its type, at ``index``."""
+    return indexing.setitem(t, index, value.to(t.dtype) if isinstance(value, (Tensor, torch.Tensor)) else value)
+
+
+def without_leading_ones(value: Any) -> Any:
+    """What is assigned to items may have dimensions of size 1 too many in front, as in torch."""
+    while isinstance(value, (Tensor, torch.Tensor)) and value.ndim and value.shape[0] == 1:
+        value = value.squeeze(0)
+    return value
+
+
 def shares_memory(data: torch.Tensor) -> bool:
-    """Whether other tensors use the same storage."""
+    """Whether other tensors, or a numpy array that was made a tensor, use the same storage."""
     storage = data.untyped_storage()
-    return bool(torch._C._storage_Use_Count(storage._cdata) > 2)  # data's own use, and ours
+    users = torch._C._storage_Use_Count(storage._cdata)
+    return bool(users > 2) or not storage.resizable()  # data's own use, and ours; memory that torch did not allocate

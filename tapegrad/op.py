@@ -56,6 +56,8 @@ class Op:
         self.bind, self.parameters, self.keywords = _binder(self.name, signature)
         self.starred = next((n.strip(" *") for n in signature.split(",") if re.match(r" *\*\w", n)), None)
         self.run = _positional(function, self.parameters, self.keywords)
+        # With so many positional arguments there is nothing to bind.
+        self.arity = len(self.parameters) if self.starred is None and not self.keywords else -1
         self.aux = tuple(aux)
         self.formulas = formulas
         self.kernels = dict(formulas)
@@ -108,6 +110,11 @@ class Op:
             raise TypeError(f"rule for {self.name}: a formula's first parameter is g, not {first!r}")
         return rest
 
+    def needed(self, parents: Sequence[Any]) -> set[str]:
+        """The values that the rules of the arguments with a gradient ask for."""
+        names = [n for n, p in zip(self.parameters, parents, strict=True) if p is not None and n in self.formulas]
+        return {need for n in names for text in (self.formulas, self.kernels) for need in self.needs(text[n])}
+
     def plan(self, wanted: int) -> tuple[bool, ...]:
         """What to save when some arguments are to get a gradient.
 
@@ -139,12 +146,15 @@ class Op:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the op as its torch function would be called, recording it if a gradient may be asked for."""
-        if self.starred in kwargs:  # reshape(x, shape=(2, 3))
-            args = (*(args or (kwargs.pop(self.parameters[0]),)), kwargs.pop(self.starred))
-        args = self.bind(*args, **kwargs)
-        if self.short is not None and type(args[0]) is Tensor and Tensor not in map(type, args[1:]):
-            return self.short(*args)
-        return apply(self, args)
+        if len(args) != self.arity or kwargs:
+            if self.starred in kwargs:  # reshape(x, shape=(2, 3))
+                args = (*(args or (kwargs.pop(self.parameters[0]),)), kwargs.pop(self.starred))
+            args = self.bind(*args, **kwargs)
+        if self.short is None or type(args[0]) is not Tensor:
+            return apply(self, args)
+        if len(args) > 1 and Tensor in map(type, args[1:]):
+            return apply(self, args)
+        return self.short(*args)
 
     def __repr__(self) -> str:
         return f"<op {self.name}({self.signature})>"

@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 import torch
 
-from tapegrad.errors import ForeignTensor
+from tapegrad.errors import ForeignTensor, MissingRule
 from tapegrad.hooks import Hook, HookHandle
 from tapegrad.tape import Record
 
@@ -34,11 +34,11 @@ class Tensor:
         record: the Record of the op that computed this tensor; None for a leaf.
     """
 
-    __slots__ = ("__weakref__", "_data", "_requires_grad", "grad", "hooks", "record")
+    __slots__ = ("__weakref__", "_data", "_grad", "_requires_grad", "hooks", "record")
 
     _data: torch.Tensor
     _requires_grad: bool  # asked for by the user; a computed tensor has a record instead
-    grad: torch.Tensor | None
+    _grad: torch.Tensor | None
     record: Record | None
     hooks: dict[int, Hook] | None  # of a leaf; a computed tensor's are its record's
 
@@ -74,7 +74,7 @@ class Tensor:
             data = torch.tensor(data)
         self._data = native(data, "tensor", "data")
         self._requires_grad = False
-        self.grad = None
+        self._grad = None
         self.record = None
         self.hooks = None
         if requires_grad:
@@ -94,6 +94,24 @@ class Tensor:
         self._data = native(value, "Tensor.data", "value")
 
     @property
+    def grad(self) -> torch.Tensor | None:
+        """The gradient that ``backward()`` has accumulated. Assignable, by None or a torch tensor that fits."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: torch.Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, torch.Tensor):
+                raise TypeError(f"Tensor.grad: expected a torch.Tensor or None, got {type(value).__name__}")
+            mine, its = (self.shape, self.dtype, self.device), (value.shape, value.dtype, value.device)
+            if mine != its:
+                raise RuntimeError(
+                    f"Tensor.grad: a gradient must match its tensor: expected {tuple(mine[0])} {mine[1]} on {mine[2]}, "
+                    f"got {tuple(its[0])} {its[1]} on {its[2]}"
+                )
+        self._grad = value
+
+    @property
     def requires_grad(self) -> bool:
         """Whether a gradient will flow to this tensor. Settable on leaves."""
         return self.record is not None or self._requires_grad
@@ -107,10 +125,17 @@ class Tensor:
                     "use .detach() for a copy that takes no gradient"
                 )
             return
+        if value and self._data.is_complex():
+            raise MissingRule(f"requires_grad: this tensor is {self.dtype}, and the rules are for real numbers")
         if value and not self._data.is_floating_point():
-            way = "the rules are for real numbers" if self._data.is_complex() else "convert it first, as with .float()"
             raise RuntimeError(
-                f"requires_grad: only floating point tensors can require gradients, this one is {self.dtype}; {way}"
+                f"requires_grad: only floating point tensors can require gradients, this one is {self.dtype}; convert "
+                f"it first, for example with .float()"
+            )
+        if value and self._data.is_inference() and not torch.is_inference_mode_enabled():
+            raise RuntimeError(
+                "requires_grad: this tensor was made in torch.inference_mode(), so that torch cannot tell when it "
+                "changes; use a .clone() of it"
             )
         self._requires_grad = bool(value)
 
@@ -213,7 +238,7 @@ class Tensor:
         """The values as a numpy array that shares storage. As in torch, a tensor that requires grad refuses."""
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires grad; use t.detach().numpy() or t.data.numpy()")
-        return self._data.numpy()
+        return self._data.detach().numpy()  # a detached tensor, so that the storage counts the array as a user
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.numpy(), dtype=dtype) if dtype is not None or copy else self.numpy()
@@ -282,7 +307,7 @@ def wrap(data: torch.Tensor, record: Record | None) -> Tensor:
     t = Tensor.__new__(Tensor)
     t._data = data
     t._requires_grad = False
-    t.grad = None
+    t._grad = None
     t.record = record
     t.hooks = None
     return t

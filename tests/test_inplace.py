@@ -259,9 +259,9 @@ def test_a_constant_can_be_written_into_a_plain_tensor():
 
 
 def test_a_method_without_a_rule():
-    x = ours(randn(3)) * 1
-    with pytest.raises(MissingRule, match="cauchy_"):
-        x.cauchy_()
+    x = ours(randn(3, 3)) * 1
+    with pytest.raises(MissingRule, match="fill_diagonal_"):
+        x.fill_diagonal_(1.0)
 
 
 # --- stale buffers ---

@@ -23,6 +23,7 @@ from tapegrad.rules import (
     resize,
     shape,
     special,
+    spectral,
     statistics,
     windows,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "resize",
     "shape",
     "special",
+    "spectral",
     "statistics",
     "windows",
 ]

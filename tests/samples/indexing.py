@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from samples import INF, NAN, Call, assigned, call, const, ints, mask, real, values
+
+from samples.basics import assigned
+from samples.calls import INF, NAN, Call, call, const, ints, mask, real, values
 
 SAMPLES: dict[Callable[..., Any], list[Call]] = {}
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from samples import Call, call, const, ints, real
+
+from samples.calls import Call, call, const, ints, real
 
 SAMPLES: dict[Callable[..., Any], list[Call]] = {}
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from samples import AWAY, INF, NAN, Call, Spec, call, const, ints, mask, real, values
-from samples import SAMPLES as SIMPLE
+
+from samples.basics import AWAY
+from samples.basics import SAMPLES as SIMPLE
+from samples.calls import INF, NAN, Call, Spec, call, const, ints, mask, real, values
 
 SAMPLES: dict[Callable[..., Any], list[Call]] = {}
 
@@ -339,6 +341,7 @@ for function in (torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha
 BLOCKS = "torch works in blocks"
 HEADS = (real(1, 2, 2, 1), real(1, 2, 3, 1), real(1, 2, 3, 1))
 SAMPLES[F.scaled_dot_product_attention] = [
+    call(real(2, 2), real(2, 2), real(2, 2)),
     call(real(2, 2), real(3, 2), real(3, 2)), call(real(2, 3, 2), real(2, 3, 2), real(2, 3, 1), is_causal=True), call(real(3, 2), real(3, 2), real(3, 2), mask(3, 3)),
     call(real(2, 2), real(3, 2), real(3, 2), real(2, 3)), call(real(2, 2), real(3, 2), real(3, 2), None, 0.4), call(real(3, 2), real(3, 2), real(3, 1), dropout_p=0.5, is_causal=True),
     call(real(2, 2), real(3, 2), real(3, 2), scale=-0.3),

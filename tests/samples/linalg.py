@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from samples import Call, call, const, real, values
+
+from samples.calls import Call, call, const, real, values
 
 SAMPLES: dict[Callable[..., Any], list[Call]] = {}
 
@@ -170,3 +171,52 @@ def cholesky_of_product(x: Any) -> Any:
 
 
 SAMPLES[cholesky_of_product] = [call(real(2, 3)), call(real(2, 2, 3)), call(real(7, 9))]
+
+# --- eigenvalues, singular values, QR ---
+
+SPECTRAL = "a product is rounded in another order"
+TALL, WIDE, MANY = real(3, 2), real(2, 3), real(2, 2, 2)
+
+
+def rounded(*calls: Call) -> list[Call]:
+    return [c.inexact(SPECTRAL, rtol=64) for c in calls]
+
+
+SAMPLES[torch.linalg.eigvalsh] = [
+    c.kink("torch reads one triangle") for c in rounded(call(POSITIVE), call(real(2, 2), "U"), call(MANY))
+]
+SAMPLES[torch.linalg.eigh] = SAMPLES[torch.linalg.eigvalsh]
+SAMPLES[torch.linalg.svdvals] = rounded(call(TALL), call(WIDE), call(MANY))
+SAMPLES[torch.linalg.svd] = rounded(call(TALL, False), call(WIDE, full_matrices=False), call(MANY))
+SAMPLES[torch.svd] = rounded(call(TALL), call(WIDE), call(TALL, compute_uv=False))
+SAMPLES[torch.linalg.cond] = rounded(call(real(2, 2)), call(real(2, 2), -2), call(TALL))
+SAMPLES[torch.linalg.qr] = rounded(call(TALL), call(WIDE), call(MANY), call(real(2, 2), mode="complete"))
+SAMPLES[torch.qr] = rounded(call(TALL), call(WIDE))
+SAMPLES[torch.linalg.pinv] = rounded(
+    call(TALL),
+    call(WIDE),
+    call(real(2, 2)),
+    call(MANY),
+    call(TALL, 1e-3),
+    call(TALL, rtol=1e-3),
+    call(POSITIVE, hermitian=True).kink("torch reads one triangle"),
+)
+SAMPLES[torch.pinverse] = rounded(call(TALL), call(WIDE))
+SAMPLES[torch.linalg.matrix_exp] = rounded(call(real(2, 2)), call(MANY), call(real(1, 1)))
+SAMPLES[torch.matrix_exp] = rounded(call(real(2, 2)))
+SAMPLES[torch.linalg.tensorinv] = [call(real(1, 2, 2)), call(real(2, 1, 2), ind=1)]
+SAMPLES[torch.linalg.tensorsolve] = [
+    call(real(2, 2), real(2)),
+    call(real(1, 2, 2), real(1, 2)),
+    call(real(2, 2, 1), real(2), dims=(0,)),
+]
+SAMPLES[torch.linalg.vander] = [call(real(3)), call(real(2), N=4), call(real(2, 2), N=2), call(real(), N=2)]
+
+
+def eigenvectors_of_sum(x: Any) -> Any:
+    """Of a matrix that is symmetric however ``x`` is changed; squared, for their signs mean nothing."""
+    L, V = torch.linalg.eigh(x + x.mT)
+    return L.sum(-1) + (V**2)[..., 0, 0]
+
+
+SAMPLES[eigenvectors_of_sum] = rounded(call(real(2, 2)), call(real(3, 3)))

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from samples import AWAY, INF, NAN, SOFT, VECTORS, Call, call, const, ints, real, reductions, values
+
+from samples.basics import AWAY, SOFT, VECTORS
+from samples.calls import INF, NAN, Call, call, const, ints, real, reductions, values
 
 SAMPLES: dict[Callable[..., Any], list[Call]] = {}
 

@@ -1,0 +1,1 @@
+"""How fast tapegrad is, next to others doing the same work: ``python -m benchmarks`` from the repository's root."""

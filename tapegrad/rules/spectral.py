@@ -1,0 +1,263 @@
+"""Rules of eigenvalues, singular values and QR, and of the inverses and functions of matrices that go with them.
+
+A factorization has several results that take a gradient, and an op has one: its factors, stacked. They are taken apart
+by indexing, so a gradient for one of them arrives with zeros for the others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tapegrad.errors import MissingRule
+from tapegrad.op import composition, kernel, rule
+from tapegrad.rules.factor import inv, pair
+
+
+def eye(like: Any) -> torch.Tensor:
+    """True on the diagonal."""
+    return torch.eye(like.shape[-1], dtype=torch.bool, device=like.device)
+
+
+def over_differences(x: Any, values: Any) -> Any:
+    """x_ij / (v_j - v_i), and 0 where x is 0: equal values do no harm if the vectors take no gradient."""
+    differences = values.unsqueeze(-2) - values.unsqueeze(-1)
+    return x / torch.where(eye(x) | (x == 0), 1.0, differences)
+
+
+# --- A = V diag(L) V^T ---
+
+
+@rule(A=lambda g, out: eigh_gradient(out[..., 0, :], out[..., 1:, :], g[..., 0, :], g[..., 1:, :]))
+def eigh_stacked(A: Any, UPLO: str) -> Any:
+    """The eigenvalues, as a row, above the eigenvectors."""
+    L, V = torch.linalg.eigh(A, UPLO)
+    return torch.cat([L.unsqueeze(-2), V], -2)
+
+
+@rule(aux=["V"], A=lambda g, A, UPLO: values_gradient(g, torch.linalg.eigh(A, UPLO)[1]))
+def eigenvalues(A: Any, UPLO: str) -> Any:
+    L, V = torch.linalg.eigh(A, UPLO)
+    return L, V
+
+
+kernel(eigenvalues, A=lambda g, V: values_gradient(g, V))
+
+
+def values_gradient(gL: Any, V: Any) -> Any:
+    return V @ (gL.unsqueeze(-1) * V.mT)
+
+
+def eigh_gradient(L: Any, V: Any, gL: Any, gV: Any) -> Any:
+    """V (diag(gL) + skew(V^T gV) / 2 (L_j - L_i)) V^T."""
+    inner = torch.where(eye(V), gL.unsqueeze(-1), over_differences(0.5 * skew(V.mT @ gV), L))
+    return V @ (inner @ V.mT)
+
+
+@composition(torch.linalg.eigh)
+def eigh(A: Any, UPLO: str = "L") -> Any:
+    both = eigh_stacked(A, UPLO)
+    return pair("linalg_eigh", both[..., 0, :], both[..., 1:, :])
+
+
+@composition(torch.linalg.eigvalsh)
+def eigvalsh(A: Any, UPLO: str = "L") -> Any:
+    return eigenvalues(A, UPLO)[0]
+
+
+# --- A = U diag(S) V^T ---
+
+
+@rule(
+    aux=["U", "Vh"],
+    A=lambda g, out, A: svd_gradient(*unstacked(out, A.shape), *unstacked(g, A.shape)),
+)
+def svd_stacked(A: Any, full_matrices: bool, driver: Any) -> Any:
+    """U, S as a row, and V, one above the other, as far as there are singular values; then all of U and V^T."""
+    U, S, Vh = torch.linalg.svd(A, full_matrices, driver=driver)
+    k = S.shape[-1]
+    return torch.cat([U[..., :k], S.unsqueeze(-2), Vh[..., :k, :].mT], -2), U, Vh
+
+
+@rule(aux=["U", "Vh"], A=lambda g, A, driver: singular_gradient(g, *thin_svd(A, driver)))
+def singular_values(A: Any, driver: Any) -> Any:
+    U, S, Vh = torch.linalg.svd(A, False, driver=driver)
+    return S, U, Vh
+
+
+kernel(singular_values, A=lambda g, U, Vh: singular_gradient(g, U, Vh))
+
+
+def thin_svd(A: Any, driver: Any) -> tuple[Any, Any]:
+    U, _, Vh = torch.linalg.svd(A, False, driver=driver)
+    return U, Vh
+
+
+def unstacked(x: Any, shape: torch.Size) -> tuple[Any, Any, Any]:
+    """U, S and V."""
+    m = shape[-2]
+    return x[..., :m, :], x[..., m, :], x[..., m + 1 :, :]
+
+
+def singular_gradient(gS: Any, U: Any, Vh: Any) -> Any:
+    return U @ (gS.unsqueeze(-1) * Vh) if U.shape[-2] >= Vh.shape[-1] else (U * gS.unsqueeze(-2)) @ Vh
+
+
+def svd_gradient(U: Any, S: Any, V: Any, gU: Any, gS: Any, gV: Any) -> Any:
+    """U (skew(U^T gU) / E S + S skew(V^T gV) / E + diag(gS)) V^T, E_ij = S_j^2 - S_i^2; then what leaves U and V."""
+    m, n, k = U.shape[-2], V.shape[-2], S.shape[-1]
+    left, right = over_differences(skew(U.mT @ gU), S * S), over_differences(skew(V.mT @ gV), S * S)
+    inner = left * S.unsqueeze(-2) + S.unsqueeze(-1) * right
+    inner = torch.where(eye(inner), gS.unsqueeze(-1), inner)
+    if m > k:
+        outer = gU / S.unsqueeze(-2)
+        return (U @ inner + (outer - U @ (U.mT @ outer))) @ V.mT
+    if n > k:
+        outer = gV / S.unsqueeze(-2)
+        return U @ (inner @ V.mT + (outer - V @ (V.mT @ outer)).mT)
+    return U @ (inner @ V.mT)
+
+
+def skew(x: Any) -> Any:
+    return x - x.mT
+
+
+@composition(torch.linalg.svd)
+def svd(A: Any, full_matrices: bool = True, *, driver: Any = None) -> Any:
+    stacked, U_full, Vh_full = svd_stacked(A, full_matrices, driver)
+    U, S, V = unstacked(stacked, A.shape)
+    Vh, k = V.mT, S.shape[-1]
+    if U_full.shape[-1] > k:  # what completes the bases takes no gradient, as in torch
+        U = torch.cat([U, U_full[..., k:]], -1)
+    if Vh_full.shape[-2] > k:
+        Vh = torch.cat([Vh, Vh_full[..., k:, :]], -2)
+    return pair("linalg_svd", U, S, Vh)
+
+
+@composition(torch.svd)
+def _svd(input: Any, some: bool = True, compute_uv: bool = True) -> Any:
+    if not compute_uv:
+        m, n = input.shape[-2:]
+        return pair("svd", input.new_zeros(m, m), svdvals(input), input.new_zeros(n, n))
+    U, S, Vh = svd(input, not some)
+    return pair("svd", U, S, Vh.mT)
+
+
+values_alone = rule(torch.linalg.svdvals, "A, *, driver=None")  # torch has a quicker way, where it need not go back
+
+
+@composition(torch.linalg.svdvals)
+def svdvals(A: Any, *, driver: Any = None) -> Any:
+    recorded = torch.is_grad_enabled() and A.requires_grad
+    return singular_values(A, driver)[0] if recorded else values_alone(A, driver=driver)
+
+
+@composition(torch.linalg.cond)
+def cond(A: Any, p: Any = None) -> Any:
+    if p in (None, 2, -2):
+        S = svdvals(A)
+        return S[..., -1] / S[..., 0] if p == -2 else S[..., 0] / S[..., -1]
+    return torch.linalg.matrix_norm(A, p) * torch.linalg.matrix_norm(inv(A), p)
+
+
+# --- A = Q R ---
+
+
+@rule(A=lambda g, out, A: qr_gradient(*parted(out, A.shape[-2]), *parted(g, A.shape[-2])))
+def qr_stacked(A: Any, mode: str) -> Any:
+    """Q above R^T."""
+    Q, R = torch.linalg.qr(A, mode)
+    return torch.cat([Q, R.mT], -2)
+
+
+def parted(x: Any, m: int) -> tuple[Any, Any]:
+    """Q and R."""
+    return x[..., :m, :], x[..., m:, :].mT
+
+
+def qr_gradient(Q: Any, R: Any, gQ: Any, gR: Any) -> Any:
+    """(gQ + Q sym(triu(gR R^T - Q^T gQ))) R^-T; for a wide A, of its leading square, with the rest's gradient in gR."""
+    k, n = R.shape[-2:]
+    if k < n:
+        inner = skew(Q.mT @ gQ - gR @ R.mT).tril()
+        square = torch.linalg.solve_triangular(R[..., :k].mT, inner, upper=False, left=False)
+        return Q @ (gR + torch.cat([square, torch.zeros_like(R[..., k:])], -1))
+    inner = (gR @ R.mT - Q.mT @ gQ).triu()
+    inner = inner + inner.triu(1).mT
+    return torch.linalg.solve_triangular(R.mT, gQ + Q @ inner, upper=False, left=False)
+
+
+@composition(torch.linalg.qr)
+def qr(A: Any, mode: str = "reduced") -> Any:
+    if mode == "r" or (mode == "complete" and A.shape[-2] > A.shape[-1]):
+        raise MissingRule(f"qr(): there is no gradient with mode={mode!r}; use mode='reduced'")
+    return pair("linalg_qr", *parted(qr_stacked(A, mode), A.shape[-2]))
+
+
+@composition(torch.qr)
+def _qr(input: Any, some: bool = True) -> Any:
+    return pair("qr", *qr(input, "reduced" if some else "complete"))
+
+
+# --- inverses and functions of a matrix ---
+
+
+# P = A^+ (Golub & Pereyra 1973): dP = -P dA P + P P^T dA^T (1 - A P) + (1 - P A) dA^T P^T P.
+@rule(A=lambda g, out, A: pinv_gradient(g.mT, out, A))
+def pseudoinverse(A: Any, rcond: Any, atol: Any, rtol: Any, hermitian: bool) -> Any:
+    if rcond is not None:
+        return torch.linalg.pinv(A, rcond, hermitian)
+    return torch.linalg.pinv(A, atol=atol, rtol=rtol, hermitian=hermitian)
+
+
+def pinv_gradient(gT: Any, P: Any, A: Any) -> Any:
+    return -(P @ gT @ P).mT + (gT - A @ (P @ gT)) @ P @ P.mT + P.mT @ P @ (gT - (gT @ P) @ A)
+
+
+@composition(torch.linalg.pinv)
+def pinv(A: Any, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Any:
+    return pseudoinverse(A, rcond, atol, rtol, hermitian)
+
+
+@composition(torch.pinverse)
+def pinverse(input: Any, rcond: float = 1e-15) -> Any:
+    return pseudoinverse(input, rcond, None, None, False)
+
+
+# exp of the block matrix [[A, E], [0, A]] has the derivative of exp in the direction E in its corner.
+matrix_exp = rule(torch.linalg.matrix_exp, "A", A=lambda g, A: corner(A.mT, g))
+composition(torch.matrix_exp)(lambda input: matrix_exp(input))
+
+
+def corner(A: Any, E: Any) -> Any:
+    n = A.shape[-1]
+    blocks = torch.cat([torch.cat([A, E], -1), torch.cat([torch.zeros_like(A), A], -1)], -2)
+    return torch.linalg.matrix_exp(blocks)[..., :n, n:]
+
+
+@composition(torch.linalg.tensorinv)
+def tensorinv(A: Any, ind: int = 2) -> Any:
+    rows, columns = A.shape[:ind], A.shape[ind:]
+    if ind <= 0 or rows.numel() != columns.numel():
+        raise RuntimeError(f"tensorinv(): expected a square of shape, got {tuple(rows)} by {tuple(columns)}")
+    return inv(A.reshape(rows.numel(), columns.numel())).reshape(*columns, *rows)
+
+
+@composition(torch.linalg.tensorsolve)
+def tensorsolve(A: Any, B: Any, dims: Any = None) -> Any:
+    if dims is not None:
+        dims = [d % A.ndim for d in dims]
+        A = A.permute([*[d for d in range(A.ndim) if d not in dims], *dims])
+    shape = A.shape[B.ndim :]
+    if shape.numel() != B.numel():
+        raise RuntimeError(f"tensorsolve(): {tuple(A.shape)} does not fit {tuple(B.shape)}")
+    return torch.linalg.solve(A.reshape(B.numel(), B.numel()), B.reshape(-1)).reshape(shape)
+
+
+@composition(torch.linalg.vander)
+def vander(x: Any, *, N: int | None = None) -> Any:
+    x = x.view(1) if x.ndim == 0 else x
+    n = x.shape[-1] if N is None else N
+    powers = x.unsqueeze(-1).expand(*x.shape, n - 1).cumprod(-1)
+    return torch.cat([torch.ones_like(x).unsqueeze(-1), powers], -1)
