@@ -134,7 +134,7 @@ def test_a_hook_that_removes_itself():
 
 
 def test_hooks_of_grad():
-    """Where a tensor is a target, its hooks have run; torch hands out what came if it is passed on to another target."""
+    """A target's hooks have run, unless it is on the way to another target: then torch hands out what came."""
 
     def program(grad, x):
         h = x * 2
