@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import builtins
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from tapegrad.trace import Node
-from tapegrad.writing import LINE, Text, expression, wrapped
+from tapegrad.writing import ATOM, LINE, Text, expression, stretches, wrapped
 
 INDENT = 4
 _LONG = 56  # characters of an expression that is not written inside another
 _WORTH = 24  # characters of an operand that is worth a line, to make another shorter
 _SHORT = 16  # characters of a moved tensor that is written out twice
+_OWNED = ("method", "attribute", "index", "item")  # what is written behind its first operand
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Body:
         for one, other in (node.args, node.args[::-1]):
             if isinstance(one, Node) and isinstance(other, Node) and one.name == "expand" and self._uses[one] == 1:
                 inner: Node = one.args[0]
-                if torch.broadcast_shapes(inner.value.shape, other.value.shape) == node.value.shape:
+                if other.value.shape == node.value.shape and stretches(inner.value.shape, node.value.shape):
                     node.args = tuple([inner if arg is one else arg for arg in node.args])
 
     def _state(self, statement: Statement) -> None:
@@ -112,7 +112,7 @@ class Body:
             self._bind("", node)
             return
         text = self._texts[node] = expression(node, self._texts)
-        if node.kind in ("input", "number"):
+        if node.kind in ("input", "filled") or node.number is not None:
             return
         moved = node.view or node.kind in ("attribute", "item")
         shared = self._uses[node] > 1 and not (moved and len(text.text) <= _SHORT)
@@ -140,6 +140,7 @@ class Body:
                 if isinstance(node.value, tuple) and len(self._items.get(node, ())) == len(node.value) > 1:
                     items = [self._items[node][i] for i in range(len(node.value))]
                     names = [self._name_for(item) for item in items]
+                    self._bind_operands(node, len(", ".join(names)) + 3)
                     self._line(", ".join(names), expression(node, self._texts).text)
                     for item, item_name in zip(items, names, strict=True):
                         self._texts[item] = Text(item_name)
@@ -165,15 +166,17 @@ class Body:
             return self._texts[base].text
         after = next((n for n in self._planned if n.kind == "after" and n.args[0] is node), None)
         name = self._planned[after].name if after else self.fresh(self._hints.get(base) or _hint(base))
-        self._line(name, self._texts[base].text if ours else f"{self._texts[base].within(5)}.clone()")
+        self._line(name, self._texts[base].text if ours else f"{self._texts[base].within(ATOM)}.clone()")
         return name
 
     def _bind_operands(self, node: Node, room: int) -> None:
         """Give operands names until the node fits on a line."""
         while INDENT + room + len(expression(node, self._texts).text) > LINE:
-            candidates = [n for n in node.operands() if n not in self._named and n.kind not in ("input", "number")]
+            candidates = [n for n in node.operands() if n not in self._named and n.kind != "input" and n.number is None]
             longest = max(candidates, key=lambda n: len(self._texts[n].text), default=None)
-            if longest is None or len(self._texts[longest].text) < _WORTH or isinstance(longest.value, tuple):
+            if longest is not None and len(self._texts[longest].text) < _WORTH:
+                longest = node.args[0] if node.args[0] in candidates and node.kind in _OWNED else None
+            if longest is None:
                 return
             self._bind(self._name_for(longest), longest)
 
@@ -208,8 +211,10 @@ def _uses(roots: Sequence[Node]) -> Counter[Node]:
 
 def _hint(node: Node) -> str:
     """A name that says what made a node."""
-    if node.kind == "number":
+    if node.number is not None:
         return "zeros" if not node.number else "filled"
     name = node.name if isinstance(node.name, str) else node.name.__name__
     name = {"getitem": "entries", "T": "transposed", "mT": "transposed"}.get(name, name).strip("_")
-    return name if name.isidentifier() and node.kind != "item" else "part"
+    if node.kind == "item" or not name.isidentifier():
+        return "part"
+    return f"{name}_" if hasattr(builtins, name) else name

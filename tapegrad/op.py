@@ -56,6 +56,10 @@ class Op:
         self.bind, self.parameters, self.keywords = _binder(self.name, signature)
         self.starred = next((n.strip(" *") for n in signature.split(",") if re.match(r" *\*\w", n)), None)
         self.run = _positional(function, self.parameters, self.keywords)
+        # With so many positional arguments there is nothing to bind.
+        self.arity = len(self.parameters) if self.starred is None and not self.keywords else -1
+        # Whether the function is torch's or this package's; one of yours may do what torch's never do.
+        self.own = _is_torch(function) or str(getattr(function, "__module__", "")).startswith("tapegrad.")
         self.aux = tuple(aux)
         self.formulas = formulas
         self.kernels = dict(formulas)
@@ -144,12 +148,15 @@ class Op:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the op as its torch function would be called, recording it if a gradient may be asked for."""
-        if self.starred in kwargs:  # reshape(x, shape=(2, 3))
-            args = (*(args or (kwargs.pop(self.parameters[0]),)), kwargs.pop(self.starred))
-        args = self.bind(*args, **kwargs)
-        if self.short is not None and type(args[0]) is Tensor and Tensor not in map(type, args[1:]):
-            return self.short(*args)
-        return apply(self, args)
+        if len(args) != self.arity or kwargs:
+            if self.starred in kwargs:  # reshape(x, shape=(2, 3))
+                args = (*(args or (kwargs.pop(self.parameters[0]),)), kwargs.pop(self.starred))
+            args = self.bind(*args, **kwargs)
+        if self.short is None or type(args[0]) is not Tensor:
+            return apply(self, args)
+        if len(args) > 1 and Tensor in map(type, args[1:]):
+            return apply(self, args)
+        return self.short(*args)
 
     def __repr__(self) -> str:
         return f"<op {self.name}({self.signature})>"
@@ -269,6 +276,8 @@ def rule(
     """
     if function is None:
         return lambda body: rule(body, _signature(body), aux=aux, **gradients)
+    if not gradients and signature is None:
+        raise TypeError(f"rule: no gradient is given for {function.__name__}; write @rule(x=lambda g: ...), say")
     op = Op(function, signature if signature is not None else "input", aux, gradients)
     _enter(function, op)
     return op

@@ -11,7 +11,7 @@ import torch
 from tapegrad.apply import one_tensor, two_tensors
 from tapegrad.dispatch import PLAIN, call
 from tapegrad.inplace import update
-from tapegrad.op import TABLE, torch_names
+from tapegrad.op import TABLE, Op, torch_names
 from tapegrad.rules import elementwise, indexing, linalg, shape
 from tapegrad.tensor import Tensor, raw
 
@@ -88,11 +88,14 @@ _OPERATORS |= {f"__{n}__": _comparison(getattr(operator, n)) for n in ("eq", "ne
 # --- methods: everything in the table, and everything that takes no gradient ---
 
 
+RECORDED = "recorded on the tape"
+
+
 def _method(name: str, entry: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return entry(self, *args, **torch_names(kwargs)) if kwargs else entry(self, *args)
 
-    return _documented(method, name, "recorded on the tape")
+    return _documented(method, name, RECORDED)
 
 
 def _plain(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,7 +131,8 @@ def _unlisted(self: Tensor, name: str) -> Any:
 
 
 def _torch_function(cls: type, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-    return call(func, args, kwargs or {})
+    entry = None if kwargs else TABLE.get(func)
+    return entry(*args) if entry else call(func, args, kwargs or {})
 
 
 def _install() -> None:
@@ -140,7 +144,11 @@ def _install() -> None:
         if name.startswith("_") or name in vars(Tensor) or not callable(function):
             continue
         if function in TABLE:
-            setattr(Tensor, name, _method(name, TABLE[function]))
+            entry = TABLE[function]
+            if isinstance(entry, Op) and entry.short is not None and entry.parameters == ("input",):
+                setattr(Tensor, name, _documented(one_tensor(entry), name, RECORDED))  # no arguments to sort out
+            else:
+                setattr(Tensor, name, _method(name, entry))
         elif name in PLAIN:
             setattr(Tensor, name, _plain(name, function))
         elif name.endswith("_") and getattr(torch.Tensor, name[:-1], None) in TABLE:

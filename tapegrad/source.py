@@ -12,9 +12,9 @@ import torch
 
 from tapegrad.apply import node
 from tapegrad.body import Body, Statement
-from tapegrad.broadcasting import unbroadcast
+from tapegrad.broadcasting import Part, unbroadcast
 from tapegrad.names import name_nodes, tensors_in
-from tapegrad.tape import Record, Tape, parents_of, shape_text
+from tapegrad.tape import Record, Tape, parents_of, reached, shape_text
 from tapegrad.tensor import Tensor
 from tapegrad.trace import Node, Trace
 from tapegrad.writing import LINE, Text, expression, plain
@@ -36,6 +36,7 @@ class Program:
     def __init__(self, tape: Tape, scope: Mapping[str, Any], style: str) -> None:
         if style not in STYLES:
             raise ValueError(f"source: style must be one of {', '.join(STYLES)}, not {style!r}")
+        reached(tape.outputs)  # or it is freed
         self.tape = tape
         self.exact = style == "exact"
         self.named = {**tape.names, **name_nodes(scope)}
@@ -46,25 +47,25 @@ class Program:
         for place in [*tape.leaves, *tape]:
             if place in self.named or type(place) is not Record:
                 self.variable(place)
-        constants = {id(value) for record in tape for value, place in _arguments(record) if place is None}
-        for name, value in tensors_in(scope):
-            raw = value._data if isinstance(value, Tensor) else value
-            place = node(value) if isinstance(value, Tensor) else None
-            if place is not None:
-                self.values.setdefault(place, raw)
-            elif id(raw) in constants:
-                self._call(id(raw), name)
+        constants = {id(value) for record in tape for value, origin in _arguments(record) if origin is None}
+        for name, called in tensors_in(scope):
+            origin = node(called) if isinstance(called, Tensor) else None
+            data = called._data if isinstance(called, Tensor) else called
+            if origin is not None:
+                self.values.setdefault(origin, data)
+            elif id(data) in constants:
+                self._call(id(data), name)
         for leaf in tape.leaves:
             self.values[leaf] = leaf._data
         for record in tape:
-            for value, place in [(record.out, record), *_arguments(record)]:
-                if value is not None and place is not None:
-                    self.values.setdefault(place, value)
+            for value, origin in [(record.out, record), *_arguments(record)]:
+                if value is not None and origin is not None:
+                    self.values.setdefault(origin, value)
         devices = {value.device for value in self.values.values() if value.device.type == "cuda"}
         with torch.random.fork_rng(devices), torch.no_grad():
             self._forward = Trace()
             self._computed = self._run()
-            self._backward = Trace()
+            self._backward = Trace(self.exact)
             self._statements: list[Statement] = []
             self._results: list[tuple[str, Statement]] = []
             self._hints: dict[Node, str] = {}
@@ -151,6 +152,7 @@ class Program:
         """Run every rule watched by a trace, newest record first, as the engine's walk runs it."""
         trace = self._backward
         pending: dict[Any, torch.Tensor] = {}
+        sums: set[Any] = set()
         for output in dict.fromkeys(self.tape.outputs):
             pending[output] = torch.ones_like(self._computed[output])
             if len(self.tape.outputs) == 1 and output.shape.numel() == 1:
@@ -169,9 +171,7 @@ class Program:
                         trace.name(value, self._call((record, name), f"{self.variable(record)}_{name}"))
                 with trace:
                     for place, part in self._parts(record, g):
-                        part = unbroadcast(part, place.shape)
-                        part = part if part.dtype == place.dtype else part.to(place.dtype)
-                        pending[place] = pending[place] + part if place in pending else part
+                        self._send(place, part, pending, sums)
             for place in parents_of(record):
                 uses[place] -= 1
                 if type(place) is not Record and not uses[place] and place in pending:
@@ -188,6 +188,24 @@ class Program:
             part = pullback(g, record.saved, parent)
             pairs = zip(parent, part, strict=True) if type(parent) is tuple else ((parent, part),)
             yield from ((p, g) for p, g in pairs if p is not None and g is not None)
+
+    @staticmethod
+    def _send(place: Any, part: Any, pending: dict[Any, torch.Tensor], sums: set[Any]) -> None:
+        """Give a node its part of the gradient, as the engine's walk does."""
+        if type(part) is Part and place in sums:
+            part.add_to(pending[place])
+            return
+        if type(part) is Part and place not in pending:
+            sums.add(place)
+        part = unbroadcast(part, place.shape)
+        part = part if part.dtype == place.dtype else part.to(place.dtype)
+        if place in sums and place in pending:
+            pending[place].add_(part)
+        elif place in pending:
+            pending[place] = pending[place] + part
+            sums.add(place)
+        else:
+            pending[place] = part
 
     def _settle(self, place: Any, g: torch.Tensor) -> None:
         """Note a node's complete gradient: a statement if the node has a name, a hint to a name if it has none."""
@@ -276,7 +294,8 @@ class Program:
         return f"{function}\n    return {outputs}, saved"
 
     def _forward_inputs(self, body: Body) -> list[str]:
-        passed_on = [name for name in self._inputs(self.body) if name in self._given]
+        returned = [*self._inputs(self.body), *map(self.variable, self.tape.outputs)]
+        passed_on = [name for name in returned if name in self._given]
         return list(dict.fromkeys([*self._inputs(body), *passed_on]))
 
     def bindings(self, forward: bool = False) -> dict[str, torch.Tensor]:
@@ -335,10 +354,10 @@ def _shape_comment(place: Any) -> tuple[str, ...]:
 
 def _inline(node: Node) -> str:
     """A short expression in one piece; anything else as something long."""
-    if len(list(node.operands())) > 2:
-        return "?" * LINE
-    texts = {n: Text(_inline(n)) if n.kind not in ("input", "number") else expression(n, {}) for n in node.operands()}
-    return expression(node, texts).text
+    if node.kind == "input" or node.number is not None:
+        return expression(node, {}).text
+    operands = list(node.operands())
+    return expression(node, {n: Text(_inline(n)) for n in operands}).text if len(operands) < 3 else "?" * LINE
 
 
 def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:

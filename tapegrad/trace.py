@@ -33,16 +33,17 @@ class Node:
     """An expression: what made a tensor.
 
     Attributes:
-        kind: ``input``, ``number`` (filled with it throughout), ``infix``, ``prefix``, ``method``, ``call`` (of the
-            function ``name``), ``attribute``, ``index``, ``item`` (of a tuple), or, for what was written into a buffer:
-            ``buffer``, ``write`` (the statement) and ``after`` (the buffer after it).
+        kind: ``input``, ``filled`` (with a number), ``infix``, ``prefix``, ``method``, ``call`` (of the function
+            ``name``), ``attribute``, ``index``, ``item`` (of a tuple), or, for what was written into: ``buffer``,
+            ``write`` (the statement), ``after`` (the buffer then).
         name: the sign, function, method, attribute or input.
         args, kwargs: Nodes, plain values, and sequences of them.
         value: the tensor, or a tuple of tensors.
         view: whether it shares the storage of its first argument.
+        number: the number that every element is, if it is known.
     """
 
-    __slots__ = ("args", "kind", "kwargs", "name", "order", "value", "view")
+    __slots__ = ("args", "kind", "kwargs", "name", "number", "order", "value", "view")
 
     def __init__(
         self, kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any, view: bool = False
@@ -53,23 +54,24 @@ class Node:
         self.kwargs = kwargs
         self.value = value
         self.view = view
+        self.number: Any = None
         self.order = _order()
 
-    @property
-    def number(self) -> Any:
-        """The number that every element is, if it is known."""
-        return self.args[0] if self.kind == "number" else None
-
     def operands(self) -> Iterator[Node]:
-        """The Nodes among the arguments."""
-        return _found(Node, (self.args, self.kwargs))
+        """The Nodes among the arguments, if they need to be known."""
+        return _found(Node, (self.args, self.kwargs) if self.number is None else ())
 
 
-class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
-    """Records the expressions of all tensors computed while it is active."""
+class Trace(TorchFunctionMode):
+    """Records the expressions of all tensors computed while it is active.
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+    Args:
+        exact: write nothing shorter where that would round otherwise.
+    """
+
+    def __init__(self, exact: bool = False) -> None:
+        super().__init__()
+        self._exact = exact
         self._nodes: dict[int, tuple[torch.Tensor, Node]] = {}  # by id; holding the tensor keeps its id its own
         self._made: dict[Any, Node] = {}  # so that equal expressions are one
         self._now: dict[Node, Node] = {}  # what was written into -> what it has become
@@ -97,7 +99,7 @@ class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
         node = self._nodes[id(value)][1]
         root = _root(node)
         while root in self._now and _shares(root.value, value):
-            node = self._rebased(node, self._now[root])
+            node = self._set(value, self._rebased(node, self._now[root]))
             root = _root(node)
         return node
 
@@ -108,14 +110,16 @@ class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a torch function, and note what it did."""
         kwargs = dict(kwargs or {})
+        kind, name = _spelled(func)
+        if kind == "attribute" and not isinstance(func(*args), torch.Tensor):  # shape, dtype, ...
+            return func(*args)
         before = [(t, self.node(t)) for t in _found(torch.Tensor, (args, kwargs))]
         value = func(*args, **kwargs)
-        kind, name = _spelled(func)
         changed = args[0] if kind == "inplace" or name == "setitem" else kwargs.pop("out", None)
         if changed is not None:
             self._write(changed, name, self._noded(args), self._noded(kwargs))
         elif isinstance(value, (tuple, list)) and any(isinstance(v, torch.Tensor) for v in value):
-            whole = self._node(kind, name, self._noded(args), self._noded(kwargs), tuple(value))
+            whole = self._node(kind, name, self._noded(args), self._noded(kwargs), value)
             for i, v in enumerate(value):
                 if isinstance(v, torch.Tensor):
                     self._set(v, self._node("item", "", (whole, i), {}, v))
@@ -141,6 +145,9 @@ class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
             kind, args = "infix", args[::-1]
         elif name in INFIX and len(args) == 2 and not kwargs:
             kind = "infix"
+            if self._exact and name == "div" and isinstance(args[0], Node) and args[0].number is not None:
+                # With a number on the left, torch multiplies by the reciprocal.
+                args = (Node("filled", "", (args[0].number,), {}, args[0].value), args[1])
         elif name in PREFIX and len(args) == 1:
             kind = "prefix"
         key = (kind, name, *map(_key, (args, kwargs)))
@@ -148,6 +155,8 @@ class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
             first = args[0] if args else None
             view = isinstance(first, Node) and _shares(first.value, value) if view is None else view
             self._made[key] = Node(kind, name, args, kwargs, value, view)
+            if name in (*_MOVES, "to") and isinstance(first, Node) and isinstance(first.number, float):
+                self._made[key].number = first.number
         return self._made[key]
 
     def _write(self, changed: torch.Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -188,6 +197,8 @@ class Trace(TorchFunctionMode):  # type: ignore[no-untyped-call]
 def _spelled(func: Any) -> tuple[str, Any]:
     """The kind of a function's Node, and its name."""
     name: str = func.__name__
+    if name == "rsub":
+        return "reversed", "sub"
     if name == "__get__":
         return "attribute", func.__self__.__name__
     if name in ("__getitem__", "__setitem__"):
@@ -203,7 +214,7 @@ def _spelled(func: Any) -> tuple[str, Any]:
     if name.endswith("_"):
         return "inplace", _ALIASES.get(name[:-1], name[:-1])
     bare = _ALIASES.get(name, name)
-    if bare in INFIX or bare in PREFIX or bare in _FILLED or getattr(torch.Tensor, name, None) is func:
+    if bare in INFIX or bare in PREFIX or getattr(torch.Tensor, name, None) is func:
         return "method", bare
     return "call", func
 
@@ -226,9 +237,7 @@ def _folded(kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
         return None
     if first.number is not None and name == "neg":
         return _filled(value, -first.number)
-    if name in _MOVES or name == "to":
-        if first.number is not None and floating:
-            return _filled(value, first.number)
+    if name in _MOVES:
         same = value.shape == first.value.shape and value.dtype == first.value.dtype
         if name in ("view", "reshape", "expand", "squeeze") and same:
             return first
@@ -241,8 +250,9 @@ def _folded(kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
 def _folded_infix(name: str, a: Any, b: Any, value: torch.Tensor) -> Node | None:
     x, y = [v.number if isinstance(v, Node) else v if isinstance(v, (int, float, complex)) else None for v in (a, b)]
     if x is not None and y is not None and name in ("add", "sub", "mul", "div") and value.is_floating_point():
-        p, q = [_scalar(v) for v in (a, b)]
-        return _filled(value, getattr(torch, name)(p, q).item())
+        known = value.numel() and not value.is_meta
+        computed = value.reshape(-1)[0] if known else getattr(torch, name)(_scalar(a), _scalar(b))
+        return _filled(value, computed.item())
     for one, number, commutes in ((a, y, True), (b, x, name in ("mul", "add"))):
         if not isinstance(one, Node) or one.value.dtype != value.dtype or number is None or not commutes:
             continue
@@ -267,7 +277,9 @@ def _apart(index: Any) -> bool:
 
 
 def _filled(value: torch.Tensor, number: Any) -> Node:
-    return Node("number", "", (number,), {}, value)
+    node = Node("filled", "", (number,), {}, value)
+    node.number = number
+    return node
 
 
 def _recognized(value: torch.Tensor) -> Node | None:

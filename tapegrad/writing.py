@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from tapegrad.trace import INFIX, PREFIX, Node
 
@@ -25,7 +28,12 @@ BINDING = {
     "**": (POWER, ATOM, SIGN),
 }
 _REDUCTIONS = {"sum", "mean", "max", "min", "var", "std", "prod", "logsumexp", "amax", "amin", "median", "norm", "all"}
+_FLOATING = {"eye", "empty", "linspace", "rand", "randn"}  # have the default dtype
+_FUNCTIONS = {"where"}  # though methods too
 _SPREAD = {"view", "reshape", "expand", "permute"}  # x.view(2, 3), not x.view((2, 3))
+_MODULES = {"torch": torch, "F": F} | {
+    f"torch.{name}": getattr(torch, name) for name in ("special", "linalg", "fft", "Tensor")
+}
 _SIMPLE = re.compile(r"-?[\w.]+|-?\d+(\.\d+)?(e-?\d+)?")  # what ** hugs
 
 
@@ -56,24 +64,26 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
         texts: how its operands are written.
     """
     args = node.args
+    if node.number is not None:
+        return Text(_full(node.value, node.number))
     match node.kind:
         case "input":
             return Text(node.name)
-        case "number":
-            return Text(_full(node))
+        case "filled":
+            return Text(_full(node.value, args[0]))
         case "infix":
-            a, b = _operand(*args, texts), _operand(*args[::-1], texts)
-            if node.name == "matmul":
-                a, b = _text(args[0], texts), _text(args[1], texts)
+            a, b = _operand(node, 0, texts), _operand(node, 1, texts)
             if node.name == "mul" and _is_number(args[1]) and a.binding >= SIGN:  # 2 * x, not x * 2
                 a, b = b, a
             return infix(INFIX[node.name], a, b)
         case "prefix":
-            return Text(f"{PREFIX[node.name]}{_text(args[0], texts).within(SIGN)}", SIGN)
+            operand = _text(args[0], texts)  # -(x**2), as formatters have it
+            return Text(f"{PREFIX[node.name]}{operand.within(SIGN if operand.binding != POWER else ATOM)}", SIGN)
         case "index":
             return Text(f"{_text(args[0], texts).within(ATOM)}[{subscript(args[1], texts)}]")
         case "item":
-            return Text(f"{texts[args[0]].text}[{args[1]}]")
+            fields = getattr(type(args[0].value), "__match_args__", ())  # .values, if it has names
+            return Text(texts[args[0]].text + (f".{fields[args[1]]}" if fields else f"[{args[1]}]"))
         case "attribute":
             name = "T" if node.name == "mT" and node.value.ndim == 2 else node.name
             return Text(f"{_text(args[0], texts).within(ATOM)}.{name}")
@@ -84,16 +94,21 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
                     plain(args[2].number, args[2].value.dtype).text if _is_filled(args[2]) else _value(args[2], texts)
                 )
                 return Text(f"{into}[{subscript(args[1], texts)}] = {given}")
+            if node.name == "add_" and len(args) == 2 and not node.kwargs:
+                return Text(f"{into} += {_value(args[1], texts)}")
             return Text(f"{into}.{node.name}({_arguments(args[1:], node.kwargs, texts)})")
     path = node.name if isinstance(node.name, str) else _path(node.name)
     name = path.removeprefix("torch.")
-    rest = args[1:]
+    rest: Any = args[1:]
     alone = isinstance(args[0], Node) and not any(isinstance(v, Node) for v in (*rest, *node.kwargs.values()))
-    if node.kind == "call" and not (
-        alone and name.isidentifier() and hasattr(torch.Tensor, name) and "_like" not in name
-    ):
-        return Text(f"{path}({_arguments(args, node.kwargs, texts)})")
-    kwargs = dict(node.kwargs)
+    kwargs = {k: v for k, v in node.kwargs.items() if k != "device" or v != torch.get_default_device()}
+    if path.startswith("F."):
+        usual = _defaults(node.name)
+        kwargs = {k: v for k, v in kwargs.items() if k not in usual or usual[k] is not v}
+    if kwargs.get("dtype") == torch.get_default_dtype() and name in _FLOATING:
+        del kwargs["dtype"]
+    if node.kind == "call" and not (alone and hasattr(torch.Tensor, name) and name not in _FUNCTIONS):
+        return Text(f"{path}({_arguments(args, kwargs, texts)})")
     if name == "t" and node.value.ndim == 2:
         return Text(f"{_text(args[0], texts).within(ATOM)}.T")
     if name in _REDUCTIONS:
@@ -101,6 +116,20 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
     elif name in _SPREAD and len(rest) == 1 and isinstance(rest[0], (tuple, list)) and rest[0]:
         rest = rest[0]
     return Text(f"{_text(args[0], texts).within(ATOM)}.{name}({_arguments(rest, kwargs, texts)})")
+
+
+def stretches(shape: torch.Size, wanted: torch.Size) -> bool:
+    """Whether a shape broadcasts to another."""
+    tail = wanted[len(wanted) - len(shape) :]
+    return len(shape) <= len(wanted) and all(m in (1, n) for m, n in zip(shape, tail, strict=True))
+
+
+@cache
+def _defaults(function: Any) -> dict[str, Any]:
+    """What the arguments of a Python function are if nobody says otherwise."""
+    if not inspect.isfunction(function):
+        return {}
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
 
 
 def _dims(rest: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -116,12 +145,18 @@ def _dims(rest: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     return () if rest == (None,) and not kwargs else rest
 
 
-def _operand(value: Any, other: Any, texts: Mapping[Node, Text]) -> Text:
+def _operand(node: Node, i: int, texts: Mapping[Node, Text]) -> Text:
     """An operand of a sign; numbers may stand there for tensors filled with them."""
-    if isinstance(value, Node) and value.number is not None and isinstance(other, Node):
-        fits = torch.broadcast_shapes(value.value.shape, other.value.shape) == other.value.shape
-        if fits and value.value.dtype == other.value.dtype:
-            return plain(value.number, value.value.dtype)
+    value, other = node.args[i], node.args[1 - i]
+    if not _is_filled(value) or not isinstance(other, Node) or node.name == "matmul":
+        return _text(value, texts)
+    a, b = value.value, other.value
+    if not stretches(a.shape, b.shape):
+        return _text(value, texts)
+    whole = not a.is_floating_point() and b.is_floating_point()
+    default = not b.is_floating_point() and a.dtype == node.value.dtype == torch.get_default_dtype()
+    if a.dtype == b.dtype or whole or default:
+        return plain(value.number, a.dtype if a.is_floating_point() else torch.float64)
     return _text(value, texts)
 
 
@@ -188,20 +223,19 @@ def _number(value: float, dtype: torch.dtype) -> Text:
     def same(other: float) -> bool:
         return bool(torch.tensor(other, dtype=dtype) == torch.tensor(value, dtype=dtype))
 
-    spellings = [Text(repr(value), SIGN if value < 0 else ATOM)]
+    spellings = [Text(repr(value).replace("e+", "e"), SIGN if value < 0 else ATOM)]
     if isinstance(value, float) and value:
         with torch._C.DisableTorchFunction():
             short = [float(f"{value:.{digits}g}") for digits in range(1, 9)]
-            spellings += [Text(repr(s), SIGN if s < 0 else ATOM) for s in short if same(s)][:1]
+            spellings += [Text(repr(s).replace("e+", "e"), SIGN if s < 0 else ATOM) for s in short if same(s)][:1]
             ratio = Fraction(value).limit_denominator(100_000)
             if ratio and same(ratio.numerator / ratio.denominator):
                 spellings.append(Text(f"{ratio.numerator} / {ratio.denominator}", PRODUCT))
     return min(spellings, key=lambda s: len(s.text))
 
 
-def _full(node: Node) -> str:
+def _full(value: torch.Tensor, number: Any) -> str:
     """A tensor filled with a number."""
-    value, number = node.value, node.number
     options = "" if value.dtype == torch.get_default_dtype() else f", dtype={value.dtype}"
     options = "" if isinstance(number, (bool, int)) and value.dtype in (torch.bool, torch.long) else options
     options += "" if value.device == torch.get_default_device() else f', device="{value.device}"'
@@ -216,18 +250,14 @@ def _full(node: Node) -> str:
 
 def _path(function: Any) -> str:
     """Where a function is found: ``torch.where``, ``F.softmax``."""
-    name = function.__name__
     if isinstance(function, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
         return f"torch.ops.{str(function).replace('::', '.')}"
-    if getattr(torch, name, None) is function:
-        return f"torch.{name}"
-    if getattr(torch.nn.functional, name, None) is function:
-        return f"F.{name}"
-    for module in ("special", "linalg", "fft"):
-        bare = name.removeprefix(f"{module}_")
-        if getattr(getattr(torch, module), bare, None) is function:
-            return f"torch.{module}.{bare}"
-    return f"torch.{name}"
+    for path, module in _MODULES.items():
+        for name in (function.__name__, function.__name__.removeprefix(f"{path.rpartition('.')[2]}_")):
+            if getattr(module, name, None) is function:
+                return f"{path}.{name}"
+    name = next((name for name, value in vars(F).items() if value is function), function.__name__)
+    return f"F.{name}" if hasattr(F, name) and name != "elu" else f"torch.ops.aten.{name}"
 
 
 # --- lines ---
@@ -241,7 +271,10 @@ def wrapped(text: str, indent: int = 4) -> list[str]:
     opening = _opening(text)
     if opening is None:
         name, equals, rest = text.partition(" = ")
-        return [f"{pad}{name} = (", f"{pad}    {rest}", f"{pad})"] if equals else [pad + text]
+        if not equals:
+            return [pad + text]
+        parts = [rest] if len(pad) + 4 + len(rest) <= LINE else re.split(r" (?=[-+*/@%<>=!&|]+ )", rest)
+        return [f"{pad}{name} = (", *[f"{pad}    {part}" for part in parts], f"{pad})"]
     head, inner, tail = text[: opening + 1], text[opening + 1 : -1], text[-1]
     if len(pad) + 4 + len(inner) <= LINE:
         return [pad + head, f"{pad}    {inner}", pad + tail]

@@ -322,7 +322,7 @@ class Run:
 
     def call(self, form: Callable[..., Any]) -> None:
         """Call the form, from the same random state on both libraries."""
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed is slow: it keeps a traceback for devices to come
         self.result = form(*self.args, **self.kwargs)
 
     def gradients(self, grad: Callable[..., Any], refusable: bool = True) -> list[Any] | None:

@@ -21,7 +21,7 @@ torch.set_num_threads(1)  # the tensors are small; threads would wait for each o
 @pytest.fixture(autouse=True)
 def _torch_as_it_was():
     """No test leaves a grad mode, a default dtype or a random state behind."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     yield
     assert torch.is_grad_enabled()
     assert torch.get_default_dtype() == torch.float32

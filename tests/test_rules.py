@@ -124,7 +124,7 @@ class Run:
             return value
 
         args, kwargs = [enter(a) for a in args], {k: enter(v) for k, v in kwargs.items()}
-        torch.manual_seed(1)  # for dropout
+        torch.default_generator.manual_seed(1)  # for dropout; torch.manual_seed is slow
         self.result = as_called(function)(*args, **kwargs)
         parts = self.result if isinstance(self.result, (tuple, list)) else (self.result,)
         self.outputs = [p for p in parts if isinstance(p, (torch.Tensor, tapegrad.Tensor)) and p.requires_grad]
@@ -153,7 +153,7 @@ def assert_agrees(function: Function, call: Call, dtype: torch.dtype, **options:
         return
     mine = Run(function, call, ours, dtype, constant=constant, **options)
     roundings = torch.finfo(dtype).eps * call.rtol
-    close = {"rtol": roundings, "atol": roundings}
+    close = {"rtol": roundings, "atol": roundings, "signed": not call.at_zero}
     assert_same(raw(mine.result), raw(yours.result), "value", **close)
     assert len(mine.outputs) == len(yours.outputs), "outputs that require grad"
     assert_same(*backward(mine, yours), "gradient", **close)
@@ -218,7 +218,7 @@ def test_finite_differences(function, call):
         again = Run(function, call, lambda value: next(supply), torch.float64)
         return again.outputs[0] if len(again.outputs) == 1 else torch.cat([o.reshape(-1) for o in again.outputs])
 
-    assert tapegrad.gradcheck(of_leaves, run.leaves, order=2 if call.numel <= 6 else 1)
+    assert tapegrad.gradcheck(of_leaves, run.leaves, order=2 if call.numel <= 12 else 1)
 
 
 @for_each_call(which=lambda calls: [c for c in calls if not c.at_torch])

@@ -148,13 +148,14 @@ SAMPLES[torch.normal] = [
 # --- activations ---
 
 CORNER = call(values(0.0, -0.0, 1.0, -1.0, 3.0, -3.0, 6.0, NAN, INF, -INF)).kink("a corner")
+# Without NaN, whose gradient depends on where torch's vector loop ends.
+CORNER_ALONE = call(values(0.0, -0.0, 1.0, -1.0, 3.0, -3.0, 6.0, 0.5, -0.5, INF, -INF)).kink("a corner")
 for function in (F.relu6, F.hardtanh, F.hardsigmoid, F.hardswish, F.leaky_relu, F.hardshrink, F.softshrink):
     SAMPLES[function] = [*unary(), CORNER]
 for function in (F.elu, F.celu, F.selu):
-    SAMPLES[function] = [*unary(), CORNER, call(real(2, 3), inplace=False)]
-# Without NaN, whose gradient depends on where torch's vector loop ends.
-for function in (F.relu6, F.hardtanh, F.hardshrink, F.softshrink):
-    SAMPLES[function][-1] = call(values(0.0, -0.0, 1.0, -1.0, 6.0, 0.5, -0.5, INF, -INF)).kink("a corner")
+    SAMPLES[function] = [*unary(), CORNER_ALONE, call(real(2, 3), inplace=False)]
+for function in (F.relu6, F.hardtanh, F.hardshrink, F.softshrink, F.hardswish):
+    SAMPLES[function][-1] = CORNER_ALONE
 SAMPLES[F.hardtanh] += [call(real(2, 3), -0.5, 0.25), call(real(3), min_val=-2, max_val=0)]
 SAMPLES[F.leaky_relu] += [call(real(2, 3), 0.2), call(real(33, 17), negative_slope=-0.5), call(real(3), 0)]
 SAMPLES[F.hardshrink] += [call(real(2, 3), 0.1), call(values(0.5, -0.5)).kink("on the edge"), call(real(3), lambd=1)]
