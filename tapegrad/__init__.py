@@ -4,6 +4,8 @@ Write ordinary PyTorch forward code on tensors wrapped by ``tapegrad.tensor``; `
 hand-written vector-Jacobian rules.
 """
 
+import importlib
+
 import tapegrad.operators  # noqa: F401 - gives Tensor its operators and methods
 from tapegrad.anomaly import detect_anomaly
 from tapegrad.backward import grad
@@ -37,3 +39,9 @@ __all__ = [
     "tape",
     "tensor",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "viz":  # imported when it is asked for: it needs the graphviz package
+        return importlib.import_module("tapegrad.viz")
+    raise AttributeError(f"module 'tapegrad' has no attribute {name!r}")

@@ -55,6 +55,8 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
             raw = tuple([a._data if type(a) is Tensor else a for a in arg])
             parent = tuple([node(a) if type(a) is Tensor else None for a in arg])
             parent = parent if any(p is not None for p in parent) else None
+        elif type(arg) is list:
+            raw = tuple(arg)  # the caller may change the list
         raws.append(raw)
         parents.append(parent)
         if parent is not None:
@@ -63,6 +65,8 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     if not tensors:
         return result
     out, *aux = result if op.aux else (result,)
+    if not op.own and any(out is raw for raw in raws):
+        out = out.view_as(out)  # a result of its own, to be recorded
     if not wanted or not is_grad_enabled() or out.dtype not in _CONTINUOUS or out.requires_grad or out is raws[0]:
         t = _unrecorded(op, args, out)
     else:
@@ -74,21 +78,26 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
 
 def one_tensor(op: Op) -> Callable[..., Any]:
     """``apply`` for an op of one Tensor, whose other arguments are never Tensors."""
-    run, aux_names = op.run, op.aux
+    run, aux_names, own = op.run, op.aux, op.own
     keep_out, keep, *_ = op.plan(1)
     constants = (None,) * (len(op.parameters) - 1)
 
     def call(x: Tensor, *options: Any) -> Any:
         a = x._data
+        if list in map(type, options):  # the caller may change the list
+            options = tuple([tuple(o) if type(o) is list else o for o in options])
         out = run(a, *options)
         aux: Any = ()
         if aux_names:
             out, *aux = out
         parent = x.record or (x if x._requires_grad else None)
+        if not own and out is a:
+            out = out.view_as(out)  # a result of its own, to be recorded
         if (
             parent is None
             or not is_grad_enabled()
-            or (options and (out is a or out.requires_grad or out.dtype not in _CONTINUOUS))
+            or out is a
+            or ((options or not own) and (out.requires_grad or out.dtype not in _CONTINUOUS))
         ):
             t = _unrecorded(op, (x, *options), out)
         else:

@@ -74,10 +74,10 @@ def grad(
         grad_outputs = [grad_outputs] * len(outputs)
     if len(grad_outputs) != len(outputs):
         raise RuntimeError(f"grad: {len(outputs)} outputs but {len(grad_outputs)} grad_outputs")
-    starts = [_start(t, g, "grad") for t, g in zip(outputs, grad_outputs, strict=True)]
     targets = [_target(t, "grad", i) for i, t in enumerate(inputs)]
     retain = create_graph if retain_graph is None else retain_graph
     with torch.set_grad_enabled(create_graph):
+        starts = [_start(t, g, "grad") for t, g in zip(outputs, grad_outputs, strict=True)]
         grads = walk(starts, targets, retain_graph=retain, create_graph=create_graph)
     for i, target in enumerate(targets):
         if target not in grads and not allow_unused:
@@ -142,7 +142,7 @@ def walk(
                 sums.add(place)
         elif type(place) is Record:
             heappush(queue, (-place.number, place))
-        elif not create_graph and (part is g or part._is_view()):
+        elif not create_graph and (part is g or not record.op.own or part._is_view() or part.is_inference()):
             # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0.
             part = part.clone(memory_format=torch.contiguous_format)
         pending[place] = part
@@ -238,7 +238,14 @@ def _on_tape(record: Record) -> tuple[Any, ...]:
             return value
         if type(place) is tuple:
             return tuple([lift(v, p) for v, p in zip(value, place, strict=True)])
-        return wrap(value, place) if type(place) is Record else place
+        if type(place) is Record:
+            return wrap(value, place)
+        if place._data is not value:
+            raise StaleTensor(
+                f"grad: {record.op.name} needs a leaf, of shape {shape_text(value.shape)}, as it was in the forward "
+                f"pass, but its data was replaced since; call grad() before that"
+            )
+        return place
 
     places = (record, *(record.parents or ()), *[None] * len(record.op.aux))
     return tuple([lift(v, p) for v, p in zip(record.saved, places, strict=True)])

@@ -96,6 +96,8 @@ def compare(loss: Tensor, names: Mapping[str, Tensor] | None = None) -> Comparis
         RuntimeError: the replay gives another loss, because a leaf or a constant was changed since.
         FreedTape: the tape was walked before without ``retain_graph=True``.
     """
+    if not isinstance(loss, Tensor) or not loss.requires_grad:
+        raise TypeError("compare: expected a Tensor of tapegrad's that requires grad")
     scope = caller_scope(1) if names is None else {}
     tape = Tape([node(loss)], name_nodes(scope if names is None else names))
     if names is None:
@@ -108,7 +110,7 @@ def compare(loss: Tensor, names: Mapping[str, Tensor] | None = None) -> Comparis
         ours = walk([(node(loss), ones)], targets, retain_graph=True, hooks=False)
     theirs = replay(tape)
     result = theirs[node(loss)]
-    if not torch.equal(result, loss._data) and not (result.isnan() & loss._data.isnan()).any():
+    if not ((result == loss._data) | (result.isnan() & loss._data.isnan())).all():
         raise RuntimeError(
             "compare: replaying the tape gives another loss; a leaf or a constant was changed since the forward pass"
         )

@@ -19,9 +19,9 @@ PLAIN = frozenset(
     """
     eq ne lt le gt ge not_equal less less_equal greater greater_equal equal allclose isclose
     isnan isinf isfinite isposinf isneginf isreal signbit is_nonzero logical_and logical_or logical_not logical_xor
-    any all argmax argmin argsort argwhere nonzero count_nonzero searchsorted bucketize bincount histc unique
-    unique_consecutive zeros_like ones_like empty_like full_like rand_like randn_like randint_like
-    new_zeros new_ones new_empty new_full new_tensor one_hot multinomial bernoulli
+    any all argmax argmin argsort argwhere nonzero count_nonzero searchsorted bucketize
+    zeros_like ones_like empty_like full_like rand_like randn_like randint_like
+    new_zeros new_ones new_empty new_full new_tensor one_hot multinomial
     is_floating_point is_complex is_tensor is_same_size result_type can_cast numel nelement size dim ndimension stride
     storage_offset data_ptr untyped_storage is_contiguous element_size get_device
     long int short char byte bool __and__ __or__ __xor__ __invert__
@@ -49,8 +49,11 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
             recording = recording or t.requires_grad
             if not isinstance(t, Tensor):
                 native(t, name, "an argument")
+    if getattr(func, "__module__", "") == "torch.nn.init":  # these switch recording off themselves
+        func(*raw(args), **raw(kwargs))
+        return args[0] if args else kwargs["tensor"]
     if _writes(func):
-        target = args[0] if args else kwargs["tensor"]
+        target = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
         if recording and isinstance(target, Tensor):
             return update(target, name, args[1:], kwargs)
         if recording:
@@ -68,6 +71,10 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
 def missing(func: Callable[..., Any]) -> str:
     """What to say of a function without a rule."""
     name = name_of(func)
+    if str(getattr(func, "__module__", "")).startswith("torch.autograd"):
+        return (
+            f"torch.autograd.{name}(): torch.autograd does not see tapegrad's tape; use tapegrad.grad, or t.backward()"
+        )
     near = get_close_matches(name, sorted({name_of(f) for f in TABLE}), n=3)
     nearest = f" The nearest it has: {', '.join(near)}." if near else ""
     return (

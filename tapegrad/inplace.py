@@ -20,7 +20,7 @@ from tapegrad.tensor import Tensor, native, raw
 # What these draw takes nothing from the tensor but its shape.
 RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_"}
 # These change no element.
-RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_", "as_strided_", "addbmm_"}
+RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_", "as_strided_"}
 
 
 def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -75,7 +75,9 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         if entry is None or (name == "float_power_" and t.dtype != torch.float64):  # its result is always of float64
             raise MissingRule(f"{name}(): tapegrad has no rule for it; compute a new tensor from recorded functions")
         result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)
-    if result.shape != t.shape and name not in RESHAPING:
+        if not isinstance(result, Tensor):
+            raise RuntimeError(f"{name}(): the result cannot be cast to {t.dtype}, which takes no gradient")
+    if result.shape != t.shape and name not in RESHAPING and name != "addbmm_":  # torch resizes for it
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )

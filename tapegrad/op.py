@@ -58,6 +58,8 @@ class Op:
         self.run = _positional(function, self.parameters, self.keywords)
         # With so many positional arguments there is nothing to bind.
         self.arity = len(self.parameters) if self.starred is None and not self.keywords else -1
+        # Whether the function is torch's or this package's; one of yours may do what torch's never do.
+        self.own = _is_torch(function) or str(getattr(function, "__module__", "")).startswith("tapegrad.")
         self.aux = tuple(aux)
         self.formulas = formulas
         self.kernels = dict(formulas)
@@ -274,6 +276,8 @@ def rule(
     """
     if function is None:
         return lambda body: rule(body, _signature(body), aux=aux, **gradients)
+    if not gradients and signature is None:
+        raise TypeError(f"rule: no gradient is given for {function.__name__}; write @rule(x=lambda g: ...), say")
     op = Op(function, signature if signature is not None else "input", aux, gradients)
     _enter(function, op)
     return op

@@ -184,6 +184,8 @@ def tape(*outputs: Tensor, names: Mapping[str, Any] | None = None) -> Tape:
     from tapegrad.names import caller_scope, name_nodes
 
     for t in outputs:
+        if not hasattr(t, "record"):
+            raise TypeError(f"tape: expected a Tensor of tapegrad's, got {type(t).__module__}.{type(t).__name__}")
         if not t.requires_grad:
             raise ValueError(
                 f"tape: this tensor, of shape {shape_text(t.shape)}, does not require grad: nothing led to it"
@@ -206,7 +208,7 @@ def reached(outputs: Sequence[Any]) -> list[Record]:
         if record.parents is None:
             raise FreedTape(
                 f"the tape was freed by an earlier backward, as it passed {record.op.name} {shape_text(record.shape)}; "
-                f"pass retain_graph=True to that backward to use the tape again"
+                f"ask for the tape before that backward, or pass it retain_graph=True"
             )
         seen.add(record)
         stack.extend([p for p in parents_of(record) if type(p) is Record])

@@ -273,6 +273,9 @@ class Tensor:
 
     __hash__ = object.__hash__
 
+    def __init_subclass__(cls) -> None:
+        raise TypeError("Tensor cannot be subclassed: ops look for the very class; keep a Tensor in an attribute")
+
     def __reduce__(self) -> Any:  # pickle and copy.deepcopy
         if self.record is not None:
             raise RuntimeError("only leaves can be pickled or deep-copied; use t.detach(), or t.data")

@@ -43,21 +43,34 @@ def randn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> tor
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Whether two tensors agree in type, shape and every element, NaN being equal to NaN."""
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    return bool(((a == b) | (a.isnan() & b.isnan())).all())
+def same_bits(a: torch.Tensor, b: torch.Tensor, *, signed: bool = False) -> bool:
+    """Whether two tensors agree in type, shape and every element, NaN being equal to NaN.
+
+    Args:
+        a, b: the tensors.
+        signed: whether 0.0 and -0.0 differ.
+    """
+    return a.dtype == b.dtype and a.shape == b.shape and not different(a, b, signed).any()
 
 
-def assert_same(mine: Any, yours: Any, what: str, rtol: float = 0.0, atol: float = 0.0) -> None:
-    """Two raw results agree, exactly or within a tolerance; says where they do not."""
+def different(a: torch.Tensor, b: torch.Tensor, signed: bool = False) -> torch.Tensor:
+    """The elements in which two tensors differ: see ``same_bits``."""
+    wrong = a != b
+    if signed and not a.is_complex():
+        wrong |= torch.signbit(a) != torch.signbit(b)
+    return wrong & ~(a.isnan() & b.isnan())
+
+
+def assert_same(
+    mine: Any, yours: Any, what: str, rtol: float = 0.0, atol: float = 0.0, *, signed: bool = False
+) -> None:
+    """Two raw results agree, exactly (zeros in their sign too, if ``signed``) or within a tolerance; says where not."""
     if mine is None or yours is None or not isinstance(yours, torch.Tensor):
         assert type(mine) is type(yours), f"{what}: ours is {mine}, torch's is {yours}"
         if isinstance(yours, (tuple, list)):
             assert len(mine) == len(yours), f"{what}: ours has {len(mine)} parts, torch's {len(yours)}"
             for i, (a, b) in enumerate(zip(mine, yours, strict=True)):
-                assert_same(a, b, f"{what}[{i}]", rtol, atol)
+                assert_same(a, b, f"{what}[{i}]", rtol, atol, signed=signed)
         else:
             assert mine == yours, f"{what}: ours is {mine}, torch's is {yours}"
         return
@@ -66,8 +79,8 @@ def assert_same(mine: Any, yours: Any, what: str, rtol: float = 0.0, atol: float
     assert mine.shape == yours.shape, f"{what}: ours has shape {tuple(mine.shape)}, torch's {tuple(yours.shape)}"
     if rtol or atol:
         torch.testing.assert_close(mine, yours, rtol=rtol, atol=atol, equal_nan=True, msg=lambda m: f"{what}: {m}")
-    elif not same_bits(mine, yours):
-        wrong = (mine != yours) & ~(mine.isnan() & yours.isnan())
+    elif not same_bits(mine, yours, signed=signed):
+        wrong = different(mine, yours, signed)
         at = tuple(wrong.nonzero()[0].tolist())
         raise AssertionError(
             f"{what}: {int(wrong.sum())} of {wrong.numel()} elements differ; at {list(at)} ours is "

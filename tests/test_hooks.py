@@ -134,7 +134,7 @@ def test_a_hook_that_removes_itself():
 
 
 def test_hooks_of_grad():
-    """Where a tensor is a target, its hooks have run; torch hands out what came if it is passed on to another target."""
+    """A target has passed its hooks, but not, in torch, if it lies on the way to another target."""
 
     def program(grad, x):
         h = x * 2

@@ -153,7 +153,7 @@ def assert_agrees(function: Function, call: Call, dtype: torch.dtype, **options:
         return
     mine = Run(function, call, ours, dtype, constant=constant, **options)
     roundings = torch.finfo(dtype).eps * call.rtol
-    close = {"rtol": roundings, "atol": roundings}
+    close = {"rtol": roundings, "atol": roundings, "signed": not call.at_zero}
     assert_same(raw(mine.result), raw(yours.result), "value", **close)
     assert len(mine.outputs) == len(yours.outputs), "outputs that require grad"
     assert_same(*backward(mine, yours), "gradient", **close)

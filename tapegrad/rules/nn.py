@@ -106,7 +106,13 @@ def _torch_cross_entropy(
     label_smoothing: float = 0.0,
 ) -> Any:
     reduction = named(reduction, size_average, reduce)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(f"cross_entropy(): label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
     if target.shape == input.shape:
+        if not target.is_floating_point():
+            raise RuntimeError(f"cross_entropy(): expected floating point class probabilities, got {target.dtype}")
+        if ignore_index >= 0:
+            raise RuntimeError("cross_entropy(): ignore_index is not supported for floating point target")
         return soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     if label_smoothing == 0.0:
         return cross_entropy(input, target, weight, ignore_index, reduction)[0]
@@ -141,7 +147,7 @@ def all_classes(logprobs: Any, target: Any, weight: Any, ignore_index: int, redu
     return loss.sum() if reduction == "sum" else loss
 
 
-@composition(F.linear_cross_entropy)
+@composition(*[F.linear_cross_entropy] if hasattr(F, "linear_cross_entropy") else [])  # new in torch 2.13
 def linear_cross_entropy(
     input: Any,
     linear_weight: Any,
@@ -244,6 +250,18 @@ def _torch_batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
+    if not training and (running_mean is None or running_var is None):
+        raise RuntimeError("batch_norm(): expected running_mean and running_var to be defined when training=False")
+    for name, value in {
+        "running_mean": running_mean,
+        "running_var": running_var,
+        "weight": weight,
+        "bias": bias,
+    }.items():
+        if value is not None and value.numel() != input.shape[1]:
+            raise RuntimeError(
+                f"batch_norm(): {name} should contain {input.shape[1]} elements, one per channel, not {value.numel()}"
+            )
     if training and input.shape[0] * prod(input.shape[2:]) == 1:
         raise ValueError(
             f"batch_norm(): expected more than 1 value per channel when training, got {tuple(input.shape)}"

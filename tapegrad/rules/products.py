@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tapegrad.op import composition, kernel, rule
+from tapegrad.rules.linalg import by_columns
 
 # --- products of fixed dimensions ---
 
@@ -36,11 +37,6 @@ kernel(
     mat1=lambda g, mat1, mat2, alpha: ((mat2 @ g.t()).t() if by_columns(mat1) else g @ mat2.t()) * alpha,
     mat2=lambda g, mat1, mat2, alpha: ((g.t() @ mat1).t() if by_columns(mat2) else mat1.t() @ g) * alpha,
 )
-
-
-def by_columns(x: torch.Tensor) -> bool:
-    """Whether a matrix lies in memory column by column: torch makes its gradient lie so too."""
-    return x.stride() == (1, x.shape[0])
 
 
 addmv = rule(

@@ -8,7 +8,8 @@ An argument is written as what it is:
 * a list of these, for a sequence of tensors; anything else stands for itself.
 
 A call may say what is special about it: ``.kink("tie")`` keeps finite differences away from points where they mean
-nothing, ``.inexact("...", rtol=...)`` names a gradient whose bits cannot be torch's, and by how much it differs.
+nothing, ``.inexact("...", rtol=...)`` names a gradient whose bits cannot be torch's, and by how much it differs;
+``.zeros("...")`` allows zeros of another sign.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class Call:
     kwargs: dict[str, Any] = field(default_factory=dict)
     at_kink: str = ""
     at_torch: str = ""
+    at_zero: str = ""
     reason: str = ""
     rtol: float = 0.0
 
@@ -96,6 +98,10 @@ class Call:
     def torch_once(self, reason: str) -> Call:
         """torch itself cannot differentiate this twice."""
         return replace(self, at_torch=reason)
+
+    def zeros(self, reason: str) -> Call:
+        """Zeros have another sign than torch's; they are equal all the same."""
+        return replace(self, at_zero=reason)
 
     def inexact(self, reason: str, rtol: float) -> Call:
         """The gradient's bits are not torch's: why, and the relative tolerance in float32 eps."""

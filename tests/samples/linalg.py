@@ -95,8 +95,8 @@ SAMPLES[torch.linalg.multi_dot] = [
 ]  # fmt: skip
 SAMPLES[torch.chain_matmul] = [call(real(2, 3), real(3, 2)), call(real(2, 1), real(1, 3), real(3, 1)), call(real(2, 3))]
 SAMPLES[torch.linalg.matrix_power] = [
-    call(real(2, 2), n).inexact("a batch of small matrices", rtol=16) if n == 3 else call(real(2, 2), n) for n in (0, 1, 2, 3, 4, 5, -1, -2)
-] + [call(real(2, 2, 2), 2), call(real(9, 9, lo=-0.3, hi=0.3), 6)]  # fmt: skip
+    call(real(2, 2), n).inexact("a batch of small matrices", rtol=16) if n == 3 else call(real(2, 2), n) for n in (1, 2, 3, 4, 5, -1, -2)
+] + [call(real(2, 2), 0).zeros("torch has zeros, not products with zero"), call(real(2, 2, 2), 2), call(real(9, 9, lo=-0.3, hi=0.3), 6)]  # fmt: skip
 SAMPLES[torch.matrix_power] = [call(real(2, 2), 3).inexact("a batch of small matrices", rtol=16), call(real(3, 3), n=2)]
 SAMPLES[torch.trace] = [call(real(3, 3)), call(real(2, 3)), call(real(33, 17)), call(real(0, 2))]
 SAMPLES[torch.linalg.cross] = [
@@ -133,7 +133,7 @@ SAMPLES[torch.linalg.inv_ex] = SQUARE
 SAMPLES[torch.linalg.solve] = [
     call(real(2, 2), real(2, 3)), call(real(2, 2), real(2)), call(real(2, 2, 2), real(2, 2)), call(real(2, 2, 2), real(2, 2, 1)),
     call(real(2, 2), real(1, 2), left=False), call(real(2, 2), real(2, 2, 1)), call(real(9, 9), real(9, 4)), call(const(2, 2), real(2, 1)),
-    call(real(2, 2), const(2)), call(real(2, 2), real(2, 0)),
+    call(real(2, 2), const(2)), call(real(2, 2), real(2, 0)).zeros("of nothing"),
 ]  # fmt: skip
 SAMPLES[torch.linalg.solve_ex] = SAMPLES[torch.linalg.solve]
 LOWER = values(1.5, 0.0, -0.7, 0.8, shape=(2, 2))

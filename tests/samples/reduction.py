@@ -23,10 +23,11 @@ for function in (torch.nansum, torch.nanmean):
     ]  # fmt: skip
 ZERO = values(1.0, 0.0, 2.0, 0.0, 0.0, 3.0, shape=(2, 3))
 ZEROS = [call(ZERO, *dim).kink("zeros") for dim in [(), (0,), (1,), (1, True)]]
+SIGNS = "a product with zeros"
 SAMPLES[torch.prod] = [
-    *reductions(lists=False), *ZEROS, call(real()), call(real(), 0), call(real(0, 3), 1), call(real(0, 3)),
+    *reductions(lists=False), *[c.zeros(SIGNS) for c in ZEROS], call(real()), call(real(), 0), call(real(0, 3), 1), call(real(0, 3)),
     call(real(1, 3), 0).torch_once("rounding"), call(real(2, 3), dtype=torch.float64),
-    call(real(2, 3), 1, dtype=torch.float64), call(values(0.0, 2.0)), call(values(0.0, 0.0)),
+    call(real(2, 3), 1, dtype=torch.float64), call(values(0.0, 2.0)), call(values(0.0, 0.0)).zeros(SIGNS),
 ]  # fmt: skip
 
 # --- moments ---
@@ -91,14 +92,14 @@ RUNS = [
 CASTS = "torch casts the gradient before it sums"
 WIDER = call(real(2, 3), 1, dtype=torch.float64).inexact(CASTS, rtol=4)
 SAMPLES[torch.cumsum] = [*RUNS, WIDER]
-SAMPLES[torch.cumprod] = [*RUNS, *[c for c in ZEROS if len(c.args) == 2], WIDER]
+SAMPLES[torch.cumprod] = [*RUNS, *[c.zeros(SIGNS) for c in ZEROS if len(c.args) == 2], WIDER]
 SAMPLES[torch.logcumsumexp] = [*RUNS, call(values(1000.0, 0.0, -1000.0), 0).kink("saturated")]
 for function in (torch.cummax, torch.cummin):
     SAMPLES[function] = [*RUNS, call(TIED, 1).kink("a tie"), call(GAPS, 1).kink("NaN")]
 SAMPLES[torch.diff] = [
     call(real(4)), call(real(2, 4)), call(real(4, 2), dim=0), call(real(2, 4), 2), call(real(4), n=3),
     call(real(2, 4), n=0), call(real(2, 3), prepend=real(2, 1), append=const(2, 2)),
-    call(real(3), 1, -1, real(1), real(1)), call(real(33, 17), 2, 0), call(real(2), 5),
+    call(real(3), 1, -1, real(1), real(1)), call(real(33, 17), 2, 0), call(real(2), 5).zeros("of nothing"),
 ]  # fmt: skip
 SAMPLES[torch.trapezoid] = [
     call(real(4)), call(real(2, 3)), call(real(3, 2), dim=0), call(real(4), dx=0.3), call(real(2, 3), real(3)),
