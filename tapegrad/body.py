@@ -36,7 +36,7 @@ class Body:
         reserved: names that mean something else.
 
     Attributes:
-        inputs: the tensors that the lines need, in the order in which they were made known.
+        inputs: the tensors that the lines need, in the order in which they became known.
         lines: the lines, indented.
     """
 
@@ -50,11 +50,8 @@ class Body:
         self._uses = _uses(roots)
         reached = _reached(roots)
         self._items: dict[Node, dict[int, Node]] = {}
-        self._taken = {*reserved}
         self.inputs = sorted([n for n in reached if n.kind == "input"], key=lambda n: n.order)
-        for node in self.inputs:
-            node.name = node.name if node.name not in self._taken else self.fresh(node.name)
-            self._taken.add(node.name)
+        self._taken = {*reserved, *[n.name for n in self.inputs]}
         self._planned: dict[Node, Statement] = {}
         for statement in statements:
             if statement.node.kind != "input" or statement.name != statement.node.name:

@@ -73,6 +73,9 @@ class Program:
             self._lines = [line.strip().partition("  # ")[0] for line in lines]
             self._walk()
         self.body = Body(self._statements, self._hints, RESERVED)
+        for n in self.body.inputs:
+            if n.name not in self._called:  # a constant that a rule keeps out of sight
+                self._given[self._call(id(n.value), n.name)] = n.value
 
     # --- names ---
 

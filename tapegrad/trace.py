@@ -96,7 +96,7 @@ class Trace(TorchFunctionMode):
     def node(self, value: torch.Tensor) -> Node:
         """The expression of a tensor as it is now."""
         if id(value) not in self._nodes:
-            return self._set(value, _recognized(value) or Node("input", "constant", (), {}, value))
+            return self._set(value, _recognized(value) or Node("input", f"constant_{len(self._nodes)}", (), {}, value))
         node = self._nodes[id(value)][1]
         root = _root(node)
         while root in self._now and _shares(root.value, value):

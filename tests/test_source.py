@@ -470,3 +470,16 @@ def test_a_rule_that_writes_through_a_view():
     x = ours(randn(2, 3))
     for style in STYLES:
         assert_written(middle(x), {"x": x}, style)
+
+
+def test_a_rule_with_a_constant_out_of_sight():
+    """It is passed in, like the constants on the tape."""
+    hidden = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+
+    @tapegrad.rule(x=lambda g: g * hidden)
+    def weighted(x):
+        return x * hidden
+
+    x = ours(randn(3))
+    for style in STYLES:
+        assert "constant" in assert_written(weighted(x), {"x": x}, style)
