@@ -137,7 +137,7 @@ class Body:
                     self._line(name, own, comment)
                 name = name or own
             case _:
-                if isinstance(node.value, tuple) and len(self._items.get(node, ())) == len(node.value) > 1:
+                if isinstance(node.value, tuple) and 1 < len(node.value) == len(self._items.get(node, ())) < 5:
                     items = [self._items[node][i] for i in range(len(node.value))]
                     names = [self._name_for(item) for item in items]
                     self._bind_operands(node, len(", ".join(names)) + 3)

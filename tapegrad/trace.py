@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 _ALIASES = {
     "true_divide": "div", "divide": "div", "truediv": "div", "multiply": "mul", "subtract": "sub", "negative": "neg",
     "and": "bitwise_and", "or": "bitwise_or", "invert": "bitwise_not", "mod": "remainder", "floordiv": "floor_divide",
+    "broadcast_to": "expand",
 }  # fmt: skip
 INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "floor_divide": "//", "matmul": "@", "remainder": "%", "pow": "**",
@@ -214,7 +215,7 @@ def _spelled(func: Any) -> tuple[str, Any]:
     if name.endswith("_"):
         return "inplace", _ALIASES.get(name[:-1], name[:-1])
     bare = _ALIASES.get(name, name)
-    if bare in INFIX or bare in PREFIX or getattr(torch.Tensor, name, None) is func:
+    if bare in INFIX or bare in PREFIX or bare == "expand" or getattr(torch.Tensor, name, None) is func:
         return "method", bare
     return "call", func
 

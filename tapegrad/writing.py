@@ -269,12 +269,13 @@ def wrapped(text: str, indent: int = 4) -> list[str]:
     if len(pad + text) <= LINE:
         return [pad + text]
     opening = _opening(text)
-    if opening is None:
+    if opening is None or len(pad) + opening + 1 > LINE:
         name, equals, rest = text.partition(" = ")
         if not equals:
             return [pad + text]
-        parts = [rest] if len(pad) + 4 + len(rest) <= LINE else re.split(r" (?=[-+*/@%<>=!&|]+ )", rest)
-        return [f"{pad}{name} = (", *[f"{pad}    {part}" for part in parts], f"{pad})"]
+        fits = len(pad) + 4 + len(rest) <= LINE
+        parts = [rest] if fits or opening is not None else re.split(r" (?=[-+*/@%<>=!&|]+ )", rest)
+        return [f"{pad}{name} = (", *[line for part in parts for line in wrapped(part, indent + 4)], f"{pad})"]
     head, inner, tail = text[: opening + 1], text[opening + 1 : -1], text[-1]
     if len(pad) + 4 + len(inner) <= LINE:
         return [pad + head, f"{pad}    {inner}", pad + tail]

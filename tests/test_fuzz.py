@@ -8,7 +8,7 @@ from functools import cache
 import fuzz
 import pytest
 import torch
-from fuzz import Disagreement
+from fuzz import Disagreement, Programs
 
 import tapegrad.backward
 from tapegrad.broadcasting import unbroadcast
@@ -24,6 +24,126 @@ def test_random_programs_agree_with_torch():
     made = fuzz.counts - before
     assert made["walks"] > PROGRAMS  # they are about something
     assert made["errors in both"] > PROGRAMS
+
+
+# --- what it found once ---
+
+
+def narrow_of_a_number(s):
+    s.view(name="narrow", x=s.first(shape=(), key=0))
+
+
+def narrow_beyond_the_end(s):
+    s.view(name="narrow", x=s.first(shape=(0, 3), key=0))
+
+
+def a_number_indexed_by_a_mask(s):
+    y = s.unary(name="positive", x=s.first(shape=(), key=0))
+    s.backward(x=y, key=1, retain=False, inputs=None)
+
+
+def fill_with_a_vector(s):
+    x = s.first(shape=(1,), key=0)
+    s.change_with(name="fill_", x=s.unary(name="doubled", x=x), y=x)
+
+
+def a_leaf_changed_in_place_after_its_use(s):
+    x = s.first(shape=(), key=0)
+    y = s.unary(name="neg", x=x)
+    s.requires_grad(x=x, value=False)
+    s.change_with(name="add_", x=x, y=s.unary(name="neg", x=y))
+    s.backward(x=y, key=1, retain=False, inputs=None)
+
+
+def requires_grad_switched_off_after_the_use(s):
+    x = s.first(shape=(3,), key=0)
+    y = s.unary(name="sum", x=x)
+    s.requires_grad(x=x, value=False)
+    s.backward(x=y, key=1, retain=False, inputs=None)
+
+
+def a_backward_that_fails_before_it_begins_retains_nothing(s):
+    y = s.unary(name="neg", x=s.first(shape=(3,), key=0))
+    z = s.unary(name="sum", x=s.leaf(shape=(3,), dtype=torch.float64, key=0, requires_grad=False, whole=False))
+    s.backward(x=z, key=1, retain=False, inputs=[y])
+
+
+def inputs_before_the_one_that_fails_retain_their_gradient(s):
+    c = s.leaf(shape=(), dtype=torch.float64, key=0, requires_grad=False, whole=False)
+    y = s.unary(name="neg", x=s.first(shape=(), key=0))
+    s.backward(x=y, key=1, retain=False, inputs=[y, c])
+
+
+def a_computed_input_keeps_its_gradient_from_then_on(s):
+    x = s.first(shape=(3,), key=0)
+    h = s.unary(name="exp", x=x)
+    loss = s.unary(name="sum", x=h)
+    s.backward(x=loss, key=1, retain=True, inputs=[h])
+    s.backward(x=loss, key=1, retain=True, inputs=None)
+
+
+def hooks_of_a_leaf_that_is_start_and_no_target(s):
+    x = s.first(shape=(), key=0)
+    s.hook(x=x, name="watch")
+    s.backward(x=x, key=1, retain=False, inputs=[s.unary(name="neg", x=x)])
+
+
+def a_start_among_several_that_leads_nowhere(s):
+    x = s.first(shape=(), key=0)
+    s.hook(x=x, name="watch")
+    y = s.unary(name="neg", x=x)
+    s.grad(outputs=[y, x], inputs=[y], key=1, retain=None, allow_unused=False)
+
+
+def what_lies_behind_a_target_is_not_freed(s):
+    x = s.first(shape=(3,), key=0)
+    h = s.unary(name="exp", x=x)
+    s.grad(outputs=[s.unary(name="sum", x=h)], inputs=[h], key=1, retain=None, allow_unused=False)
+    s.backward(x=h, key=1, retain=False, inputs=None)
+
+
+def a_hooked_target_on_the_way_to_another(s):
+    x = s.first(shape=(3,), key=0)
+    h = s.unary(name="exp", x=x)
+    s.hook(x=h, name="double")
+    s.retain_grad(x=h)
+    s.grad(outputs=[s.unary(name="sum", x=h)], inputs=[h, x], key=1, retain=None, allow_unused=False)
+
+
+def items_assigned_with_a_dimension_too_many(s):
+    x = s.first(shape=(1, 3), key=0)
+    row = s.unary(name="sum 0", x=s.unary(name="neg", x=x))
+    s.change_with(name="[...] =", x=row, y=x)
+    s.backward(x=row, key=2, retain=False, inputs=None)
+
+
+CORPUS = [
+    narrow_of_a_number,
+    narrow_beyond_the_end,
+    a_number_indexed_by_a_mask,
+    fill_with_a_vector,
+    a_leaf_changed_in_place_after_its_use,
+    requires_grad_switched_off_after_the_use,
+    a_backward_that_fails_before_it_begins_retains_nothing,
+    inputs_before_the_one_that_fails_retain_their_gradient,
+    a_computed_input_keeps_its_gradient_from_then_on,
+    hooks_of_a_leaf_that_is_start_and_no_target,
+    a_start_among_several_that_leads_nowhere,
+    what_lies_behind_a_target_is_not_freed,
+    a_hooked_target_on_the_way_to_another,
+    items_assigned_with_a_dimension_too_many,
+]
+
+
+@pytest.mark.parametrize("program", CORPUS)
+def test_corpus(program):
+    machine = Programs()
+    program(machine)
+    machine.compare_all()
+    assert machine.history
+
+
+# --- faults that are planted ---
 
 
 def find() -> None:

@@ -134,7 +134,7 @@ def test_a_hook_that_removes_itself():
 
 
 def test_hooks_of_grad():
-    """A target's hooks have run, unless it is on the way to another target: then torch hands out what came."""
+    """A target has passed its hooks, but not, in torch, if it lies on the way to another target."""
 
     def program(grad, x):
         h = x * 2

@@ -189,7 +189,7 @@ def test_bad_options(run, words, message):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["draw", "train", "all"])
+@pytest.mark.parametrize("command", ["draw", "train", "source", "all"])
 @pytest.mark.parametrize("inside", ["", "deeper/still"])
 def test_out_that_is_a_file(run, small, command, inside):
     code, out, err = run(command, "--names", small, "--out", small / inside)
@@ -520,6 +520,36 @@ def test_compare_fails_on_an_inexact_step(run, small, monkeypatch, maxdiff, expe
 
     monkeypatch.setattr(tapegrad, "compare", distort)
     assert run("compare", "--names", small)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("style", "batch", "dtype"), [("plain", 32, "float32"), ("exact", 32, "float64"), ("exact", 5, "float32")]
+)
+def test_source(run, small, tmp_path, style, batch, dtype):
+    words = ("--names", small, "--out", tmp_path, "--style", style, "--batch", batch, "--dtype", dtype)
+    code, printed, err = run("source", *words)
+    assert (code, err) == (0, "")
+    assert ROW.findall(printed) == LECTURE_ORDER
+    if style == "exact":
+        assert "26 of 26 rows exact" in printed
+    else:
+        assert "26 approximate" in printed
+    assert str(tmp_path / "backward.py") in printed
+    text = (tmp_path / "backward.py").read_text(encoding="utf-8")
+    assert "tapegrad" not in text
+    for name in LECTURE_ORDER:
+        assert re.search(rf"^    d{name} = ", text, re.MULTILINE)
+
+
+def test_source_fails_on_one_wrong_row(run, small, tmp_path, monkeypatch):
+    from tapegrad.tape import Tape
+
+    written = Tape.source
+    monkeypatch.setattr(Tape, "source", lambda *args, **kwargs: written(*args, **kwargs).replace("1 - h * h", "1 - h"))
+    code, printed, _ = run("source", "--names", small, "--out", tmp_path)
+    assert code == 1
+    assert re.search(r"^hpreact .*approximate: False", printed, re.MULTILINE)
+    assert re.search(r"^logprobs .*exact: True", printed, re.MULTILINE)
 
 
 def test_draw(run, small, tmp_path):

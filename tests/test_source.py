@@ -87,7 +87,7 @@ def assert_formatted(texts: dict[str, str], folder: Any) -> None:
 def test_nothing(style, dtype):
     """A tape without records."""
     x = ours(randn(dtype=dtype))
-    assert_written(x, {}, style)
+    assert_written(x, {"x": x}, style)
 
 
 def sources_of(function: Any, call: Any) -> dict[str, str]:

@@ -9,5 +9,6 @@ Run it from the root of the repository with `python -m examples.makemore`. In re
 - `checkpoint`, `sample`   the trained model: stored, loaded, asked for new names
 - `compare`  every gradient of the pass against torch.autograd (exercises 1 to 3)
 - `draw`     the pass as a picture
+- `source`   the backward pass as code, which the engine writes
 - `cli`      the command line
 """

@@ -1,4 +1,4 @@
-"""The command line: `compare`, `draw`, `train` and `sample`, or all four in order."""
+"""The command line: `compare`, `draw`, `train` and `sample`, or all four in order; and `source`."""
 
 import argparse
 import io
@@ -30,15 +30,17 @@ def whole(smallest: int, largest: int) -> Callable[[str], int]:
     return parse
 
 
+TRAINING = "names hidden batch steps seed engine device dtype out"
 OPTIONS: dict[str, dict[str, Any]] = {
     "names": {"type": Path, "default": DEFAULT_LIST, "metavar": "PATH", "help": "names, one a line (the list here)"},
-    "hidden": {"type": whole(1, 2**16), "help": "hidden neurons (64 to compare and draw, 200 to train)"},
+    "hidden": {"type": whole(1, 2**16), "help": "hidden neurons (64 to compare, draw and write, 200 to train)"},
     "batch": {"type": whole(2, 2**16), "default": 32, "help": "examples in a minibatch (%(default)s)"},
     "steps": {"type": whole(1, 2**31), "help": "steps of training (200000, or 100000 when all four commands run)"},
     "seed": {"type": whole(0, 2**63), "default": 2147483647, "help": "where random draws start (%(default)s)"},
     "engine": {"choices": ENGINES, "default": "tapegrad", "help": "what computes the gradients (%(default)s)"},
     "device": {"default": "cpu", "help": "a torch device such as cpu or cuda (%(default)s)"},
     "dtype": {"choices": ("float32", "float64"), "default": "float32", "help": "the number type (%(default)s)"},
+    "style": {"choices": ("plain", "exact"), "default": "plain", "help": "formulas, or torch's bits (%(default)s)"},
     "out": {"type": Path, "default": Path("runs/makemore"), "metavar": "DIR", "help": "folder for files (%(default)s)"},
 }
 
@@ -58,6 +60,17 @@ def run_draw(args: argparse.Namespace) -> bool:
     v = lecture_pass(args.data, args.hidden or 64, args.batch, args.seed, args.dtype)
     args.written += draw_pass(v, args.out)
     return True
+
+
+def run_source(args: argparse.Namespace) -> bool:
+    """Writes the backward pass as source, runs it, and prints its table."""
+    from examples.makemore.compare import lecture_pass
+    from examples.makemore.source import write_pass
+
+    v = lecture_pass(args.data, args.hidden or 64, args.batch, args.seed, args.dtype)
+    path, good = write_pass(v, args.style, args.out)
+    args.written.append(path)
+    return good
 
 
 def run_train(args: argparse.Namespace) -> bool:
@@ -93,9 +106,10 @@ def run_all(args: argparse.Namespace) -> bool:
 COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], bool], str, str]] = {
     "compare": (run_compare, "names hidden batch seed device dtype", "check every gradient against torch.autograd"),
     "draw": (run_draw, "names hidden batch seed device dtype out", "draw the compute graph as SVG and PNG"),
-    "train": (run_train, " ".join(OPTIONS), "train the network, plot its loss, store it"),
+    "train": (run_train, TRAINING, "train the network, plot its loss, store it"),
     "sample": (run_sample, "seed device out", "print 20 names from the stored network"),
-    "all": (run_all, " ".join(OPTIONS), "all four in order; also what runs when no command is given"),
+    "source": (run_source, "names hidden batch seed device dtype style out", "write the backward pass as PyTorch code"),
+    "all": (run_all, TRAINING, "all four in order; also what runs when no command is given"),
 }
 
 
@@ -128,7 +142,7 @@ def prepare(args: argparse.Namespace) -> None:
     except Exception as error:  # every backend has a way of its own to say that it is not there
         raise UserError(f"argument --device: torch cannot use {args.device!r} here") from error
     args.device = torch.device(args.device)
-    if args.command in ("draw", "train", "all"):
+    if args.command in ("draw", "train", "source", "all"):
         try:
             args.out.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=args.out).close()

@@ -15,9 +15,7 @@ from tapegrad.tensor import raw
 view = rule(torch.Tensor.view, "input, *size", input=lambda g, input_shape: torch.reshape(g, input_shape))
 reshape = rule(torch.reshape, "input, *shape", input=lambda g, input_shape: torch.reshape(g, input_shape))
 flatten = rule(
-    torch.flatten,
-    "input, start_dim=0, end_dim=-1",
-    input=lambda g, input_shape: torch.reshape(g, input_shape),
+    torch.flatten, "input, start_dim=0, end_dim=-1", input=lambda g, input_shape: torch.reshape(g, input_shape)
 )
 unflatten = rule(torch.unflatten, "input, dim, sizes", input=lambda g, input_shape: torch.reshape(g, input_shape))
 squeeze = rule(torch.squeeze, "input, dim", input=lambda g, input_shape: torch.reshape(g, input_shape))
