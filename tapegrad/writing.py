@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cache
 from typing import Any, NamedTuple
@@ -56,6 +56,11 @@ def infix(sign: str, a: Text, b: Text) -> Text:
     return Text(f"{p}{sign}{q}" if hugs else f"{p} {sign} {q}", binding)
 
 
+def prefix(sign: str, a: Text) -> Text:
+    """``sign a``; -(x**2), as formatters have it."""
+    return Text(f"{sign}{a.within(SIGN if a.binding != POWER else ATOM)}", SIGN)
+
+
 def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
     """Write a node.
 
@@ -77,10 +82,11 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
                 a, b = b, a
             return infix(INFIX[node.name], a, b)
         case "prefix":
-            operand = _text(args[0], texts)  # -(x**2), as formatters have it
-            return Text(f"{PREFIX[node.name]}{operand.within(SIGN if operand.binding != POWER else ATOM)}", SIGN)
+            return prefix(PREFIX[node.name], _text(args[0], texts))
         case "index":
-            return Text(f"{_text(args[0], texts).within(ATOM)}[{subscript(args[1], texts)}]")
+            return Text(
+                f"{_text(args[0], texts).within(ATOM)}[{subscript(args[1], lambda value: _value(value, texts))}]"
+            )
         case "item":
             fields = getattr(type(args[0].value), "__match_args__", ())  # .values, if it has names
             return Text(texts[args[0]].text + (f".{fields[args[1]]}" if fields else f"[{args[1]}]"))
@@ -93,7 +99,7 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
                 given = (
                     plain(args[2].number, args[2].value.dtype).text if _is_filled(args[2]) else _value(args[2], texts)
                 )
-                return Text(f"{into}[{subscript(args[1], texts)}] = {given}")
+                return Text(f"{into}[{subscript(args[1], lambda value: _value(value, texts))}] = {given}")
             if node.name == "add_" and len(args) == 2 and not node.kwargs:
                 return Text(f"{into} += {_value(args[1], texts)}")
             return Text(f"{into}.{node.name}({_arguments(args[1:], node.kwargs, texts)})")
@@ -184,14 +190,19 @@ def _arguments(args: Any, kwargs: Mapping[str, Any], texts: Mapping[Node, Text])
     return ", ".join([_value(a, texts) for a in args] + [f"{k}={_value(v, texts)}" for k, v in kwargs.items()])
 
 
-def subscript(index: Any, texts: Mapping[Node, Text]) -> str:
-    """What stands between the brackets of ``x[...]``."""
+def subscript(index: Any, write: Callable[[Any], str]) -> str:
+    """What stands between the brackets of ``x[...]``.
+
+    Args:
+        index: the index.
+        write: gives the text of a number or a tensor in it.
+    """
     if type(index) is tuple:
-        return ", ".join([subscript(i, texts) for i in index]) or "()"
+        return ", ".join([subscript(i, write) for i in index]) or "()"
     if isinstance(index, slice):
         ends = ["" if end is None else str(end) for end in (index.start, index.stop, index.step)]
         return ":".join(ends if ends[2] else ends[:2])
-    return "..." if index is Ellipsis else _value(index, texts)
+    return "..." if index is Ellipsis else write(index)
 
 
 def plain(value: Any, dtype: torch.dtype = torch.float64) -> Text:

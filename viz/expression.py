@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from tapegrad.op import Op
 from tapegrad.tape import Record
+from tapegrad.trace import INFIX
+from tapegrad.writing import ATOM, SIGN, Text, infix, prefix, subscript
 
-# How tightly a sign binds. Next to it, what its left and right operands must bind as tightly as, to go without
-# parentheses: a - b - c is (a - b) - c, but a ** b ** c is a ** (b ** c).
-_SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(5)
-_INFIX = {
-    "add": ("+", _SUM, _SUM, _PRODUCT),
-    "sub": ("-", _SUM, _SUM, _PRODUCT),
-    "rsub": ("-", _SUM, _SUM, _PRODUCT),
-    "mul": ("*", _PRODUCT, _PRODUCT, _SIGN),
-    "div": ("/", _PRODUCT, _PRODUCT, _SIGN),
-    "matmul": ("@", _PRODUCT, _PRODUCT, _SIGN),
-    "pow": ("**", _POWER, _ATOM, _SIGN),
-}
 _SPELLINGS = {"max_all": "max", "max_dim": "max", "min_all": "min", "min_dim": "min", "moved": "to"}
+_SIGNS = {"add", "sub", "mul", "div", "matmul", "pow"}
 _SETTINGS = {"ignore_index", "momentum", "eps"}  # numbers that say how, not what
-
-
-class Text(NamedTuple):
-    """A piece of an expression, and how tightly its outermost sign binds."""
-
-    text: str
-    binding: int = _ATOM
-
-    def within(self, binding: int) -> str:
-        """The piece where something that binds as tightly as ``binding`` is called for."""
-        return self.text if self.binding >= binding else f"({self.text})"
 
 
 def expression(record: Record, write: Callable[[Any], Text]) -> Text:
@@ -53,26 +33,22 @@ def expression(record: Record, write: Callable[[Any], Text]) -> Text:
         if parent is not None or isinstance(arg, torch.Tensor):
             return write(arg if parent is None else parent)
         text = number(arg)
-        return Text(text, _SIGN if text.startswith("-") else _ATOM)
+        return Text(text, SIGN if text.startswith("-") else ATOM)
 
     def index(key: Any) -> str:
-        if type(key) is tuple:
-            return ", ".join(map(index, key))
-        if isinstance(key, slice):
-            ends = ["" if end is None else str(end) for end in (key.start, key.stop, key.step)]
-            return ":".join(ends if ends[2] else ends[:2])
-        return "..." if key is Ellipsis else operand(key).text
+        return subscript(key, lambda value: operand(value).text)
 
     name = spelling(record.op)
     places = list(zip(record.args, record.parents or (), strict=True))
-    if name in _INFIX and len(places) == 2:
-        sign, binding, left, right = _INFIX[name]
-        a, b = [operand(*place) for place in (places[::-1] if name == "rsub" else places)]
-        return Text(f"{a.within(left)} {sign} {b.within(right)}", binding)
+    if name == "rsub":
+        name, places = "sub", places[::-1]
+    if name in _SIGNS and len(places) == 2:
+        a, b = [operand(*place) for place in places]
+        return infix(INFIX[name], a, b)
     if name == "neg":
-        return Text(f"-{operand(*places[0]).within(_SIGN)}", _SIGN)
+        return prefix("-", operand(*places[0]))
     if name == "getitem":
-        return Text(f"{operand(*places[0]).within(_ATOM)}[{index(places[1][0])}]")
+        return Text(f"{operand(*places[0]).within(ATOM)}[{index(places[1][0])}]")
     shown: list[str] = []
     for position, (parameter, place) in enumerate(zip(record.op.parameters, places, strict=True)):
         if parameter == "index" or place[1] is not None or _says_what(parameter, place[0]):

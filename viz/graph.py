@@ -15,8 +15,9 @@ from tapegrad import Tensor
 from tapegrad.errors import FreedTape
 from tapegrad.names import caller_scope
 from tapegrad.tape import Record, Tape, parents_of
+from tapegrad.writing import Text
 
-from .expression import Text, constant, expression, number, readable, spelling
+from .expression import constant, expression, number, readable, spelling
 
 _LONGEST = 44  # characters of an expression; what would make it longer is drawn apart
 _FEW = 6  # elements whose values are worth showing
