@@ -237,7 +237,7 @@ def _on_tape(record: Record) -> tuple[Any, ...]:
 
 
 def _lift(value: Any, place: Any, record: Record) -> Any:
-    """A saved value as the Tensor that it was; no function within ``_on_tape``, which would be a cycle of references."""
+    """A saved value as the Tensor that it was; no function within ``_on_tape``, that would be a cycle of references."""
     if value is None or place is None:
         return value
     if type(place) is tuple:
