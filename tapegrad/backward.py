@@ -232,23 +232,24 @@ def _retain(t: Tensor | None, g: torch.Tensor) -> None:
 
 def _on_tape(record: Record) -> tuple[Any, ...]:
     """A record's saved values as Tensors, for rules that are recorded in their turn."""
-
-    def lift(value: Any, place: Any) -> Any:
-        if value is None or place is None:
-            return value
-        if type(place) is tuple:
-            return tuple([lift(v, p) for v, p in zip(value, place, strict=True)])
-        if type(place) is Record:
-            return wrap(value, place)
-        if place._data is not value:
-            raise StaleTensor(
-                f"grad: {record.op.name} needs a leaf, of shape {shape_text(value.shape)}, as it was in the forward "
-                f"pass, but its data was replaced since; call grad() before that"
-            )
-        return place
-
     places = (record, *(record.parents or ()), *[None] * len(record.op.aux))
-    return tuple([lift(v, p) for v, p in zip(record.saved, places, strict=True)])
+    return tuple([_lift(v, p, record) for v, p in zip(record.saved, places, strict=True)])
+
+
+def _lift(value: Any, place: Any, record: Record) -> Any:
+    """A saved value as the Tensor that it was; no function within ``_on_tape``, that would be a cycle of references."""
+    if value is None or place is None:
+        return value
+    if type(place) is tuple:
+        return tuple([_lift(v, p, record) for v, p in zip(value, place, strict=True)])
+    if type(place) is Record:
+        return wrap(value, place)
+    if place._data is not value:
+        raise StaleTensor(
+            f"grad: {record.op.name} needs a leaf, of shape {shape_text(value.shape)}, as it was in the forward "
+            f"pass, but its data was replaced since; call grad() before that"
+        )
+    return place
 
 
 def _needed(record: Record, held: torch.Tensor) -> bool:

@@ -164,6 +164,8 @@ class Tensor:
     def register_hook(self, hook: Hook) -> HookHandle:
         """Call ``hook(grad)`` whenever this tensor's gradient has been computed, before it goes further.
 
+        Hooks of one tensor run in the order they were registered. Those of leaves run when the walk is over.
+
         Args:
             hook: takes the gradient, a torch tensor of this tensor's shape; returns None, or a gradient of the same
                 shape to go on with instead.

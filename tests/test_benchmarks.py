@@ -10,7 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are not installed
 
 from benchmarks import __main__ as command
-from benchmarks import contestants, ops, profile, report, runner, works
+from benchmarks import contestants, gpt, ops, profile, report, runner, works
 from benchmarks.runner import Result
 
 BUILT_IN = ["tapegrad", "torch", "hand", "kernels"]
@@ -20,6 +20,7 @@ BUILT_IN = ["tapegrad", "torch", "hand", "kernels"]
 def small(monkeypatch):
     """The works, small enough for a test."""
     monkeypatch.setattr(works, "CHAIN", 20)
+    monkeypatch.setattr(gpt, "BATCH", 2)
     sizes = {
         "makemore": lambda: works.makemore(8, 16, 2),
         "training": lambda: works.training(8, 16, 2),

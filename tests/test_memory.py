@@ -43,7 +43,7 @@ def test_the_table(capsys, monkeypatch):
     }
     monkeypatch.setattr(memory, "in_a_process", lambda work, library, size: figures[size])
     assert memory.main(["--ops", "100", "--width", "100"]) == 0
-    assert "10.0x" in capsys.readouterr().out
+    assert f"{9.0:13.1f}x{90:14d}" in capsys.readouterr().out
     figures[100] = memory.Figures(20.0, 20.0, 9100)
     assert memory.main(["--ops", "100", "--width", "100"]) == 1
     assert "A bound does not hold" in capsys.readouterr().out

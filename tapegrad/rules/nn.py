@@ -252,15 +252,16 @@ def _torch_batch_norm(
 ) -> Any:
     if not training and (running_mean is None or running_var is None):
         raise RuntimeError("batch_norm(): expected running_mean and running_var to be defined when training=False")
+    channels = input.shape[1] if input.shape != (0,) else 0
     for name, value in {
         "running_mean": running_mean,
         "running_var": running_var,
         "weight": weight,
         "bias": bias,
     }.items():
-        if value is not None and value.numel() != input.shape[1]:
+        if value is not None and value.numel() != channels:
             raise RuntimeError(
-                f"batch_norm(): {name} should contain {input.shape[1]} elements, one per channel, not {value.numel()}"
+                f"batch_norm(): {name} should contain {channels} elements, one per channel, not {value.numel()}"
             )
     if training and input.shape[0] * prod(input.shape[2:]) == 1:
         raise ValueError(

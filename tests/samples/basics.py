@@ -357,6 +357,7 @@ NORMS = [
     call(real(4, 3), const(3), const(3, **AWAY)), call(real(2, 3, 2), None, None, real(3), real(3), True, eps=1e-3),
     call(real(32, 20), None, None, real(20), real(20), True), call(const(4, 3), None, None, real(3), real(3), True),
     call(real(2, 3, 2, 2), const(3), const(3, **AWAY), real(3), real(3), True),
+    call(real(0), const(0), const(0), training=True), call(real(0, 3), None, None, real(3), real(3), True),
 ]  # fmt: skip
 SAMPLES[F.batch_norm] = [c.inexact(FUSED, rtol=64) for c in NORMS]
 SAMPLES[F.embedding] = [
