@@ -96,7 +96,7 @@ def graph(
     try:
         tape = loss if isinstance(loss, Tape) else tapegrad.tape(loss, names=scope)
     except FreedTape as error:
-        raise FreedTape(f"draw: {error}, or draw before it") from None
+        raise FreedTape(f"draw: {error}") from None
     labels = {id(t.data): name for t, name in tape.names.items() if isinstance(t, Tensor)}
     labels |= {id(t): name for name, t in scope.items() if isinstance(t, torch.Tensor) and not name.startswith("_")}
     cells = _cells(tape, labels, collapse)
