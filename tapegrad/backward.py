@@ -153,11 +153,11 @@ def walk(
     while queue:
         record = heappop(queue)[1]
         g = pending.pop(record)
-        if record in leading and record in wanted:
+        if path is not None and record in leading and record in wanted:
             result[record] = g  # on the way to another target, as it came; as torch, whose hooks then run later
-        if hooks and record.hooks is not None:
+        if record.hooks is not None and hooks:
             g = run_hooks(record.hooks, g)
-        if hooks and record.tensor is not None:
+        if record.tensor is not None and hooks:
             _retain(record.tensor(), raw(g))
         if path is not None and record not in leading:
             if record in wanted:
@@ -173,18 +173,26 @@ def walk(
                 raise StaleTensor(_stale(record, held, version))
         saved = _on_tape(record) if create_graph else record.saved
         pullbacks = record.op.differentiable if create_graph else record.op.pullbacks
-        for i, (pullback, parent) in enumerate(zip(pullbacks, record.parents, strict=True)):
-            if parent is None or pullback is None or (path is not None and parent not in path):
+        for i, parent in enumerate(record.parents):
+            if parent is None or (path is not None and parent not in path):
                 continue
-            part = pullback(g, saved, parent)
+            part = pullbacks[i](g, saved, parent)  # type: ignore[misc]  # who has a parent has a rule
             if checking:
                 _check_parts(checking[-1], record, record.op.parameters[i], part)
-            if type(parent) is not tuple:
+            if type(parent) is Record and parent not in pending and type(part) is torch.Tensor:
+                # What send would do, without the call: most gradients come this way.
+                if part.shape != parent.shape:
+                    part = unbroadcast(part, parent.shape)
+                if part.dtype is not parent.dtype:
+                    part = part.to(parent.dtype)
+                pending[parent] = part
+                heappush(queue, (-parent.number, parent))
+            elif type(parent) is tuple:
+                for place, piece in zip(parent, part, strict=True):
+                    if place is not None and (path is None or place in path):
+                        send(place, piece)
+            else:
                 send(parent, part)
-                continue
-            for place, piece in zip(parent, part, strict=True):
-                if place is not None and (path is None or place in path):
-                    send(place, piece)
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
