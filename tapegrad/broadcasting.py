@@ -29,11 +29,10 @@ def unbroadcast(g: Any, shape: torch.Size) -> Any:
     if g.shape == shape:
         return g
     new = g.ndim - len(shape)
-    stretched = [i for i, n in enumerate(shape, new) if n == 1]
-    if not stretched and new > 0:
-        summed = g.sum(tuple(range(new)))
+    if 1 not in shape and new > 0:
+        summed = g.sum(tuple(range(new)) if new > 1 else 0)
     else:
-        summed = g.sum((*range(new), *stretched), True)
+        summed = g.sum([*range(new), *[i for i, n in enumerate(shape, new) if n == 1]], True)
         summed = summed.view(shape) if new > 0 else summed
     if summed.shape != shape:
         raise RuntimeError(

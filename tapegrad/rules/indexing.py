@@ -25,19 +25,20 @@ def place(source: Any, shape: Any, index: Any) -> Any:
         return Part(source, index).whole(shape)
     zeros = source.new_zeros(shape)
     entries = index if type(index) is tuple else (index,)
-    if not any(map(viewed, entries)) and not any(
-        type(i) is bool or (i.dtype is torch.bool and not i.ndim) for i in entries
-    ):
+    if all([type(i) is torch.Tensor and (i.ndim or i.dtype is not torch.bool) for i in entries]):
         return zeros.index_put_(entries, source, accumulate=True)
     # A mixture: index the elements' own numbers, and add at the numbers that come out.
     numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
     return zeros.view(-1).index_add_(0, numbers.reshape(-1), source.reshape(-1)).view(shape)
 
 
+_VIEWING = {type(None), type(Ellipsis), int, slice}
+
+
 def viewed(index: Any) -> bool:
     """Whether an index gives a view: then no element is read twice."""
     entries = index if type(index) is tuple else (index,)
-    return all(i is None or i is Ellipsis or type(i) in (int, slice) for i in entries)
+    return _VIEWING.issuperset(map(type, entries))
 
 
 @rule(input=lambda g, input_shape, index: place(g, input_shape, index))

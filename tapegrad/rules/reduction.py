@@ -280,7 +280,7 @@ def route(g: Any, indices: torch.Tensor, shape: torch.Size, dim: int, keepdim: b
         return g
     if not keepdim:
         g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
-    return scatter(g, indices, shape, dim)
+    return (scatter.function if type(g) is torch.Tensor else scatter)(g, indices, shape, dim)
 
 
 @rule(source=lambda g, index, dim: g.gather(dim, index))
