@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tapegrad.errors import MissingRule
+from tapegrad.scalar import as_tensor
 from tapegrad.tape import Record, Watched
 from tapegrad.tensor import Tensor, foreign, wrap
 
@@ -109,8 +110,13 @@ def one_tensor(op: Op) -> Callable[..., Any]:
     return call
 
 
-def two_tensors(op: Op) -> Callable[[Tensor, Any], Any]:
-    """``apply`` for an op of a Tensor and another operand: a Tensor, a torch tensor or a number."""
+def two_tensors(op: Op, arithmetic: bool = False) -> Callable[[Tensor, Any], Any]:
+    """``apply`` for an op of a Tensor and another operand: a Tensor, a torch tensor or a number.
+
+    Args:
+        op: what to run.
+        arithmetic: whether the op treats a number and a tensor of one element alike, to the bit.
+    """
     run = op.run
     plans = [(False, False, False), *[op.plan(wanted) for wanted in (1, 2, 3)]]
 
@@ -120,7 +126,9 @@ def two_tensors(op: Op) -> Callable[[Tensor, Any], Any]:
         if type(y) is Tensor:
             b = y._data
             q = y.record or (y if y._requires_grad else None)
-        out = run(a, b)
+            out = run(a, b)
+        else:
+            out = run(a, as_tensor(y, a) if arithmetic else y)
         if not is_grad_enabled() or (p is None and q is None):
             return _unrecorded(op, (x, y), out)
         if (p is None or q is None) and (out.requires_grad or out.dtype not in _CONTINUOUS):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from tapegrad.op import TABLE, alias, composition, kernel, rule
+from tapegrad.scalar import as_tensor
 from tapegrad.tensor import raw
 
 # --- arithmetic ---
@@ -24,6 +25,8 @@ mul = rule(
     input=lambda g, other: g * other,
     other=lambda g, input: g * input,
 )
+# A number is made a tensor once.
+kernel(mul, input=lambda g, other: g * (other if type(other) is torch.Tensor else as_tensor(other, g)))
 div = rule(
     torch.div,
     "input, other",
@@ -31,6 +34,7 @@ div = rule(
     # torch's order of operations, for the bits: a / b**2 as (a / b) / b.
     other=lambda g, input, other: -g * ((input / other) / other),
 )
+kernel(div, input=lambda g, other: g / (other if type(other) is torch.Tensor else as_tensor(other, g)))
 neg = rule(torch.neg, input=lambda g: -g)
 positive = rule(torch.positive, input=lambda g: g)
 reciprocal = rule(torch.reciprocal, input=lambda g, out: -g * (out * out))
@@ -132,13 +136,7 @@ pow = rule(
     input=lambda g, input, exponent: base_gradient(g, input, exponent),
     exponent=lambda g, out, input, exponent: g * exponent_slope(out, input, exponent),
 )
-# A square is most of the powers there are, and x + x is 2 x to the bit.
-kernel(
-    pow,
-    input=lambda g, input, exponent: (
-        g * (input + input) if type(exponent) is int and exponent == 2 else base_gradient(g, input, exponent)
-    ),
-)
+kernel(pow, input=lambda g, input, exponent: base_gradient_kernel(g, input, exponent))
 square = rule(torch.square, input=lambda g, input: g * (2 * input))
 # The slope at 0 is infinite, as in torch.
 sqrt = rule(torch.sqrt, input=lambda g, out: g / (2 * out))
@@ -156,6 +154,15 @@ def base_gradient(g: Any, x: Any, p: Any) -> Any:
     if isinstance(p, (int, float)):
         return g * (p * x ** (p - 1)) if p != 0 else torch.zeros_like(g)
     return torch.where(p == 0, 0.0, g * (p * x ** (p - 1)))
+
+
+def base_gradient_kernel(g: torch.Tensor, x: torch.Tensor, p: Any) -> torch.Tensor:
+    """``base_gradient``, in place on the one buffer it makes."""
+    if (type(p) is not int and type(p) is not float) or p == 0:
+        return base_gradient(g, x, p)
+    if p == 2:  # most of the powers there are, and x + x is 2 x to the bit
+        return (x + x).mul_(g)
+    return (x ** (p - 1)).mul_(as_tensor(p, x)).mul_(g)
 
 
 def exponent_slope(out: Any, x: Any, p: Any) -> Any:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.op import composition, kernel, rule
+from tapegrad.scalar import as_tensor
 
 # --- sums and moments ---
 
@@ -29,7 +30,7 @@ mean = rule(
 kernel(
     mean,
     input=lambda g, input_shape, dim, keepdim: torch.broadcast_to(
-        restore(g / count(input_shape, dim), input_shape, dim, keepdim), input_shape
+        restore(g / as_tensor(count(input_shape, dim), g), input_shape, dim, keepdim), input_shape
     ),
 )
 # NaN counts as 0, and takes no gradient.
