@@ -85,7 +85,8 @@ def one_tensor(op: Op) -> Callable[..., Any]:
 
     def call(x: Tensor, *options: Any) -> Any:
         a = x._data
-        if list in map(type, options):  # the caller may change the list
+        plain = _SCALARS.issuperset(map(type, options))
+        if not plain and list in map(type, options):  # the caller may change the list
             options = tuple([tuple(o) if type(o) is list else o for o in options])
         out = run(a, *options)
         aux: Any = ()
@@ -104,7 +105,13 @@ def one_tensor(op: Op) -> Callable[..., Any]:
         else:
             saved = (out if keep_out else None, a if keep else None, *options, *aux)
             places = (parent, *constants)
-            t = wrap(out, Record(op, saved, places, watch(op, saved, places), out))
+            if aux or not plain:
+                watched = watch(op, saved, places)
+            else:  # the same, for what is most common
+                watched = ((a, a._version),) if keep else ()
+                if keep_out:
+                    watched = (*watched, (out, out._version))
+            t = wrap(out, Record(op, saved, places, watched, out))
         return (t, *aux) if aux_names else t
 
     return call
@@ -135,7 +142,13 @@ def two_tensors(op: Op, arithmetic: bool = False) -> Callable[[Tensor, Any], Any
             return _unrecorded(op, (x, y), out)
         keep_out, keep_a, keep_b = plans[(p is not None) + 2 * (q is not None)]
         saved = (out if keep_out else None, a if keep_a else None, b if keep_b else None)
-        return wrap(out, Record(op, saved, (p, q), watch(op, saved, (p, q)), out))
+        if keep_out or p is None or (q is None and type(y) not in _SCALARS):
+            watched = watch(op, saved, (p, q))
+        else:  # the same for what is most common: two operands that take a gradient, or one and a number
+            watched = ((a, a._version),) if keep_a else ()
+            if keep_b and q is not None:
+                watched = (*watched, (b, b._version))
+        return wrap(out, Record(op, saved, (p, q), watched, out))
 
     return call
 
