@@ -12,7 +12,7 @@ from tapegrad.apply import one_tensor, two_tensors
 from tapegrad.dispatch import PLAIN, call
 from tapegrad.inplace import update
 from tapegrad.op import TABLE, Op, torch_names
-from tapegrad.rules import elementwise, indexing, linalg, shape
+from tapegrad.rules import elementwise, indexing, linalg, reduction, shape
 from tapegrad.tensor import Tensor, raw
 
 # --- operators: the short road, for they run most ---
@@ -90,12 +90,55 @@ _OPERATORS |= {f"__{n}__": _comparison(getattr(operator, n)) for n in ("eq", "ne
 
 RECORDED = "recorded on the tape"
 
+# These run most, and spell out here what the table's entries would sort out.
 
-def _method(name: str, entry: Callable[..., Any]) -> Callable[..., Any]:
+
+def _reduction(op: Op) -> Callable[..., Any]:
+    run = one_tensor(op)
+
+    def method(
+        self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None, keepdims: Any = False
+    ) -> Any:
+        return run(self if dtype is None else self.to(dtype), dim if axis is None else axis, keepdim or keepdims)
+
+    return method
+
+
+def _extreme(op: Op, pair: type, entry: Callable[..., Any]) -> Callable[..., Any]:
+    run = one_tensor(op)
+
+    def method(self: Tensor, *args: Any, keepdim: bool = False, **kwargs: Any) -> Any:
+        if len(args) == 1 and type(args[0]) is int and not kwargs:
+            return pair(run(self, args[0], keepdim))
+        return entry(self, *args, **torch_names(kwargs | {"keepdim": keepdim} if keepdim else kwargs))
+
+    return method
+
+
+def _shaping(op: Op) -> Callable[..., Any]:
+    run = one_tensor(op)
+
+    def method(self: Tensor, *size: Any, **kwargs: Any) -> Any:
+        return run(self, size) if len(size) > 1 and not kwargs else op(self, *size, **kwargs)
+
+    return method
+
+
+_SHORT: dict[str, Callable[..., Any]] = {
+    "sum": _reduction(reduction.sum),
+    "mean": _reduction(reduction.mean),
+    "max": _extreme(reduction.max_dim, torch.return_types.max, TABLE[torch.max]),
+    "min": _extreme(reduction.min_dim, torch.return_types.min, TABLE[torch.min]),
+    "view": _shaping(shape.view),
+    "reshape": _shaping(shape.reshape),
+}
+
+
+def _method(entry: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return entry(self, *args, **torch_names(kwargs)) if kwargs else entry(self, *args)
 
-    return _documented(method, name, RECORDED)
+    return method
 
 
 def _plain(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,9 +189,10 @@ def _install() -> None:
         if function in TABLE:
             entry = TABLE[function]
             if isinstance(entry, Op) and entry.short is not None and entry.parameters == ("input",):
-                setattr(Tensor, name, _documented(one_tensor(entry), name, RECORDED))  # no arguments to sort out
+                method = one_tensor(entry)  # no other arguments to sort out
             else:
-                setattr(Tensor, name, _method(name, entry))
+                method = _SHORT.get(name) or _method(entry)
+            setattr(Tensor, name, _documented(method, name, RECORDED))
         elif name in PLAIN:
             setattr(Tensor, name, _plain(name, function))
         elif name.endswith("_") and getattr(torch.Tensor, name[:-1], None) in TABLE:
