@@ -123,15 +123,17 @@ def walk(
         """Give a node its part of the gradient ``g``; a rule may say None for zeros."""
         if part is None:
             return
-        if part.shape != place.shape:
+        like = place if type(place) is Record else place._data
+        shape = like.shape
+        if part.shape != shape:
             if type(part) is Part and place in sums:
                 part.add_to(pending[place])
                 return
             if type(part) is Part and place not in pending:
                 sums.add(place)  # the zeros are made here
-            part = unbroadcast(part, place.shape)
-        if part.dtype is not place.dtype:
-            part = part.to(place.dtype)
+            part = unbroadcast(part, shape)
+        if part.dtype is not like.dtype:
+            part = part.to(like.dtype)
         before = pending.get(place)
         if before is not None:
             if place in sums:

@@ -32,7 +32,9 @@ def unbroadcast(g: Any, shape: torch.Size) -> Any:
     if 1 not in shape and new > 0:
         summed = g.sum(tuple(range(new)) if new > 1 else 0)
     else:
-        summed = g.sum([*range(new), *[i for i, n in enumerate(shape, new) if n == 1]], True)
+        alone = not new and shape.count(1) == 1  # as of a row or a column
+        dims = shape.index(1) if alone else [*range(new), *[i for i, n in enumerate(shape, new) if n == 1]]
+        summed = g.sum(dims, True)
         summed = summed.view(shape) if new > 0 else summed
     if summed.shape != shape:
         raise RuntimeError(

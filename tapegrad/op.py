@@ -88,22 +88,13 @@ class Op:
                 f"rule for {self.name}, gradient of {argument}: no value {min(unknown)!r}; "
                 f"a formula may ask for g, {', '.join(self.saved)}, {own_shape}"
             )
+        # Written out, so that a gradient costs one call and no more: formula(g, saved[1], saved[2]).
         own = self.saved.index(argument)
-        match [-1 if need == own_shape else self.saved.index(need) for need in needs]:
-            case [-1]:
-                return lambda g, saved, parent: formula(g, _shape(parent, saved[own]))
-            case [*positions] if -1 in positions:
-                return lambda g, saved, parent: formula(
-                    g, *[saved[i] if i >= 0 else _shape(parent, saved[own]) for i in positions]
-                )
-            case []:
-                return lambda g, saved, parent: formula(g)
-            case [i]:
-                return lambda g, saved, parent: formula(g, saved[i])
-            case [i, j]:
-                return lambda g, saved, parent: formula(g, saved[i], saved[j])
-            case positions:
-                return lambda g, saved, parent: formula(g, *[saved[i] for i in positions])
+        shape = f"parent.shape if type(parent) is not tuple else shapes(parent, saved[{own}])"
+        values = [shape if need == own_shape else f"saved[{self.saved.index(need)}]" for need in needs]
+        pullback = f"lambda g, saved, parent: formula({', '.join(['g', *values])})"
+        written: Pullback = eval(pullback, {"formula": formula, "shapes": _shapes})
+        return written
 
     def needs(self, formula: Formula) -> list[str]:
         """The values that a formula asks for, besides ``g``."""
@@ -162,11 +153,9 @@ class Op:
         return f"<op {self.name}({self.signature})>"
 
 
-def _shape(parent: Any, value: Any) -> Any:
-    """The shape of an argument, or of each tensor of a sequence; those that take no gradient are in ``value``."""
-    if type(parent) is tuple:
-        return [v.shape if p is None else p.shape for p, v in zip(parent, value, strict=True)]
-    return parent.shape
+def _shapes(parents: tuple[Any, ...], values: Sequence[Any]) -> list[torch.Size]:
+    """The shapes of a sequence of tensors; those that take no gradient are in ``values``."""
+    return [v.shape if p is None else p.shape for p, v in zip(parents, values, strict=True)]
 
 
 def torch_names(kwargs: dict[str, Any]) -> dict[str, Any]:

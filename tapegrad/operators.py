@@ -41,9 +41,7 @@ _indexed = one_tensor(indexing.getitem)
 
 
 def _getitem(self: Tensor, index: Any) -> Any:
-    if type(index) is torch.Tensor:
-        return _indexed(self, index)
-    return _indexed(self, indexing.canonical(raw(index), self._data.device))
+    return _indexed(self, indexing.canonical(index, self._data.device))
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:

@@ -136,7 +136,6 @@ pow = rule(
     input=lambda g, input, exponent: base_gradient(g, input, exponent),
     exponent=lambda g, out, input, exponent: g * exponent_slope(out, input, exponent),
 )
-kernel(pow, input=lambda g, input, exponent: base_gradient_kernel(g, input, exponent))
 square = rule(torch.square, input=lambda g, input: g * (2 * input))
 # The slope at 0 is infinite, as in torch.
 sqrt = rule(torch.sqrt, input=lambda g, out: g / (2 * out))
@@ -156,13 +155,16 @@ def base_gradient(g: Any, x: Any, p: Any) -> Any:
     return torch.where(p == 0, 0.0, g * (p * x ** (p - 1)))
 
 
-def base_gradient_kernel(g: torch.Tensor, x: torch.Tensor, p: Any) -> torch.Tensor:
+def base_gradient_kernel(g: torch.Tensor, input: torch.Tensor, exponent: Any) -> torch.Tensor:
     """``base_gradient``, in place on the one buffer it makes."""
-    if (type(p) is not int and type(p) is not float) or p == 0:
-        return base_gradient(g, x, p)
-    if p == 2:  # most of the powers there are, and x + x is 2 x to the bit
-        return (x + x).mul_(g)
-    return (x ** (p - 1)).mul_(as_tensor(p, x)).mul_(g)
+    if (type(exponent) is not int and type(exponent) is not float) or exponent == 0:
+        return base_gradient(g, input, exponent)
+    if exponent == 2:  # most of the powers there are, and x + x is 2 x to the bit
+        return (input + input).mul_(g)
+    return torch.pow(input, exponent - 1).mul_(as_tensor(exponent, input)).mul_(g)
+
+
+kernel(pow, input=base_gradient_kernel)
 
 
 def exponent_slope(out: Any, x: Any, p: Any) -> Any:

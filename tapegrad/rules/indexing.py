@@ -21,8 +21,11 @@ from tapegrad.tensor import Tensor
 @rule(source=lambda g, index: g[index])
 def place(source: Any, shape: Any, index: Any) -> Any:
     """Zeros of ``shape``, with ``source`` added at ``index``: an element read twice receives twice."""
-    if viewed(index):
-        return Part(source, index).whole(shape)
+    return Part(source, index).whole(shape) if viewed(index) else scattered(source, shape, index)
+
+
+def scattered(source: Any, shape: Any, index: Any) -> Any:
+    """``place``, where an element may be read twice."""
     zeros = source.new_zeros(shape)
     entries = index if type(index) is tuple else (index,)
     if all([type(i) is torch.Tensor and (i.ndim or i.dtype is not torch.bool) for i in entries]):
@@ -50,7 +53,7 @@ def getitem(input: Any, index: Any) -> Any:
 # The same, without writing the zeros of a view.
 kernel(
     getitem,
-    input=lambda g, input_shape, index: Part(g, index) if viewed(index) else place.function(g, input_shape, index),
+    input=lambda g, input_shape, index: Part(g, index) if viewed(index) else scattered(g, input_shape, index),
 )
 
 
@@ -81,8 +84,12 @@ def canonical(index: Any, device: torch.device) -> Any:
             array, or a tuple of these.
         device: where the indexed tensor is.
     """
+    if type(index) is torch.Tensor or type(index) is int or type(index) is slice:
+        return index
     if type(index) is tuple:
         return tuple([canonical(i, device) for i in index])
+    if type(index) is Tensor:
+        return index._data
     if type(index) is range:
         return (
             torch.arange(index.start, index.stop, index.step, device=device)
@@ -90,7 +97,7 @@ def canonical(index: Any, device: torch.device) -> Any:
             else torch.empty(0, dtype=torch.long)
         )
     if isinstance(index, list):
-        index = [i.tolist() if isinstance(i, (torch.Tensor, np.ndarray)) else i for i in index]
+        index = [i.tolist() if isinstance(i, (torch.Tensor, Tensor, np.ndarray)) else i for i in index]
         return torch.tensor(index, device=device, dtype=None if index else torch.long)
     if isinstance(index, np.ndarray):
         return torch.as_tensor(index, device=device)

@@ -17,11 +17,6 @@ matmul = rule(
     input=lambda g, other, input_shape: left(g, other, len(input_shape)),
     other=lambda g, input, other_shape: right(g, input, len(other_shape)),
 )
-kernel(
-    matmul,
-    input=lambda g, input, other: left_kernel(g, input, other),
-    other=lambda g, input, other: right_kernel(g, input, other),
-)
 
 
 def left(g: Any, other: Any, ndim: int) -> Any:
@@ -54,6 +49,9 @@ def right_kernel(g: Any, input: Any, other: Any) -> Any:
 def by_columns(x: torch.Tensor) -> bool:
     """Whether a matrix is the transpose of a contiguous one."""
     return x.ndim == 2 and x.stride(0) == 1 and x.stride(1) == x.shape[0]
+
+
+kernel(matmul, input=left_kernel, other=right_kernel)
 
 
 def _folded(input: Any, other: Any) -> Any:
