@@ -97,7 +97,13 @@ def _reduction(op: Op) -> Callable[..., Any]:
     run = one_tensor(op)
 
     def method(
-        self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None, keepdims: Any = False
+        self: Tensor,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        dtype: Any = None,
+        axis: Any = None,
+        keepdims: Any = False,
     ) -> Any:
         return run(self if dtype is None else self.to(dtype), dim if axis is None else axis, keepdim or keepdims)
 

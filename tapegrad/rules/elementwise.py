@@ -155,7 +155,7 @@ def base_gradient(g: Any, x: Any, p: Any) -> Any:
     return torch.where(p == 0, 0.0, g * (p * x ** (p - 1)))
 
 
-def base_gradient_kernel(g: torch.Tensor, input: torch.Tensor, exponent: Any) -> torch.Tensor:
+def base_gradient_kernel(g: torch.Tensor, input: torch.Tensor, exponent: Any) -> Any:
     """``base_gradient``, in place on the one buffer it makes."""
     if (type(exponent) is not int and type(exponent) is not float) or exponent == 0:
         return base_gradient(g, input, exponent)

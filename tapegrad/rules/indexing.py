@@ -28,7 +28,10 @@ def scattered(source: Any, shape: Any, index: Any) -> Any:
     """``place``, where an element may be read twice."""
     zeros = source.new_zeros(shape)
     entries = index if type(index) is tuple else (index,)
-    if all([type(i) is torch.Tensor and (i.ndim or i.dtype is not torch.bool) for i in entries]):
+    for i in entries:
+        if type(i) is not torch.Tensor or (i.dtype is torch.bool and not i.ndim):
+            break
+    else:
         return zeros.index_put_(entries, source, accumulate=True)
     # A mixture: index the elements' own numbers, and add at the numbers that come out.
     numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
