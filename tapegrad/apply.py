@@ -6,6 +6,7 @@ program makes most: of one tensor, with or without options such as ``dim``, and 
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,80 +78,95 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     return (t, *aux) if op.aux else t
 
 
-def one_tensor(op: Op) -> Callable[..., Any]:
-    """``apply`` for an op of one Tensor, whose other arguments are never Tensors."""
-    run, aux_names, own = op.run, op.aux, op.own
-    keep_out, keep, *_ = op.plan(1)
-    constants = (None,) * (len(op.parameters) - 1)
+def written_out(op: Op) -> Callable[..., Any] | None:
+    """``apply`` for one op, written out as Python source and compiled: no loops, and nothing left to find out.
 
-    def call(x: Tensor, *options: Any) -> Any:
-        a = x._data
-        plain = _SCALARS.issuperset(map(type, options))
-        if not plain and list in map(type, options):  # the caller may change the list
-            options = tuple([tuple(o) if type(o) is list else o for o in options])
-        out = run(a, *options)
-        aux: Any = ()
-        if aux_names:
-            out, *aux = out
-        parent = x.record or (x if x._requires_grad else None)
-        if not own and out is a:
-            out = out.view_as(out)  # a result of its own, to be recorded
-        if (
-            parent is None
-            or not is_grad_enabled()
-            or out is a
-            or ((options or not own) and (out.requires_grad or out.dtype not in _CONTINUOUS))
-        ):
-            t = _unrecorded(op, (x, *options), out)
-        else:
-            saved = (out if keep_out else None, a if keep else None, *options, *aux)
-            places = (parent, *constants)
-            if aux or not plain:
-                watched = watch(op, saved, places)
-            else:  # the same, for what is most common
-                watched = ((a, a._version),) if keep else ()
-                if keep_out:
-                    watched = (*watched, (out, out._version))
-            t = wrap(out, Record(op, saved, places, watched, out))
-        return (t, *aux) if aux_names else t
-
-    return call
-
-
-def two_tensors(op: Op, arithmetic: bool = False) -> Callable[[Tensor, Any], Any]:
-    """``apply`` for an op of a Tensor and another operand: a Tensor, a torch tensor or a number.
+    It serves calls of one or two Tensors that take a gradient, with numbers and other plain values beside them. For
+    anything else it turns to ``apply``, which does the same at leisure.
 
     Args:
-        op: what to run.
-        arithmetic: whether the op treats a number and a tensor of one element alike, to the bit.
+        op: one whose first argument takes a gradient.
+
+    Returns:
+        A function of the op's arguments in canonical order, of which the first is a Tensor; None if the op takes more
+        tensors than that.
     """
-    run = op.run
-    plans = [(False, False, False), *[op.plan(wanted) for wanted in (1, 2, 3)]]
+    first, *others = op.parameters
+    if not op.own or first not in op.formulas:
+        return None
+    if op.formulas.keys() == {first}:
+        text = _written_for_one(op, first, others)
+    elif op.formulas.keys() == {first, *others} and len(others) == 1 and not op.aux:
+        text = _written_for_two(op, first, others[0])
+    else:
+        return None
+    scope = {**globals(), "op": op, "run": op.run}
+    file = f"{__file__[:-3]}/{op.name}.py"  # there is none, but tracebacks show the lines
+    exec(compile(text, file, "exec"), scope)
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    return scope[_HERE]
 
-    def call(x: Tensor, y: Any) -> Any:
-        a, b, q = x._data, y, None
-        p = x.record or (x if x._requires_grad else None)
-        if type(y) is Tensor:
-            b = y._data
-            q = y.record or (y if y._requires_grad else None)
-            out = run(a, b)
-        else:
-            out = run(a, as_tensor(y, a) if arithmetic else y)
-        if not is_grad_enabled() or (p is None and q is None):
-            return _unrecorded(op, (x, y), out)
-        if (p is None or q is None) and (out.requires_grad or out.dtype not in _CONTINUOUS):
-            return _unrecorded(op, (x, y), out)
-        keep_out, keep_a, keep_b = plans[(p is not None) + 2 * (q is not None)]
-        saved = (out if keep_out else None, a if keep_a else None, b if keep_b else None)
-        if keep_out or p is None or (q is None and type(y) not in _SCALARS):
-            watched = watch(op, saved, (p, q))
-        else:  # the same for what is most common: two operands that take a gradient, or one and a number
-            watched = ((a, a._version),) if keep_a else ()
-            if keep_b and q is not None:
-                watched = (*watched, (b, b._version))
-        return wrap(out, Record(op, saved, (p, q), watched, out))
 
-    return call
+_HERE = "run_and_record"
+
+
+def _written_for_one(op: Op, x: str, options: list[str]) -> str:
+    keep_out, keep, *_ = op.plan(1)
+    called = ", ".join([x, *options])
+    held = ["out"] * keep_out + ["raw_1"] * keep + list(op.aux)
+    watched = "".join([f"({name}, {name}._version), " for name in held])
+    saved = ", ".join(["out" if keep_out else "None", "raw_1" if keep else "None", *options, *op.aux])
+    unusual = "".join([f" and type({name}) in _SCALARS" for name in options if name != op.starred])
+    lines = [
+        f"def {_HERE}({called}):",
+        f"    node_1 = {x}.record or ({x} if {x}._requires_grad else None)",
+        f"    if node_1 is not None and is_grad_enabled(){unusual}:",
+        f"        raw_1 = {x}._data",
+        f"        try:",
+        f"            {', '.join(['out', *op.aux])} = run({', '.join(['raw_1', *options])})",
+        f"            if out is not raw_1{' and out.dtype in _CONTINUOUS' if options else ''}:",
+        f"                record = Record(op, ({saved}), (node_1, {'None, ' * len(options)}), ({watched}), out)",
+        f"                return {', '.join(['wrap(out, record)', *op.aux])}",
+        f"        except RuntimeError:",
+        f"            pass  # apply will tell",
+        f"    return apply(op, ({called},))",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _written_for_two(op: Op, x: str, y: str) -> str:
+    def record(wanted: int, q: str, b: str) -> str:
+        keep_out, keep_a, keep_b = op.plan(wanted)
+        held = ["out"] * keep_out + ["raw_1"] * keep_a + ["raw_2"] * (keep_b and b == "raw_2")
+        watched = "".join([f"({name}, {name}._version), " for name in held])
+        saved = f"{'out' if keep_out else None}, {'raw_1' if keep_a else None}, {b if keep_b else None}"
+        return f"wrap(out, Record(op, ({saved}), (node_1, {q}), ({watched}), out))"
+
+    number = f"as_tensor({y}, raw_1)" if op.name in _ARITHMETIC else y
+    lines = [
+        f"def {_HERE}({x}, {y}):",
+        f"    node_1 = {x}.record or ({x} if {x}._requires_grad else None)",
+        f"    if node_1 is not None and is_grad_enabled():",
+        f"        raw_1 = {x}._data",
+        f"        try:",
+        f"            if type({y}) is Tensor:",
+        f"                node_2 = {y}.record or ({y} if {y}._requires_grad else None)",
+        f"                if node_2 is not None:",
+        f"                    raw_2 = {y}._data",
+        f"                    out = run(raw_1, raw_2)",
+        f"                    return {record(3, 'node_2', 'raw_2')}",
+        f"            elif type({y}) is float or type({y}) is int:",
+        f"                out = run(raw_1, {number})",
+        f"                return {record(1, 'None', y)}",
+        f"        except RuntimeError:",
+        f"            pass  # apply will tell",
+        f"    return apply(op, ({x}, {y}))",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# A number and a tensor of one element are the same to these, to the bit.
+_ARITHMETIC = {"add", "sub", "rsub", "mul", "div"}
 
 
 def node(t: Tensor) -> Record | Tensor | None:

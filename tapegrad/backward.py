@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from heapq import heappop, heappush
+from sys import getrefcount
 from typing import Any
 
 import torch
@@ -26,20 +27,22 @@ def backward(
     """``Tensor.backward``: see there."""
     with torch.no_grad():
         start = _start(loss, gradient, "backward")
-    targets = None
-    if inputs is not None:
-        inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-        if not inputs:
-            raise RuntimeError("backward: inputs is empty; leave it out to get the gradients of all leaves")
-        targets = []
-        for i, t in enumerate(inputs):
-            targets.append(_target(t, "backward", i))
-            t.retain_grad()
-    with torch.no_grad():
+        targets = None if inputs is None else _targets(inputs)
         grads = walk([start], targets, retain_graph=retain_graph)
         for place, g in grads.items():
             if type(place) is Tensor:
                 _accumulate(place, g)
+
+
+def _targets(inputs: Sequence[Tensor] | Tensor) -> list[Any]:
+    """The nodes of ``backward(inputs=...)``, which are to keep their gradients."""
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not inputs:
+        raise RuntimeError("backward: inputs is empty; leave it out to get the gradients of all leaves")
+    targets = [_target(t, "backward", i) for i, t in enumerate(inputs)]
+    for t in inputs:
+        t.retain_grad()
+    return targets
 
 
 def grad(
@@ -119,39 +122,28 @@ def walk(
     result: dict[Any, Any] = {}
     checking = detect_anomaly.active
 
-    def send(place: Any, part: Any) -> None:
-        """Give a node its part of the gradient ``g``; a rule may say None for zeros."""
-        if part is None:
+    def give(place: Any, part: Any) -> None:
+        """Give a node its part of a gradient, whatever it has already."""
+        if type(part) is Part and place in sums:
+            part.add_to(pending[place])
             return
-        like = place if type(place) is Record else place._data
-        shape = like.shape
-        if part.shape != shape:
-            if type(part) is Part and place in sums:
-                part.add_to(pending[place])
-                return
-            if type(part) is Part and place not in pending:
-                sums.add(place)  # the zeros are made here
-            part = unbroadcast(part, shape)
-        if part.dtype is not like.dtype:
-            part = part.to(like.dtype)
-        before = pending.get(place)
-        if before is not None:
-            if place in sums:
-                before.add_(part)
-                return
-            part = before + part
+        if type(part) is Part and place not in pending:
+            sums.add(place)  # the zeros are made here
+        part = _fitted(part, place)
+        if place not in pending:
+            if type(place) is Record:
+                heappush(queue, (-place.number, place))
+            pending[place] = part
+        elif place in sums:
+            pending[place].add_(part)
+        else:
+            pending[place] = pending[place] + part
             if not create_graph:
                 sums.add(place)
-        elif type(place) is Record:
-            heappush(queue, (-place.number, place))
-        elif not create_graph and (part is g or not record.op.own or part._is_view() or part.is_inference()):
-            # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0.
-            part = part.clone(memory_format=torch.contiguous_format)
-        pending[place] = part
 
     for place, g in starts:
         if path is None or place in path or len(starts) == 1:  # as torch: hooks of an only start run in any case
-            send(place, g)
+            give(place, g)
     while queue:
         record = heappop(queue)[1]
         g = pending.pop(record)
@@ -165,40 +157,53 @@ def walk(
             if record in wanted:
                 result[record] = g
             continue  # nothing that is wanted lies further back
-        if record.parents is None:
+        op = record.op
+        parents = record.parents
+        if parents is None:
             raise FreedTape(
-                f"backward: the tape was freed by an earlier backward, as it passed {record.op.name} "
+                f"backward: the tape was freed by an earlier backward, as it passed {op.name} "
                 f"{shape_text(record.shape)}; pass retain_graph=True to that backward to walk it again"
             )
         for held, version in record.watched:
             if held._version != version and _needed(record, held):
                 raise StaleTensor(_stale(record, held, version))
-        saved = _on_tape(record) if create_graph else record.saved
-        pullbacks = record.op.differentiable if create_graph else record.op.pullbacks
-        for i, parent in enumerate(record.parents):
+        saved = record.saved
+        pullbacks = op.pullbacks
+        if create_graph:
+            saved = _on_tape(record)
+            pullbacks = op.differentiable
+        for pullback, parent in zip(pullbacks, parents):  # noqa: B905  # there are as many of each
             if parent is None or (path is not None and parent not in path):
                 continue
-            part = pullbacks[i](g, saved, parent)  # type: ignore[misc]  # who has a parent has a rule
+            part = pullback(g, saved, parent)  # type: ignore[misc]  # who has a parent has a rule
             if checking:
-                _check_parts(checking[-1], record, record.op.parameters[i], part)
-            if type(parent) is Record and parent not in pending and type(part) is torch.Tensor:
-                # What send would do, without the call: most gradients come this way.
+                _check_parts(checking[-1], record, pullback, part)
+            if part is None:
+                continue  # a rule's word for zeros
+            kind = type(parent)
+            if kind is tuple:
+                for place, piece in zip(parent, part, strict=True):
+                    if place is not None and piece is not None and (path is None or place in path):
+                        give(place, piece)
+            elif parent in pending or type(part) is Part:
+                give(parent, part)
+            else:  # what give would do, without the call: most gradients are the first of their node
                 if part.shape != parent.shape:
                     part = unbroadcast(part, parent.shape)
                 if part.dtype is not parent.dtype:
                     part = part.to(parent.dtype)
+                if kind is Record:
+                    heappush(queue, (-parent.number, parent))
                 pending[parent] = part
-                heappush(queue, (-parent.number, parent))
-            elif type(parent) is tuple:
-                for place, piece in zip(parent, part, strict=True):
-                    if place is not None and (path is None or place in path):
-                        send(place, piece)
-            else:
-                send(parent, part)
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-    for leaf, g in pending.items():
+    g = part = None
+    for leaf in pending:
+        g = pending[leaf]
+        if not create_graph and (getrefcount(g) > 3 or g._is_view() or g.is_inference()):
+            # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0.
+            g = g.clone(memory_format=torch.contiguous_format)
         if hooks and leaf.hooks is not None:
             g = run_hooks(leaf.hooks, g)
         if path is None or leaf in wanted:  # a leaf to start from need not be a target
@@ -206,7 +211,16 @@ def walk(
     return result
 
 
-def _check_parts(anomaly: detect_anomaly, record: Record, argument: str, part: Any) -> None:
+def _fitted(part: Any, place: Any) -> Any:
+    """A gradient in the shape and the type of its node."""
+    if part.shape != place.shape:
+        part = unbroadcast(part, place.shape)
+    return part if part.dtype is place.dtype else part.to(place.dtype)
+
+
+def _check_parts(anomaly: detect_anomaly, record: Record, pullback: Any, part: Any) -> None:
+    op = record.op
+    argument = op.parameters[(op.pullbacks if pullback in op.pullbacks else op.differentiable).index(pullback)]
     for piece in part if isinstance(part, (tuple, list)) else (part,):
         if piece is not None:
             anomaly.check_gradient(record, argument, piece.g if type(piece) is Part else raw(piece))

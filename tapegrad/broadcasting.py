@@ -26,22 +26,27 @@ def unbroadcast(g: Any, shape: torch.Size) -> Any:
     """
     if type(g) is Part:
         return g.whole(shape)
-    if g.shape == shape:
-        return g
     new = g.ndim - len(shape)
-    if 1 not in shape and new > 0:
-        summed = g.sum(tuple(range(new)) if new > 1 else 0)
+    if not new and shape.count(1) == 1:
+        summed = g.sum(shape.index(1), True)  # a row or a column, most likely
+    elif new == 1 and 1 not in shape:
+        summed = g.sum(0)
     else:
-        alone = not new and shape.count(1) == 1  # as of a row or a column
-        dims = shape.index(1) if alone else [*range(new), *[i for i, n in enumerate(shape, new) if n == 1]]
-        summed = g.sum(dims, True)
-        summed = summed.view(shape) if new > 0 else summed
+        dims = [*range(new), *[i for i, n in enumerate(shape, new) if n == 1]]
+        summed = g.sum(dims, True) if dims else g
+        if new > 0 and summed.numel() == shape.numel():
+            summed = summed.view(shape)
     if summed.shape != shape:
         raise RuntimeError(
             f"a rule gave a gradient of shape {tuple(g.shape)} for an argument of shape {tuple(shape)}, which does not "
             f"broadcast to it"
         )
     return summed
+
+
+def zeros_for(g: Any, shape: torch.Size) -> Any:
+    """Zeros like ``g``, of another shape."""
+    return g.new_zeros(*shape) if shape else g.new_zeros(())  # torch takes numbers quicker than a torch.Size
 
 
 class Part:
@@ -65,7 +70,7 @@ class Part:
 
     def whole(self, shape: torch.Size) -> Any:
         """The gradient, written out."""
-        zeros = self.g.new_zeros(shape)
+        zeros = zeros_for(self.g, shape)
         zeros[self.index] = self.g
         return zeros
 

@@ -25,7 +25,7 @@ from typing import Any, overload
 import torch
 import torch.nn.functional as F
 
-from tapegrad.apply import apply, one_tensor
+from tapegrad.apply import apply, written_out
 from tapegrad.errors import MissingRule
 from tapegrad.tensor import Tensor
 
@@ -75,7 +75,7 @@ class Op:
         self.differentiable = tuple([self._pullback(name, self.formulas) for name in self.parameters])
         self._plans: dict[int, tuple[bool, ...]] = {}
         # The short road, if only the first argument takes a gradient.
-        self.short = one_tensor(self) if set(self.formulas) == {self.parameters[0]} else None
+        self.short = written_out(self)
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)

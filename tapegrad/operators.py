@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from tapegrad.apply import one_tensor, two_tensors
+from tapegrad.apply import apply, is_grad_enabled, node
 from tapegrad.dispatch import PLAIN, call
 from tapegrad.inplace import update
 from tapegrad.op import TABLE, Op, torch_names
 from tapegrad.rules import elementwise, indexing, linalg, reduction, shape
-from tapegrad.tensor import Tensor, raw
+from tapegrad.tape import Record
+from tapegrad.tensor import Tensor, raw, wrap
 
 # --- operators: the short road, for they run most ---
 
@@ -26,7 +27,7 @@ def _reflected_matmul(self: Tensor, left: Any) -> Any:
     return linalg.batched(left, self)
 
 
-_two_matrices = two_tensors(linalg.matmul)
+_two_matrices = linalg.matmul.short
 
 
 def _matmul(self: Tensor, other: Any) -> Any:
@@ -37,11 +38,18 @@ def _reflected_div(self: Tensor, numerator: Any) -> Any:
     return self.reciprocal() * numerator  # as torch does
 
 
-_indexed = one_tensor(indexing.getitem)
-
-
 def _getitem(self: Tensor, index: Any) -> Any:
-    return _indexed(self, indexing.canonical(index, self._data.device))
+    index = indexing.canonical(index, self._data.device)
+    p = node(self)
+    if p is not None and is_grad_enabled():
+        try:
+            out = self._data[index]
+            entries = index if type(index) is tuple else (index,)
+            watched = tuple([(i, i._version) for i in entries if type(i) is torch.Tensor])
+            return wrap(out, Record(indexing.getitem, (None, None, index), (p, None), watched, out))
+        except RuntimeError:
+            pass  # apply will tell
+    return apply(indexing.getitem, (self, index))
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:
@@ -54,23 +62,23 @@ def _comparison(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], 
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "__getitem__": _getitem,
-    "__neg__": one_tensor(elementwise.neg),
+    "__neg__": elementwise.neg.short,
     "__pos__": lambda self: self,
-    "__abs__": one_tensor(elementwise.abs),
-    "__add__": two_tensors(elementwise.add, arithmetic=True),
-    "__radd__": two_tensors(elementwise.add, arithmetic=True),
-    "__sub__": two_tensors(elementwise.sub, arithmetic=True),
-    "__rsub__": two_tensors(elementwise.rsub, arithmetic=True),
-    "__mul__": two_tensors(elementwise.mul, arithmetic=True),
-    "__rmul__": two_tensors(elementwise.mul, arithmetic=True),
-    "__truediv__": two_tensors(elementwise.div, arithmetic=True),
+    "__abs__": elementwise.abs.short,
+    "__add__": elementwise.add.short,
+    "__radd__": elementwise.add.short,
+    "__sub__": elementwise.sub.short,
+    "__rsub__": elementwise.rsub.short,
+    "__mul__": elementwise.mul.short,
+    "__rmul__": elementwise.mul.short,
+    "__truediv__": elementwise.div.short,
     "__rtruediv__": _reflected_div,
     "__rdiv__": _reflected_div,
-    "__mod__": two_tensors(elementwise.remainder),
+    "__mod__": elementwise.remainder.short,
     "__rmod__": lambda self, other: elementwise.remainder(other, self),
     "__floordiv__": lambda self, other: call(torch.floor_divide, (self, other), {}),
     "__rfloordiv__": lambda self, other: call(torch.floor_divide, (other, self), {}),
-    "__pow__": two_tensors(elementwise.pow),
+    "__pow__": elementwise.pow.short,
     "__rpow__": _reflected_pow,
     "__matmul__": _matmul,
     "__rmatmul__": _reflected_matmul,
@@ -94,7 +102,7 @@ RECORDED = "recorded on the tape"
 
 
 def _reduction(op: Op) -> Callable[..., Any]:
-    run = one_tensor(op)
+    run = op.short
 
     def method(
         self: Tensor,
@@ -111,7 +119,7 @@ def _reduction(op: Op) -> Callable[..., Any]:
 
 
 def _extreme(op: Op, pair: type, entry: Callable[..., Any]) -> Callable[..., Any]:
-    run = one_tensor(op)
+    run = op.short
 
     def method(self: Tensor, *args: Any, keepdim: bool = False, **kwargs: Any) -> Any:
         if len(args) == 1 and type(args[0]) is int and not kwargs:
@@ -122,7 +130,7 @@ def _extreme(op: Op, pair: type, entry: Callable[..., Any]) -> Callable[..., Any
 
 
 def _shaping(op: Op) -> Callable[..., Any]:
-    run = one_tensor(op)
+    run = op.short
 
     def method(self: Tensor, *size: Any, **kwargs: Any) -> Any:
         return run(self, size) if len(size) > 1 and not kwargs else op(self, *size, **kwargs)
@@ -195,7 +203,7 @@ def _install() -> None:
         if function in TABLE:
             entry = TABLE[function]
             if isinstance(entry, Op) and entry.short is not None and entry.parameters == ("input",):
-                method = one_tensor(entry)  # no other arguments to sort out
+                method = entry.short  # no other arguments to sort out
             else:
                 method = _SHORT.get(name) or _method(entry)
             setattr(Tensor, name, _documented(method, name, RECORDED))

@@ -6,6 +6,7 @@ This file says what a Tensor is; ``operators.py`` gives it its arithmetic.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -208,25 +209,11 @@ class Tensor:
 
     # --- what carries no gradient behaves as on the torch tensor ---
 
-    @property
-    def shape(self) -> torch.Size:
-        """The size of each dimension."""
-        return self._data.shape
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the elements."""
-        return self._data.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the elements are."""
-        return self._data.device
-
-    @property
-    def ndim(self) -> int:
-        """The number of dimensions."""
-        return self._data.ndim
+    # In C, for they are asked for all the time.
+    shape = property(attrgetter("_data.shape"), doc="The size of each dimension, a ``torch.Size``.")
+    dtype = property(attrgetter("_data.dtype"), doc="The type of the elements, a ``torch.dtype``.")
+    device = property(attrgetter("_data.device"), doc="Where the elements are, a ``torch.device``.")
+    ndim = property(attrgetter("_data.ndim"), doc="The number of dimensions.")
 
     def item(self) -> Any:
         """The value of a one-element tensor as a Python number."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tapegrad.broadcasting import Part
+from tapegrad.broadcasting import Part, zeros_for
 from tapegrad.errors import MissingRule
 from tapegrad.op import composition, kernel, rule
 from tapegrad.rules.pieces import common_shape
@@ -26,7 +26,7 @@ def place(source: Any, shape: Any, index: Any) -> Any:
 
 def scattered(source: Any, shape: Any, index: Any) -> Any:
     """``place``, where an element may be read twice."""
-    zeros = source.new_zeros(shape)
+    zeros = zeros_for(source, shape)
     entries = index if type(index) is tuple else (index,)
     for i in entries:
         if type(i) is not torch.Tensor or (i.dtype is torch.bool and not i.ndim):

@@ -38,17 +38,22 @@ def right(g: Any, input: Any, ndim: int) -> Any:
 
 def left_kernel(g: Any, input: Any, other: Any) -> Any:
     """``left``, in torch's order of operations."""
-    return (other @ g.mT).mT if by_columns(input) and other.ndim == 2 else left(g, other, input.ndim)
+    if other.ndim != 2 or g.ndim != 2:
+        return left(g, other, input.ndim)
+    return (other @ g.mT).mT if by_columns(input) else g @ other.mT
 
 
 def right_kernel(g: Any, input: Any, other: Any) -> Any:
     """``right``, in torch's order of operations."""
-    return (g.mT @ input).mT if by_columns(other) and input.ndim == 2 else right(g, input, other.ndim)
+    if input.ndim != 2 or g.ndim != 2:
+        return right(g, input, other.ndim)
+    return (g.mT @ input).mT if by_columns(other) else input.mT @ g
 
 
 def by_columns(x: torch.Tensor) -> bool:
     """Whether a matrix is the transpose of a contiguous one."""
-    return x.ndim == 2 and x.stride(0) == 1 and x.stride(1) == x.shape[0]
+    rows, columns = x.stride()
+    return rows == 1 and columns == x.shape[0]
 
 
 kernel(matmul, input=left_kernel, other=right_kernel)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tapegrad.broadcasting import zeros_for
 from tapegrad.op import composition, kernel, rule
 from tapegrad.scalar import as_tensor
 
@@ -287,7 +288,7 @@ def route(g: Any, indices: torch.Tensor, shape: torch.Size, dim: int, keepdim: b
 @rule(source=lambda g, index, dim: g.gather(dim, index))
 def scatter(source: Any, index: Any, shape: Any, dim: Any) -> Any:
     """Zeros of ``shape``, with ``source`` at ``index`` along ``dim``."""
-    return source.new_zeros(shape).scatter_(dim, index, source)
+    return zeros_for(source, shape).scatter_(dim, index, source)
 
 
 @composition(torch.max)
