@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from sys import getrefcount
 from typing import Any
@@ -13,25 +14,37 @@ from tapegrad.anomaly import detect_anomaly
 from tapegrad.apply import node
 from tapegrad.broadcasting import Part, unbroadcast
 from tapegrad.errors import FreedTape, StaleTensor
-from tapegrad.hooks import run_hooks
 from tapegrad.tape import Record, reached, shape_text
 from tapegrad.tensor import Tensor, native, raw, wrap
 
 
 def backward(
-    loss: Tensor,
-    gradient: torch.Tensor | Tensor | None,
-    retain_graph: bool,
-    inputs: Sequence[Tensor] | Tensor | None,
+    self: Tensor,
+    gradient: torch.Tensor | Tensor | None = None,
+    retain_graph: bool = False,
+    inputs: Sequence[Tensor] | Tensor | None = None,
 ) -> None:
-    """``Tensor.backward``: see there."""
-    with torch.no_grad():
-        start = _start(loss, gradient, "backward")
+    """Compute the gradient of this tensor with respect to the leaves, and add it to their ``grad``.
+
+    Args:
+        gradient: cotangent of this tensor's shape; may be left out if it has one element, then it is 1.
+        retain_graph: keep the tape, so that it can be walked again.
+        inputs: leave gradients on these tensors only.
+
+    Raises:
+        RuntimeError: no gradient can flow from here, or a cotangent is missing or does not fit.
+        FreedTape: the tape was walked before without ``retain_graph=True``.
+        StaleTensor: a value that a rule needs was changed in place since it was recorded.
+    """
+    with torch.set_grad_enabled(False):
+        start = _start(self, gradient, "backward")
         targets = None if inputs is None else _targets(inputs)
-        grads = walk([start], targets, retain_graph=retain_graph)
-        for place, g in grads.items():
+        for place, g in walk([start], targets, retain_graph=retain_graph).items():
             if type(place) is Tensor:
                 _accumulate(place, g)
+
+
+Tensor.backward = backward  # type: ignore[method-assign]  # the method, declared in tensor.py
 
 
 def _targets(inputs: Sequence[Tensor] | Tensor) -> list[Any]:
@@ -120,16 +133,19 @@ def walk(
     sums: set[Any] = set()  # nodes whose pending gradient is a sum made here, which may be added to in place
     queue: list[tuple[int, Record]] = []
     result: dict[Any, Any] = {}
-    checking = detect_anomaly.active
+    unusual = create_graph or detect_anomaly.active
 
     def give(place: Any, part: Any) -> None:
         """Give a node its part of a gradient, whatever it has already."""
         if type(part) is Part and place in sums:
             part.add_to(pending[place])
             return
-        if type(part) is Part and place not in pending:
-            sums.add(place)  # the zeros are made here
-        part = _fitted(part, place)
+        if part.shape != place.shape:
+            if type(part) is Part and place not in pending:
+                sums.add(place)  # the zeros are made here
+            part = unbroadcast(part, place.shape)
+        if part.dtype is not place.dtype:
+            part = part.to(place.dtype)
         if place not in pending:
             if type(place) is Record:
                 heappush(queue, (-place.number, place))
@@ -147,18 +163,16 @@ def walk(
     while queue:
         record = heappop(queue)[1]
         g = pending.pop(record)
-        if path is not None and record in leading and record in wanted:
-            result[record] = g  # on the way to another target, as it came; as torch, whose hooks then run later
         if record.hooks is not None and hooks:
-            g = run_hooks(record.hooks, g)
-        if record.tensor is not None and hooks:
-            _retain(record.tensor(), raw(g))
-        if path is not None and record not in leading:
-            if record in wanted:
-                result[record] = g
-            continue  # nothing that is wanted lies further back
-        op = record.op
+            before, g = g, record.hooks.run(g)
         parents = record.parents
+        if path is not None:
+            if record in wanted:  # if on the way to another target, as it came; as torch, whose hooks then run later
+                result[record] = before if record in leading and record.hooks is not None and hooks else g
+            if record not in leading:
+                continue  # nothing that is wanted lies further back
+            parents = _within(path, parents)
+        op = record.op
         if parents is None:
             raise FreedTape(
                 f"backward: the tape was freed by an earlier backward, as it passed {op.name} "
@@ -169,61 +183,71 @@ def walk(
                 raise StaleTensor(_stale(record, held, version))
         saved = record.saved
         pullbacks = op.pullbacks
-        if create_graph:
-            saved = _on_tape(record)
-            pullbacks = op.differentiable
+        if unusual:
+            saved, pullbacks = _unusual(record, create_graph)
         for pullback, parent in zip(pullbacks, parents):  # noqa: B905  # there are as many of each
-            if parent is None or (path is not None and parent not in path):
+            if parent is None:
                 continue
             part = pullback(g, saved, parent)  # type: ignore[misc]  # who has a parent has a rule
-            if checking:
-                _check_parts(checking[-1], record, pullback, part)
             if part is None:
                 continue  # a rule's word for zeros
-            kind = type(parent)
-            if kind is tuple:
+            if type(parent) is tuple:
                 for place, piece in zip(parent, part, strict=True):
-                    if place is not None and piece is not None and (path is None or place in path):
+                    if place is not None and piece is not None:
                         give(place, piece)
-            elif parent in pending or type(part) is Part:
+            elif parent in pending or type(parent) is not Record:
                 give(parent, part)
-            else:  # what give would do, without the call: most gradients are the first of their node
+            else:  # what give would do, without the call: most gradients are the first of their record
                 if part.shape != parent.shape:
+                    if type(part) is Part:
+                        sums.add(parent)
                     part = unbroadcast(part, parent.shape)
                 if part.dtype is not parent.dtype:
                     part = part.to(parent.dtype)
-                if kind is Record:
-                    heappush(queue, (-parent.number, parent))
+                heappush(queue, (-parent.number, parent))
                 pending[parent] = part
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-    g = part = None
+    part = None
     for leaf in pending:
+        if path is not None and leaf not in wanted:  # a leaf to start from need not be a target
+            continue
         g = pending[leaf]
         if not create_graph and (getrefcount(g) > 3 or g._is_view() or g.is_inference()):
             # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0.
             g = g.clone(memory_format=torch.contiguous_format)
-        if hooks and leaf.hooks is not None:
-            g = run_hooks(leaf.hooks, g)
-        if path is None or leaf in wanted:  # a leaf to start from need not be a target
-            result[leaf] = g
+        if leaf.hooks is not None and hooks:
+            g = leaf.hooks.run(g)
+        result[leaf] = g
     return result
 
 
-def _fitted(part: Any, place: Any) -> Any:
-    """A gradient in the shape and the type of its node."""
-    if part.shape != place.shape:
-        part = unbroadcast(part, place.shape)
-    return part if part.dtype is place.dtype else part.to(place.dtype)
+def _within(path: Any, parents: Any) -> Any:
+    """Parents, without those off the path."""
+    if parents is None:
+        return None
+    return [
+        (tuple([q if q in path else None for q in p]) if type(p) is tuple else p) if p in path else None
+        for p in parents
+    ]
 
 
-def _check_parts(anomaly: detect_anomaly, record: Record, pullback: Any, part: Any) -> None:
+def _unusual(record: Record, create_graph: bool) -> tuple[Any, Any]:
     op = record.op
-    argument = op.parameters[(op.pullbacks if pullback in op.pullbacks else op.differentiable).index(pullback)]
+    saved, pullbacks = (_on_tape(record), op.differentiable) if create_graph else (record.saved, op.pullbacks)
+    if detect_anomaly.active:
+        pullbacks = [p and partial(_checked, p, record, name) for p, name in zip(pullbacks, op.parameters)]
+    return saved, pullbacks
+
+
+def _checked(pullback: Any, record: Record, argument: str, g: Any, saved: Any, parent: Any) -> Any:
+    """A gradient, as ``pullback`` computes it, once anomaly mode has seen it."""
+    part = pullback(g, saved, parent)
     for piece in part if isinstance(part, (tuple, list)) else (part,):
         if piece is not None:
-            anomaly.check_gradient(record, argument, piece.g if type(piece) is Part else raw(piece))
+            detect_anomaly.active[-1].check_gradient(record, argument, piece.g if type(piece) is Part else raw(piece))
+    return part
 
 
 def _accumulate(leaf: Tensor, g: torch.Tensor) -> None:
@@ -246,12 +270,6 @@ def _accumulate(leaf: Tensor, g: torch.Tensor) -> None:
             f"backward: a gradient of shape {shape_text(g.shape)} cannot be added to grad, which has shape "
             f"{shape_text(leaf._grad.shape)}; set grad = None after giving a tensor data of another shape"
         )
-
-
-def _retain(t: Tensor | None, g: torch.Tensor) -> None:
-    """Leave a gradient on a computed tensor that asked for it, if it is still there."""
-    if t is not None:
-        t.grad = g.clone() if t.grad is None else t.grad + g
 
 
 def _on_tape(record: Record) -> tuple[Any, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import torch
+
+if TYPE_CHECKING:
+    from tapegrad.tensor import Tensor
 
 Hook = Callable[[Any], Any]
 
@@ -32,13 +36,29 @@ class HookHandle:
         self.remove()
 
 
-def run_hooks(hooks: Mapping[int, Hook], g: Any) -> Any:
-    """The gradient after each hook, in the order they were registered, has seen it and maybe replaced it."""
-    for hook in list(hooks.values()):
-        replaced = hook(g)
-        if replaced is not None:
-            g = _fitting(replaced, g)
-    return g
+class Hooks(dict[int, Hook]):
+    """The hooks of one tensor, in the order they were registered, and whether it retains its gradient.
+
+    Attributes:
+        retained: a weak reference to the computed tensor that asked for its gradient, or None.
+    """
+
+    __slots__ = ("retained",)
+
+    def __init__(self) -> None:
+        self.retained: ref[Tensor] | None = None
+
+    def run(self, g: Any) -> Any:
+        """The gradient after each hook has seen it and maybe replaced it; it is then left where it is retained."""
+        for hook in list(self.values()):
+            replaced = hook(g)
+            if replaced is not None:
+                g = _fitting(replaced, g)
+        tensor = self.retained and self.retained()
+        if tensor is not None:
+            own = g if isinstance(g, torch.Tensor) else g.data
+            tensor.grad = own.clone() if tensor.grad is None else tensor.grad + own
+        return g
 
 
 def _fitting(replaced: Any, g: Any) -> Any:

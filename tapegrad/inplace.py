@@ -82,8 +82,8 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )
     retained = t.retains_grad
-    if retained and t.record is not None:
-        t.record.tensor = None  # as torch: the gradient retained is that of the value after the change
+    if retained and t.record is not None and t.record.hooks is not None:
+        t.record.hooks.retained = None  # as torch: the gradient retained is that of the value after the change
     t._data, t.record = result._data, result.record
     if retained:
         t.retain_grad()

@@ -10,11 +10,9 @@ import torch
 
 from tapegrad.anomaly import detect_anomaly
 from tapegrad.errors import FreedTape
-from tapegrad.hooks import Hook
+from tapegrad.hooks import Hooks
 
 if TYPE_CHECKING:
-    from weakref import ref
-
     from tapegrad.op import Op
     from tapegrad.tensor import Tensor
 
@@ -36,16 +34,14 @@ class Record:
             takes no gradient, or a tuple of these for a sequence of tensors. Once the walk has passed, None.
         watched: the saved tensors, each with torch's version counter, to notice changes in place.
         shape, dtype: of the output.
-        tensor: a weak reference to the output, if its gradient is to be retained.
-        hooks: what ``register_hook`` was given for the output, or None.
+        hooks: what is to be done with the gradient of the output besides (``register_hook``, ``retain_grad``), or None.
         where: the user's line that ran the op; known only under ``detect_anomaly``.
     """
 
-    __slots__ = ("dtype", "hooks", "number", "op", "parents", "saved", "shape", "tensor", "watched", "where")
+    __slots__ = ("dtype", "hooks", "number", "op", "parents", "saved", "shape", "watched", "where")
 
     parents: tuple[Any, ...] | None
-    tensor: ref[Tensor] | None
-    hooks: dict[int, Hook] | None
+    hooks: Hooks | None
     where: str
 
     def __init__(
@@ -58,9 +54,14 @@ class Record:
         self.watched = watched
         self.shape = out.shape
         self.dtype = out.dtype
-        self.tensor = self.hooks = None
+        self.hooks = None
         if detect_anomaly.active:
             detect_anomaly.active[-1].check_output(self, out)
+
+    @property
+    def tensor(self) -> Tensor | None:
+        """The output, if it retains its gradient and is still there."""
+        return self.hooks.retained() if self.hooks is not None and self.hooks.retained is not None else None
 
     @property
     def out(self) -> torch.Tensor | None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tapegrad.errors import ForeignTensor, MissingRule
-from tapegrad.hooks import Hook, HookHandle
+from tapegrad.hooks import Hook, HookHandle, Hooks
 from tapegrad.tape import Record
 
 
@@ -41,10 +41,16 @@ class Tensor:
     _requires_grad: bool  # asked for by the user; a computed tensor has a record instead
     _grad: torch.Tensor | None
     record: Record | None
-    hooks: dict[int, Hook] | None  # of a leaf; a computed tensor's are its record's
+    hooks: Hooks | None  # of a leaf; a computed tensor's are its record's
 
-    if TYPE_CHECKING:  # operators.py adds torch's operators, methods and properties
+    if TYPE_CHECKING:  # backward.py adds backward; operators.py torch's operators, methods and properties
 
+        def backward(
+            self,
+            gradient: torch.Tensor | Tensor | None = None,
+            retain_graph: bool = False,
+            inputs: Sequence[Tensor] | Tensor | None = None,
+        ) -> None: ...
         def __getattr__(self, name: str) -> Any: ...
         def __getitem__(self, index: Any) -> Tensor: ...
         def __setitem__(self, index: Any, value: Any) -> None: ...
@@ -153,7 +159,9 @@ class Tensor:
     def retain_grad(self) -> None:
         """Ask ``backward()`` to leave this computed tensor's gradient in ``grad``, as it does for leaves."""
         if self.record is not None:
-            self.record.tensor = ref(self)
+            if self.record.hooks is None:
+                self.record.hooks = Hooks()
+            self.record.hooks.retained = ref(self)
         elif not self._requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require grad; set requires_grad = True first")
 
@@ -178,34 +186,12 @@ class Tensor:
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require grad, so it will have no gradient")
         if owner.hooks is None:
-            owner.hooks = {}
+            owner.hooks = Hooks()
         return HookHandle(owner.hooks, hook)
 
     def detach(self) -> Tensor:
         """A tensor with the same storage, and no past."""
         return wrap(self._data.detach(), None)
-
-    def backward(
-        self,
-        gradient: torch.Tensor | Tensor | None = None,
-        retain_graph: bool = False,
-        inputs: Sequence[Tensor] | Tensor | None = None,
-    ) -> None:
-        """Compute the gradient of this tensor with respect to the leaves, and add it to their ``grad``.
-
-        Args:
-            gradient: cotangent of this tensor's shape; may be left out if it has one element, then it is 1.
-            retain_graph: keep the tape, so that it can be walked again.
-            inputs: leave gradients on these tensors only.
-
-        Raises:
-            RuntimeError: no gradient can flow from here, or a cotangent is missing or does not fit.
-            FreedTape: the tape was walked before without ``retain_graph=True``.
-            StaleTensor: a value that a rule needs was changed in place since it was recorded.
-        """
-        from tapegrad.backward import backward
-
-        backward(self, gradient, retain_graph, inputs)
 
     # --- what carries no gradient behaves as on the torch tensor ---
 

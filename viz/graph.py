@@ -120,7 +120,7 @@ def graph(
         kind: Kind = "constant" if given else "leaf" if not computed else "output" if place in outputs else "op"
         cell = cells.get(place, _Cell())
         value = data.get(place) if computed else place.data
-        holder = (place.tensor and place.tensor()) if computed else place
+        holder = place.tensor if computed else place
         return Node(
             id=ids[place],
             kind=kind,
