@@ -172,17 +172,16 @@ def walk(
             if record not in leading:
                 continue  # nothing that is wanted lies further back
             parents = _within(path, parents)
-        op = record.op
         if parents is None:
             raise FreedTape(
-                f"backward: the tape was freed by an earlier backward, as it passed {op.name} "
+                f"backward: the tape was freed by an earlier backward, as it passed {record.op.name} "
                 f"{shape_text(record.shape)}; pass retain_graph=True to that backward to walk it again"
             )
         for held, version in record.watched:
             if held._version != version and _needed(record, held):
                 raise StaleTensor(_stale(record, held, version))
         saved = record.saved
-        pullbacks = op.pullbacks
+        pullbacks = record.op.pullbacks
         if unusual:
             saved, pullbacks = _unusual(record, create_graph)
         for pullback, parent in zip(pullbacks, parents):  # noqa: B905  # there are as many of each
@@ -191,13 +190,8 @@ def walk(
             part = pullback(g, saved, parent)  # type: ignore[misc]  # who has a parent has a rule
             if part is None:
                 continue  # a rule's word for zeros
-            if type(parent) is tuple:
-                for place, piece in zip(parent, part, strict=True):
-                    if place is not None and piece is not None:
-                        give(place, piece)
-            elif parent in pending or type(parent) is not Record:
-                give(parent, part)
-            else:  # what give would do, without the call: most gradients are the first of their record
+            if type(parent) is Record and parent not in pending:
+                # What give would do, without the call: most gradients are the first of their record.
                 if part.shape != parent.shape:
                     if type(part) is Part:
                         sums.add(parent)
@@ -206,6 +200,12 @@ def walk(
                     part = part.to(parent.dtype)
                 heappush(queue, (-parent.number, parent))
                 pending[parent] = part
+            elif type(parent) is tuple:
+                for place, piece in zip(parent, part, strict=True):
+                    if place is not None and piece is not None:
+                        give(place, piece)
+            else:
+                give(parent, part)
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
