@@ -25,6 +25,7 @@ is_grad_enabled = torch.is_grad_enabled
 _CONTINUOUS = {d for d in vars(torch).values() if isinstance(d, torch.dtype) and d.is_floating_point}
 # Arguments that are no tensors, known by their type: asking isinstance(x, torch.Tensor) takes longer.
 _SCALARS = {int, float, bool, str, type(None), torch.Size, slice, torch.dtype}
+_OPTIONS = _SCALARS | {torch.Tensor, tuple}
 
 
 def apply(op: Op, args: tuple[Any, ...]) -> Any:
@@ -116,16 +117,21 @@ def _written_for_one(op: Op, x: str, options: list[str]) -> str:
     held = ["out"] * keep_out + ["raw_1"] * keep + list(op.aux)
     watched = "".join([f"({name}, {name}._version), " for name in held])
     saved = ", ".join(["out" if keep_out else "None", "raw_1" if keep else "None", *options, *op.aux])
-    unusual = "".join([f" and type({name}) in _SCALARS" for name in options if name != op.starred])
+    checked = [name for name in options if name != op.starred]
+    plain = " and ".join([f"type({name}) in _SCALARS" for name in checked])
+    usual = f" and (plain or _OPTIONS.issuperset(map(type, ({', '.join(checked)},))))" if checked else ""
     lines = [
         f"def {_HERE}({called}):",
         f"    node_1 = {x}.record or ({x} if {x}._requires_grad else None)",
-        f"    if node_1 is not None and is_grad_enabled(){unusual}:",
+        *([f"    plain = {plain}"] if checked else []),
+        f"    if node_1 is not None and is_grad_enabled(){usual}:",
         f"        raw_1 = {x}._data",
         f"        try:",
         f"            {', '.join(['out', *op.aux])} = run({', '.join(['raw_1', *options])})",
         f"            if out is not raw_1{' and out.dtype in _CONTINUOUS' if options else ''}:",
-        f"                record = Record(op, ({saved}), (node_1, {'None, ' * len(options)}), ({watched}), out)",
+        f"                saved = ({saved})",
+        f"                watched = ({watched}){' if plain else watch(op, saved, (node_1,))' if checked else ''}",
+        f"                record = Record(op, saved, (node_1, {'None, ' * len(options)}), watched, out)",
         f"                return {', '.join(['wrap(out, record)', *op.aux])}",
         f"        except RuntimeError:",
         f"            pass  # apply will tell",

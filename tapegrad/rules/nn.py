@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tapegrad.scalar import as_tensor
 from tapegrad.op import TABLE, composition, kernel, rule
 from tapegrad.rules.loss import named
 
@@ -69,12 +70,21 @@ def _cross_entropy_kernel(
     g: torch.Tensor, logprobs: torch.Tensor, target: torch.Tensor, weight: Any, ignore_index: int, reduction: str
 ) -> torch.Tensor:
     """torch's two steps, each with its rounding: nll_loss gives -w onehot(y); log_softmax adds w p to it."""
+    if weight is None and target.ndim and not (target == ignore_index).any():
+        return _every_target(g, logprobs, target, reduction)
     w = per_target(g, target, weight, ignore_index, reduction)
     # torch.exp and the exponential in torch's log_softmax differ in the last bit; log_sigmoid's buffer, exp(-|x|),
     # comes from the latter.
     p = torch.ops.aten.log_sigmoid_forward(logprobs)[1]
     dlogprobs = onehot(target, ignore_index, logprobs.shape, logprobs.dtype).mul_(-w)
     return dlogprobs.addcmul_(p, w)
+
+
+def _every_target(g: torch.Tensor, logprobs: torch.Tensor, target: torch.Tensor, reduction: str) -> torch.Tensor:
+    """The same where all targets count, and count the same."""
+    w = (g / as_tensor(target.numel(), g) if reduction == "mean" else g).expand(target.shape).unsqueeze(1)
+    p = torch.ops.aten.log_sigmoid_forward(logprobs)[1]
+    return torch.zeros_like(logprobs).scatter_(1, target.unsqueeze(1), -w).addcmul_(p, w)
 
 
 kernel(cross_entropy, input=_cross_entropy_kernel)
