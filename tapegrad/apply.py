@@ -128,7 +128,7 @@ def _written_for_one(op: Op, x: str, options: list[str]) -> str:
         f"        raw_1 = {x}._data",
         f"        try:",
         f"            {', '.join(['out', *op.aux])} = run({', '.join(['raw_1', *options])})",
-        f"            if out is not raw_1{' and out.dtype in _CONTINUOUS' if options else ''}:",
+        f"            if out is not raw_1{' and out.dtype in _CONTINUOUS' if 'dtype' in options else ''}:",
         f"                saved = ({saved})",
         f"                watched = ({watched}){' if plain else watch(op, saved, (node_1,))' if checked else ''}",
         f"                record = Record(op, saved, (node_1, {'None, ' * len(options)}), watched, out)",

@@ -18,6 +18,9 @@ from tapegrad.tape import Record, reached, shape_text
 from tapegrad.tensor import Tensor, native, raw, wrap
 
 
+_set_grad_enabled = torch._C._set_grad_enabled  # what torch.no_grad() calls, without its object
+
+
 def backward(
     self: Tensor,
     gradient: torch.Tensor | Tensor | None = None,
@@ -36,12 +39,16 @@ def backward(
         FreedTape: the tape was walked before without ``retain_graph=True``.
         StaleTensor: a value that a rule needs was changed in place since it was recorded.
     """
-    with torch.set_grad_enabled(False):
+    recording = torch.is_grad_enabled()
+    _set_grad_enabled(False)
+    try:
         start = _start(self, gradient, "backward")
         targets = None if inputs is None else _targets(inputs)
         for place, g in walk([start], targets, retain_graph=retain_graph).items():
             if type(place) is Tensor:
                 _accumulate(place, g)
+    finally:
+        _set_grad_enabled(recording)
 
 
 Tensor.backward = backward  # type: ignore[method-assign]  # the method, declared in tensor.py
@@ -137,18 +144,19 @@ def walk(
 
     def give(place: Any, part: Any) -> None:
         """Give a node its part of a gradient, whatever it has already."""
-        if type(part) is Part and place in sums:
-            part.add_to(pending[place])
-            return
         if part.shape != place.shape:
-            if type(part) is Part and place not in pending:
-                sums.add(place)  # the zeros are made here
+            if type(part) is Part:
+                if place in sums:
+                    part.add_to(pending[place])
+                    return
+                if place not in pending:
+                    sums.add(place)  # the zeros are made here
             part = unbroadcast(part, place.shape)
         if part.dtype is not place.dtype:
             part = part.to(place.dtype)
         if place not in pending:
             if type(place) is Record:
-                heappush(queue, (-place.number, place))
+                heappush(queue, (place.rank, place))
             pending[place] = part
         elif place in sums:
             pending[place].add_(part)
@@ -198,7 +206,7 @@ def walk(
                     part = unbroadcast(part, parent.shape)
                 if part.dtype is not parent.dtype:
                     part = part.to(parent.dtype)
-                heappush(queue, (-parent.number, parent))
+                heappush(queue, (parent.rank, parent))
                 pending[parent] = part
             elif type(parent) is tuple:
                 for place, piece in zip(parent, part, strict=True):

@@ -39,14 +39,16 @@ def _reflected_div(self: Tensor, numerator: Any) -> Any:
 
 
 def _getitem(self: Tensor, index: Any) -> Any:
-    index = indexing.canonical(index, self._data.device)
-    p = node(self)
-    if p is not None and is_grad_enabled():
+    data = self._data
+    if type(index) is not torch.Tensor:
+        index = indexing.canonical(index, data.device)
+    place = node(self)
+    if place is not None and is_grad_enabled():
         try:
-            out = self._data[index]
+            out = data[index]
             entries = index if type(index) is tuple else (index,)
             watched = tuple([(i, i._version) for i in entries if type(i) is torch.Tensor])
-            return wrap(out, Record(indexing.getitem, (None, None, index), (p, None), watched, out))
+            return wrap(out, Record(indexing.getitem, (None, None, index), (place, None), watched, out))
         except RuntimeError:
             pass  # apply will tell
     return apply(indexing.getitem, (self, index))

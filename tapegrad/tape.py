@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tapegrad.op import Op
     from tapegrad.tensor import Tensor
 
-# One counter for all tapes: a record is newer than everything it was computed from.
-_number = count(1).__next__
+# One counter for all tapes: a record is newer, and its rank lower, than everything it was computed from.
+_rank = count(-1, -1).__next__
 
 Watched = tuple[tuple[torch.Tensor, int], ...]
 
@@ -26,7 +26,7 @@ class Record:
     """One op that ran, with what its rule will need.
 
     Attributes:
-        number: grows with time; the walk goes from high to low.
+        rank: falls with time; the walk goes from low to high.
         op: what ran.
         saved: the raw output, the raw arguments in order, and the auxiliary outputs, as ``op.saved`` names them; None
             in place of a tensor that no rule needs.
@@ -38,7 +38,7 @@ class Record:
         where: the user's line that ran the op; known only under ``detect_anomaly``.
     """
 
-    __slots__ = ("dtype", "hooks", "number", "op", "parents", "saved", "shape", "watched", "where")
+    __slots__ = ("dtype", "hooks", "op", "parents", "rank", "saved", "shape", "watched", "where")
 
     parents: tuple[Any, ...] | None
     hooks: Hooks | None
@@ -47,7 +47,7 @@ class Record:
     def __init__(
         self, op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: Watched, out: torch.Tensor
     ) -> None:
-        self.number = _number()
+        self.rank = _rank()
         self.op = op
         self.saved = saved
         self.parents = parents
@@ -79,7 +79,7 @@ class Record:
         return self.saved[1 : 1 + len(self.op.parameters)]
 
     def __repr__(self) -> str:
-        return f"<record {self.number}: {self.op.name} {shape_text(self.shape)}>"
+        return f"<record {-self.rank}: {self.op.name} {shape_text(self.shape)}>"
 
 
 def parents_of(record: Record) -> Iterator[Any]:
@@ -213,7 +213,7 @@ def reached(outputs: Sequence[Any]) -> list[Record]:
             )
         seen.add(record)
         stack.extend([p for p in parents_of(record) if type(p) is Record])
-    return sorted(seen, key=lambda r: r.number)
+    return sorted(seen, key=lambda r: r.rank, reverse=True)
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -28,10 +28,7 @@ def scattered(source: Any, shape: Any, index: Any) -> Any:
     """``place``, where an element may be read twice."""
     zeros = zeros_for(source, shape)
     entries = index if type(index) is tuple else (index,)
-    for i in entries:
-        if type(i) is not torch.Tensor or (i.dtype is torch.bool and not i.ndim):
-            break
-    else:
+    if {*map(type, entries)} == {torch.Tensor} and all([i.ndim for i in entries]):
         return zeros.index_put_(entries, source, accumulate=True)
     # A mixture: index the elements' own numbers, and add at the numbers that come out.
     numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
@@ -43,8 +40,7 @@ _VIEWING = {type(None), type(Ellipsis), int, slice}
 
 def viewed(index: Any) -> bool:
     """Whether an index gives a view: then no element is read twice."""
-    entries = index if type(index) is tuple else (index,)
-    return _VIEWING.issuperset(map(type, entries))
+    return _VIEWING.issuperset(map(type, index)) if type(index) is tuple else type(index) in _VIEWING
 
 
 @rule(input=lambda g, input_shape, index: place(g, input_shape, index))

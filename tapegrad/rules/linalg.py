@@ -40,14 +40,14 @@ def left_kernel(g: Any, input: Any, other: Any) -> Any:
     """``left``, in torch's order of operations."""
     if other.ndim != 2 or g.ndim != 2:
         return left(g, other, input.ndim)
-    return (other @ g.mT).mT if by_columns(input) else g @ other.mT
+    return (other @ g.mT).mT if input.stride()[0] == 1 and by_columns(input) else g @ other.mT
 
 
 def right_kernel(g: Any, input: Any, other: Any) -> Any:
     """``right``, in torch's order of operations."""
     if input.ndim != 2 or g.ndim != 2:
         return right(g, input, other.ndim)
-    return (g.mT @ input).mT if by_columns(other) else input.mT @ g
+    return (g.mT @ input).mT if other.stride()[0] == 1 and by_columns(other) else input.mT @ g
 
 
 def by_columns(x: torch.Tensor) -> bool:
