@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tapegrad.errors import MissingRule
-from tapegrad.scalar import as_tensor
+from tapegrad.scalar import OPERANDS, as_tensor  # noqa: F401 - for what is written out
 from tapegrad.tape import Record, Watched
 from tapegrad.tensor import Tensor, foreign, wrap
 
@@ -148,7 +148,11 @@ def _written_for_two(op: Op, x: str, y: str) -> str:
         saved = f"{'out' if keep_out else None}, {'raw_1' if keep_a else None}, {b if keep_b else None}"
         return f"wrap(out, Record(op, ({saved}), (node_1, {q}), ({watched}), out))"
 
-    number = f"as_tensor({y}, raw_1)" if op.name in _ARITHMETIC else y
+    number = [
+        f"                number = OPERANDS.get(({y}, raw_1.dtype, raw_1.device))",
+        f"                if number is None:",
+        f"                    number = as_tensor({y}, raw_1)",
+    ] if op.name in _ARITHMETIC else []
     lines = [
         f"def {_HERE}({x}, {y}):",
         f"    node_1 = {x}.record or ({x} if {x}._requires_grad else None)",
@@ -162,7 +166,8 @@ def _written_for_two(op: Op, x: str, y: str) -> str:
         f"                    out = run(raw_1, raw_2)",
         f"                    return {record(3, 'node_2', 'raw_2')}",
         f"            elif type({y}) is float or type({y}) is int:",
-        f"                out = run(raw_1, {number})",
+        *number,
+        f"                out = run(raw_1, {'number' if number else y})",
         f"                return {record(1, 'None', y)}",
         f"        except RuntimeError:",
         f"            pass  # apply will tell",

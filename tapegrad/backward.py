@@ -145,13 +145,15 @@ def walk(
     def give(place: Any, part: Any) -> None:
         """Give a node its part of a gradient, whatever it has already."""
         if part.shape != place.shape:
-            if type(part) is Part:
-                if place in sums:
-                    part.add_to(pending[place])
-                    return
+            if type(part) is not Part:
+                part = unbroadcast(part, place.shape)
+            elif place in sums:
+                part.add_to(pending[place])
+                return
+            else:
+                part = part.whole(place.shape)
                 if place not in pending:
                     sums.add(place)  # the zeros are made here
-            part = unbroadcast(part, place.shape)
         if part.dtype is not place.dtype:
             part = part.to(place.dtype)
         if place not in pending:
@@ -198,22 +200,29 @@ def walk(
             part = pullback(g, saved, parent)  # type: ignore[misc]  # who has a parent has a rule
             if part is None:
                 continue  # a rule's word for zeros
-            if type(parent) is Record and parent not in pending:
-                # What give would do, without the call: most gradients are the first of their record.
-                if part.shape != parent.shape:
-                    if type(part) is Part:
-                        sums.add(parent)
-                    part = unbroadcast(part, parent.shape)
-                if part.dtype is not parent.dtype:
-                    part = part.to(parent.dtype)
-                heappush(queue, (parent.rank, parent))
-                pending[parent] = part
-            elif type(parent) is tuple:
+            if type(parent) is tuple:
                 for place, piece in zip(parent, part, strict=True):
                     if place is not None and piece is not None:
                         give(place, piece)
+                continue
+            # What give would do, without the call.
+            if part.shape != parent.shape:
+                if type(part) is Part:
+                    give(parent, part)
+                    continue
+                part = unbroadcast(part, parent.shape)
+            if part.dtype is not parent.dtype:
+                part = part.to(parent.dtype)
+            if parent not in pending:
+                pending[parent] = part
+                if type(parent) is Record:
+                    heappush(queue, (parent.rank, parent))
+            elif parent in sums:
+                pending[parent].add_(part)
             else:
-                give(parent, part)
+                pending[parent] = pending[parent] + part
+                if not create_graph:
+                    sums.add(parent)
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()

@@ -24,8 +24,6 @@ def unbroadcast(g: Any, shape: torch.Size) -> Any:
     Raises:
         RuntimeError: ``shape`` does not broadcast to the shape of ``g``: a rule is wrong.
     """
-    if type(g) is Part:
-        return g.whole(shape)
     new = g.ndim - len(shape)
     if not new and shape.count(1) == 1:
         summed = g.sum(shape.index(1), True)  # a row or a column, most likely

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import torch
 
 _EXACT = {torch.float32, torch.float64}  # torch computes in the type itself, so that rounding a number first is no loss
+_MOST = 64
+
+# (number, dtype, device) -> what to compute with: a tensor of one element, or the number itself.
+OPERANDS: dict[tuple[float, torch.dtype, torch.device], Any] = {}
 
 
-def as_tensor(value: Any, like: torch.Tensor) -> Any:
-    """A number as a tensor of one element, made once; anything else as it is.
+def as_tensor(number: float, like: torch.Tensor) -> Any:
+    """A number as a tensor of one element, made once, where it comes to the same in sums, products and quotients.
 
     At every call that is given a number torch makes a tensor of it, which takes as long as a small call itself.
 
     Args:
-        value: the other operand of a sum, a difference, a product or a quotient.
+        number: an int or a float.
         like: the tensor that it meets.
     """
-    # 0.0 and -0.0 are equal, and would be one key.
-    if (type(value) is float or type(value) is int) and value and like.dtype in _EXACT and like.is_cpu:
-        return _kept(value, like.dtype)
-    return value
+    operand = OPERANDS.get((number, like.dtype, like.device))
+    return _made(number, like) if operand is None else operand
 
 
-@lru_cache(maxsize=1000, typed=True)
-def _kept(value: float, dtype: torch.dtype) -> torch.Tensor:
-    return torch.tensor(value, dtype=torch.float64 if type(value) is float else torch.int64, device="cpu").to(dtype)
+def _made(number: float, like: torch.Tensor) -> Any:
+    if len(OPERANDS) >= _MOST:
+        OPERANDS.clear()
+    # 0.0 and -0.0 are equal, and would be one key; what is no tensor of numbers has no place for one.
+    exact = number and like.dtype in _EXACT and like.is_cpu
+    kind = torch.float64 if type(number) is float else torch.int64
+    operand = torch.tensor(number, dtype=kind, device=like.device).to(like.dtype) if exact else number
+    if number:
+        OPERANDS[number, like.dtype, like.device] = operand
+    return operand

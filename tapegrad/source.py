@@ -200,7 +200,8 @@ class Program:
             return
         if type(part) is Part and place not in pending:
             sums.add(place)
-        part = unbroadcast(part, place.shape)
+        if part.shape != place.shape:
+            part = part.whole(place.shape) if type(part) is Part else unbroadcast(part, place.shape)
         part = part if part.dtype == place.dtype else part.to(place.dtype)
         if place in sums and place in pending:
             pending[place].add_(part)

@@ -27,14 +27,14 @@ def place(source: Any, shape: Any, index: Any) -> Any:
 def scattered(source: Any, shape: Any, index: Any) -> Any:
     """``place``, where an element may be read twice."""
     zeros = zeros_for(source, shape)
-    entries = index if type(index) is tuple else (index,)
-    if {*map(type, entries)} == {torch.Tensor} and all([i.ndim for i in entries]):
-        return zeros.index_put_(entries, source, accumulate=True)
+    if type(index) is tuple and _TENSORS.issuperset(map(type, index)):
+        return zeros.index_put_(index, source, accumulate=True)
     # A mixture: index the elements' own numbers, and add at the numbers that come out.
     numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
     return zeros.view(-1).index_add_(0, numbers.reshape(-1), source.reshape(-1)).view(shape)
 
 
+_TENSORS = {torch.Tensor}
 _VIEWING = {type(None), type(Ellipsis), int, slice}
 
 
@@ -50,10 +50,13 @@ def getitem(input: Any, index: Any) -> Any:
 
 
 # The same, without writing the zeros of a view.
-kernel(
-    getitem,
-    input=lambda g, input_shape, index: Part(g, index) if viewed(index) else scattered(g, input_shape, index),
-)
+def _getitem_kernel(g: Any, input_shape: Any, index: Any) -> Any:
+    if type(index) is torch.Tensor and index.ndim:
+        return g.new_zeros(*input_shape).index_put_((index,), g, accumulate=True)
+    return Part(g, index) if viewed(index) else scattered(g, input_shape, index)
+
+
+kernel(getitem, input=_getitem_kernel)
 
 
 # What is overwritten gets no gradient.
@@ -83,7 +86,9 @@ def canonical(index: Any, device: torch.device) -> Any:
             array, or a tuple of these.
         device: where the indexed tensor is.
     """
-    if type(index) is torch.Tensor or type(index) is int or type(index) is slice:
+    if type(index) is torch.Tensor:
+        return index if index.ndim or index.dtype is not torch.bool else bool(index)
+    if type(index) is int or type(index) is slice:
         return index
     if type(index) is tuple:
         return tuple([canonical(i, device) for i in index])

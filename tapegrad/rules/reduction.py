@@ -18,7 +18,9 @@ sum = rule(
     torch.sum,
     "input, dim=None, keepdim=False",
     # torch.broadcast_to is g.expand, and takes a torch.Size in half the time.
-    input=lambda g, input_shape, dim, keepdim: torch.broadcast_to(restore(g, input_shape, dim, keepdim), input_shape),
+    input=lambda g, input_shape, dim, keepdim: torch.broadcast_to(
+        g if keepdim or dim is None else restore(g, input_shape, dim, False), input_shape
+    ),
 )
 mean = rule(
     torch.mean,
