@@ -40,8 +40,7 @@ def _reflected_div(self: Tensor, numerator: Any) -> Any:
 
 def _getitem(self: Tensor, index: Any) -> Any:
     data = self._data
-    if type(index) is not torch.Tensor:
-        index = indexing.canonical(index, data.device)
+    index = indexing.canonical(index, data.device)
     place = node(self)
     if place is not None and is_grad_enabled():
         try:

@@ -27,12 +27,14 @@ def as_tensor(number: float, like: torch.Tensor) -> Any:
 
 
 def _made(number: float, like: torch.Tensor) -> Any:
+    if not number:  # 0.0 and -0.0 are equal, and would be one key
+        return number
+    operand: Any = number
+    if like.dtype in _EXACT and like.is_cpu:
+        with torch._C.DisableTorchFunction():  # whoever watches sees a number
+            kind = torch.float64 if type(number) is float else torch.int64
+            operand = torch.tensor(number, dtype=kind, device=like.device).to(like.dtype)
     if len(OPERANDS) >= _MOST:
         OPERANDS.clear()
-    # 0.0 and -0.0 are equal, and would be one key; what is no tensor of numbers has no place for one.
-    exact = number and like.dtype in _EXACT and like.is_cpu
-    kind = torch.float64 if type(number) is float else torch.int64
-    operand = torch.tensor(number, dtype=kind, device=like.device).to(like.dtype) if exact else number
-    if number:
-        OPERANDS[number, like.dtype, like.device] = operand
+    OPERANDS[number, like.dtype, like.device] = operand
     return operand

@@ -27,8 +27,9 @@ def place(source: Any, shape: Any, index: Any) -> Any:
 def scattered(source: Any, shape: Any, index: Any) -> Any:
     """``place``, where an element may be read twice."""
     zeros = zeros_for(source, shape)
-    if type(index) is tuple and _TENSORS.issuperset(map(type, index)):
-        return zeros.index_put_(index, source, accumulate=True)
+    entries = index if type(index) is tuple else (index,)
+    if _TENSORS.issuperset(map(type, entries)):
+        return zeros.index_put_(entries, source, accumulate=True)
     # A mixture: index the elements' own numbers, and add at the numbers that come out.
     numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
     return zeros.view(-1).index_add_(0, numbers.reshape(-1), source.reshape(-1)).view(shape)
@@ -49,9 +50,9 @@ def getitem(input: Any, index: Any) -> Any:
     return input[index]
 
 
-# The same, without writing the zeros of a view.
 def _getitem_kernel(g: Any, input_shape: Any, index: Any) -> Any:
-    if type(index) is torch.Tensor and index.ndim:
+    """The same, without writing the zeros of a view."""
+    if type(index) is torch.Tensor and input_shape:
         return g.new_zeros(*input_shape).index_put_((index,), g, accumulate=True)
     return Part(g, index) if viewed(index) else scattered(g, input_shape, index)
 
