@@ -5,6 +5,7 @@ This file says what a Tensor is; ``operators.py`` gives it its arithmetic.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -278,10 +279,16 @@ class Tensor:
     def __init_subclass__(cls) -> None:
         raise TypeError("Tensor cannot be subclassed: ops look for the very class; keep a Tensor in an attribute")
 
-    def __reduce__(self) -> Any:  # pickle and copy.deepcopy
+    def __reduce__(self) -> Any:  # pickle and copy.copy
         if self.record is not None:
             raise RuntimeError("only leaves can be pickled or deep-copied; use t.detach(), or t.data")
         return Tensor, (self._data, self._requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        make, args = self.__reduce__()
+        twin: Tensor = make(*copy.deepcopy(args, memo))
+        twin._grad = copy.deepcopy(self._grad, memo)  # as torch, whose pickle leaves it out
+        return twin
 
     def __repr__(self) -> str:
         if self.record is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
+import pickle
 
 import numpy as np
 import pytest
@@ -488,6 +489,29 @@ def test_deep_copies_of_leaves():
     assert p.data.any()
     assert q.requires_grad
     assert q.is_leaf
+
+
+def test_what_a_copy_keeps_of_the_gradient():
+    """As in torch, a deep copy has one of its own, and a pickle or a shallow copy has none."""
+    for p in (ours(randn(3)), theirs(randn(3))):
+        (p * 2).sum().backward()
+        assert copy.copy(p).grad is None
+        p.register_hook(lambda g: g * 100)
+        first, second, grad = copy.deepcopy([p, p, p.grad])
+        assert first is second
+        assert first.grad is grad
+        assert grad.tolist() == [2.0, 2.0, 2.0]
+        first.grad.zero_()
+        assert p.grad.tolist() == [2.0, 2.0, 2.0]
+        first.grad = None
+        (first * 2).sum().backward()
+        assert first.grad.tolist() == [2.0, 2.0, 2.0]  # the hook stays behind
+    for p in (ours(randn(3)), theirs(randn(3))):
+        p.grad = torch.ones(3).double()
+        q = pickle.loads(pickle.dumps(p))
+        assert q.grad is None
+        assert q.requires_grad
+        assert same_bits(raw(q), raw(p))
 
 
 def test_functions_without_a_rule_run_where_no_gradient_is_asked_for():
