@@ -249,6 +249,11 @@ class Tensor:
     __array_priority__ = 1000  # numpy leaves ``array * tensor`` to the tensor
 
     def __len__(self) -> int:
+        if self._data.ndim == 0:  # torch.tensor([t]) ends here, for it knows a sequence by its len()
+            raise TypeError(
+                "len() of a 0-d tensor; torch.tensor and torch.as_tensor do not read Tensors: join them with "
+                "torch.stack, or give t.item() or t.data of a constant"
+            )
         return len(self._data)
 
     def __iter__(self) -> Iterator[Tensor]:

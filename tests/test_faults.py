@@ -343,6 +343,11 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault("tensor(x)", Raises(TypeError, "is a tapegrad.Tensor already"), None),
         Fault(
+            "t = torch.tensor([x.sum(), 1.0])",
+            Raises(TypeError, "join them with torch.stack"),
+            Gives("warns, and makes a constant of the numbers", "not t.requires_grad"),
+        ),
+        Fault(
             "import copy; copy.deepcopy(x * 2)",
             Raises(RuntimeError, "only leaves can be pickled or deep-copied"),
             Raises(RuntimeError, "Only Tensors created explicitly by the user"),

@@ -407,6 +407,16 @@ def test_lists_of_tensors():
     assert torch.stack(rows).requires_grad
 
 
+@pytest.mark.parametrize("requires_grad", [True, False])
+@pytest.mark.parametrize("make", [torch.tensor, torch.as_tensor, tapegrad.tensor])
+def test_new_tensors_of_tensors_are_refused(make, requires_grad):
+    """torch.tensor cannot be taken over; its numbers would be cut off from the tape, of which torch only warns."""
+    x = ours(randn(3), requires_grad)
+    for data in ([x.sum()], [x], [1.0, x[0]]):
+        with pytest.raises(TypeError, match=r"torch\.stack.*t\.item\(\) or t\.data"):
+            make(data)
+
+
 # --- tensors of torch.autograd ---
 
 FOREIGN = {
