@@ -553,3 +553,17 @@ def test_a_conversion_to_integers_carries_no_gradient():
     for y in (x.to(torch.int64), x.to(dtype=torch.bool), x.long(), x.type(torch.int32), x.to(torch.zeros(1).int())):
         assert type(y) is torch.Tensor
         assert not y.requires_grad
+
+
+def test_a_tape_shows_itself_at_the_prompt():
+    x = ours(randn(2, 3))
+    loss = (x * 2).sum()
+    tape = tapegrad.tape(loss, names={"x": x, "loss": loss})
+    assert repr(tape).splitlines() == [
+        "# | name  | op   | inputs | shape",
+        "--+-------+------+--------+-------",
+        "  | x     | leaf |        | (2, 3)",
+        "0 | mul_0 | mul  | x      | (2, 3)",
+        "1 | loss  | sum  | mul_0  | ()",
+    ]
+    assert str(tape) == repr(tape)
