@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 from weakref import ref
 
 import numpy as np
@@ -97,6 +98,12 @@ class Tensor:
     @property
     def grad(self) -> torch.Tensor | None:
         """The gradient that ``backward()`` has accumulated. Assignable, by None or a torch tensor that fits."""
+        if self._grad is None and self.record is not None and not self.retains_grad:
+            warn(
+                "Tensor.grad: this tensor was computed, and backward() leaves a gradient on it only if you call "
+                "retain_grad() first",
+                stacklevel=2,
+            )
         return self._grad
 
     @grad.setter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from helpers import assert_grads_agree, assert_program_agrees, assert_same, ours, randn, raw, same_bits, theirs
@@ -233,8 +235,23 @@ def test_retain_grad():
     assert not z.retains_grad
     z.sum().backward()
     assert y.grad is not None
-    assert z.grad is None
+    with pytest.warns(UserWarning, match=r"only if you call retain_grad\(\) first"):
+        assert z.grad is None
     assert_same(y.grad, z.data, "gradient of y")
+
+
+def test_reading_a_gradient_that_no_walk_leaves_warns():
+    """Where torch warns, and nowhere else."""
+    for x, c in ((ours(randn(3)), ours(randn(3), False)), (theirs(randn(3)), theirs(randn(3), False))):
+        y, z, constant = x * 2, x * 3, c * 2
+        y.retain_grad()
+        with pytest.warns(UserWarning, match="grad"):
+            assert z.grad is None
+        z.grad = torch.ones(3).double()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert all(t.grad is None for t in (x, c, y, constant))
+            assert z.grad.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_retained_gradients_accumulate_as_torchs_do():
