@@ -120,11 +120,18 @@ def _documented(method: Callable[..., Any], name: str, what: str) -> Callable[..
     return method
 
 
+# Attributes that torch's tensors have and Tensors have not, and where to look instead.
+INSTEAD = {
+    "grad_fn": "; t.record is the op that computed it, and tapegrad.tape(t) all that led to it",
+    "register_post_accumulate_grad_hook": "; register_hook sees the gradient right before it is added to t.grad",
+}
+
+
 def _unlisted(self: Tensor, name: str) -> Any:
     """Methods of torch's that have no rule: they run where no gradient is asked for, and refuse elsewhere."""
-    function = None if name.startswith("_") else getattr(torch.Tensor, name, None)
+    function = None if name.startswith("_") or name in INSTEAD else getattr(torch.Tensor, name, None)
     if not callable(function):
-        raise AttributeError(f"'Tensor' object has no attribute '{name}'")
+        raise AttributeError(f"'Tensor' object has no attribute '{name}'{INSTEAD.get(name, '')}")
     if name.endswith("_"):
         return lambda *args, **kwargs: update(self, name, args, kwargs)
     return lambda *args, **kwargs: call(function, (self, *args), kwargs)

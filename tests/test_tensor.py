@@ -161,6 +161,16 @@ def test_unknown_attributes():
         tapegrad.tensor(1.0).nickname  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("name", "instead"), [("grad_fn", r"t\.record"), ("register_post_accumulate_grad_hook", "register_hook")]
+)
+def test_attributes_that_have_another_name_here(name, instead):
+    for t in (ours(randn(3)), ours(randn(3)) * 2, tapegrad.tensor(1.0)):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; .*{instead}"):
+            getattr(t, name)
+        assert not hasattr(t, name)
+
+
 # --- attributes and numbers ---
 
 ATTRIBUTES = [
