@@ -598,6 +598,22 @@ def test_create_graph():
     assert_same(*results, "derivatives", rtol=1e-12)
 
 
+def test_create_graph_gives_tensors_even_of_constants():
+    """The gradient of a linear function takes no gradient in its turn, and is a Tensor all the same."""
+    x, y, unused = ours(randn(3)), ours(randn(3, seed=1)), ours(randn(3))
+    gx, gy, none = tapegrad.grad((x * 2 + y.exp()).sum(), [x, y, unused], create_graph=True, allow_unused=True)
+    assert type(gx) is type(gy) is tapegrad.Tensor
+    assert not gx.requires_grad
+    assert gy.requires_grad
+    assert gx.tolist() == [2.0, 2.0, 2.0]
+    assert none is None
+    assert tapegrad.tape((gx * gy).sum()).leaves == [y]
+    (itself,) = tapegrad.grad(x, x, torch.ones(3).double(), create_graph=True)
+    assert type(itself) is tapegrad.Tensor
+    (plain,) = tapegrad.grad((x * 2).sum(), x)
+    assert type(plain) is torch.Tensor
+
+
 def test_five_derivatives_of_a_sine():
     x = tapegrad.tensor(torch.tensor(0.7, dtype=torch.float64), requires_grad=True)
     y = x.sin()
