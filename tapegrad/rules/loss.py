@@ -281,6 +281,8 @@ def at_least(x: Any, low: float) -> Any:
 def gaussian_nll_loss(
     input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Any:
+    if isinstance(var, int):
+        raise TypeError("gaussian_nll_loss(): var must be a tensor or a float, not int")  # as torch, in other words
     if isinstance(var, float):
         var = torch.full_like(input, var)
     if (var < 0).any():
