@@ -160,6 +160,7 @@ def _install() -> None:
             setattr(Tensor, name, _plain(name, function))
         elif name.endswith("_") and getattr(torch.Tensor, name[:-1], None) in TABLE:
             setattr(Tensor, name, _in_place(name))
+    # mypy: tensor.py declares the operators alone, and would not have them assigned to.
     Tensor.__torch_function__ = classmethod(_torch_function)  # type: ignore[attr-defined]
     Tensor.__getattr__ = _unlisted  # type: ignore[method-assign]
     Tensor.T = property(shape.reverse, doc="The dimensions in reverse order.")  # type: ignore[attr-defined]
