@@ -94,7 +94,7 @@ def page(conformance: str) -> str:
     entries = list({id(e): e for s in sections for e in s.entries}.values())
     own = sum(isinstance(e, Op) for e in entries)
     counts = f"\nThe table has {own} rules and {len(entries) - own} functions in terms of them.\n"
-    contents = "".join(f"* [{s.title}](#{anchor(s.title)}): {s.about}\n" for s in sections)
+    contents = "".join(f"* [{s.title}](#{anchor(s.title)}){s.about and ': '}{s.about}\n" for s in sections)
     return INTRODUCTION + counts + "\n" + contents + "".join(s.text for s in sections)
 
 

@@ -108,7 +108,9 @@ def grad(
                 f"grad: the outputs do not depend on inputs[{i}], of shape {tuple(inputs[i].shape)}; "
                 f"pass allow_unused=True to get None for it"
             )
-    return tuple([grads.get(target) for target in targets])
+    found = [grads.get(target) for target in targets]
+    # The gradient of a linear function is a constant, which no rule has put on the tape.
+    return tuple([wrap(g, None) if create_graph and isinstance(g, torch.Tensor) else g for g in found])
 
 
 def walk(

@@ -178,8 +178,10 @@ def gradcheck(
 
     Raises:
         GradcheckError: a gradient differs; the message gives input, element, analytic and numeric value.
-        ValueError: an input that requires grad is not float64, or none requires grad.
+        ValueError: an input that requires grad is not float64, or none requires grad, or ``order`` is not 1, 2, ...
     """
+    if order < 1 or order % 1:
+        raise ValueError(f"gradcheck: order is {order}; 1 checks the gradient, 2 also the gradient of the gradient")
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
     if not checked:
@@ -187,37 +189,47 @@ def gradcheck(
     for i in checked:
         if inputs[i].dtype != torch.float64:
             raise ValueError(f"gradcheck: inputs[{i}] is {inputs[i].dtype}; finite differences need float64")
-    out = func(*inputs)
-    if not isinstance(out, Tensor) or not out.requires_grad:
-        raise GradcheckError("gradcheck: the output does not require grad; nothing was recorded")
-    name = out.record.op.name if out.record is not None else "func"
-    generator = torch.Generator().manual_seed(0)
-    v = torch.randn(out.shape, generator=generator, dtype=out.dtype).to(out.device)
-
-    analytic = grad(out, [inputs[i] for i in checked], v, allow_unused=True)
-    for i, g in zip(checked, analytic, strict=True):
-        g = torch.zeros_like(inputs[i]._data) if g is None else g
-        numeric = _central_difference(func, inputs, i, v, eps)
-        wrong = ~torch.isclose(g, numeric, rtol=rtol, atol=atol, equal_nan=True)
-        if wrong.any():
-            element = tuple(wrong.nonzero()[0].tolist())
-            raise GradcheckError(
-                f"gradcheck: {name}, order {order}: the gradient of inputs[{i}], shape {shape_text(inputs[i].shape)}, "
-                f"is wrong in {int(wrong.sum())} of {wrong.numel()} elements; at {list(element)} analytic "
-                f"{g[element].item():.9g}, numeric {numeric[element].item():.9g}"
-            )
-    if order > 1:
-
-        def derivative(*xs: Any) -> Tensor:
-            wanted = [xs[i] for i in checked]
-            grads = grad(func(*xs), wanted, v, create_graph=True, allow_unused=True)
-            # Zeros tie a constant gradient, as of a linear function, to the inputs: if it should depend, that is found.
-            zeros = [x.reshape(-1) * 0.0 for x in wanted]
-            flat = [g.reshape(-1) for g in grads if g is not None]
-            return torch.cat([*flat, *zeros])  # type: ignore[return-value]
-
-        gradcheck(derivative, inputs, eps=eps, atol=atol, rtol=rtol, order=order - 1)
+    name = ""
+    for level in range(1, order + 1):
+        out = func(*inputs)
+        if not isinstance(out, Tensor) or not out.requires_grad:
+            raise GradcheckError("gradcheck: the output does not require grad; nothing was recorded")
+        name = name or (out.record.op.name if out.record is not None else "func")
+        v = _cotangent(out)
+        analytic = grad(out, [inputs[i] for i in checked], v, allow_unused=True)
+        for i, g in zip(checked, analytic, strict=True):
+            g = torch.zeros_like(inputs[i]._data) if g is None else g
+            numeric = _central_difference(func, inputs, i, v, eps)
+            wrong = ~torch.isclose(g, numeric, rtol=rtol, atol=atol, equal_nan=True)
+            if wrong.any():
+                element = tuple(wrong.nonzero()[0].tolist())
+                raise GradcheckError(
+                    f"gradcheck: {name}, order {level}: the gradient of inputs[{i}], shape "
+                    f"{shape_text(inputs[i].shape)}, is wrong in {int(wrong.sum())} of {wrong.numel()} elements; at "
+                    f"{list(element)} analytic {g[element].item():.9g}, numeric {numeric[element].item():.9g}"
+                )
+        func = _derivative(func, checked)
     return True
+
+
+def _cotangent(out: Tensor) -> torch.Tensor:
+    """The same random numbers each time."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(out.shape, generator=generator, dtype=out.dtype).to(out.device)
+
+
+def _derivative(func: Callable[..., Tensor], checked: Sequence[int]) -> Callable[..., Tensor]:
+    """The gradients of a function with respect to some of its inputs, in one vector."""
+
+    def derivative(*xs: Any) -> Tensor:
+        out, wanted = func(*xs), [xs[i] for i in checked]
+        grads = grad(out, wanted, _cotangent(out), create_graph=True, allow_unused=True)
+        # Zeros tie a constant gradient, as of a linear function, to the inputs: if it should depend, that is found.
+        zeros = [x.reshape(-1) * 0.0 for x in wanted]
+        flat = [g.reshape(-1) for g in grads if g is not None]
+        return torch.cat([*flat, *zeros])  # type: ignore[return-value]  # torch says: its own tensor
+
+    return derivative
 
 
 def _central_difference(

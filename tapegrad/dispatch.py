@@ -40,7 +40,7 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     if "out" in kwargs and kwargs.pop("out") is not None:
         raise MissingRule(f"{name}(): out= is not supported; use the result that is returned")
     if entry := TABLE.get(func):
-        return entry(*args, **torch_names(kwargs)) if kwargs else entry(*args)
+        return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
     if name in PLAIN:
         return func(*raw(args), **raw(kwargs))
     recording = False

@@ -70,8 +70,8 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             raise RuntimeError(f"fill_(): the value must be a number, not a tensor of shape {tuple(value.shape)}")
         result = written(t, ..., value.expand(t.shape) if name == "copy_" else value)
     else:
-        function = getattr(torch.Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
-        entry = TABLE.get(function)  # type: ignore[arg-type]
+        function: Any = getattr(torch.Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
+        entry = TABLE.get(function)
         if entry is None or (name == "float_power_" and t.dtype != torch.float64):  # its result is always of float64
             raise MissingRule(f"{name}(): tapegrad has no rule for it; compute a new tensor from recorded functions")
         result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, overload
 
 import torch
@@ -158,11 +159,17 @@ def _shapes(parents: tuple[Any, ...], values: Sequence[Any]) -> list[torch.Size]
     return [v.shape if p is None else p.shape for p, v in zip(parents, values, strict=True)]
 
 
-def torch_names(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments under the names that rules know."""
+def torch_names(kwargs: dict[str, Any], entry: Callable[..., Any] | None = None) -> dict[str, Any]:
+    """Keyword arguments under the names that rules know, but for ``entry``'s own: vecdot has an x."""
     if RENAMED.keys().isdisjoint(kwargs):
         return kwargs
-    return {RENAMED.get(name, name): value for name, value in kwargs.items()}
+    own = _argument_names(entry) if entry is not None else ()
+    return {name if name in own else RENAMED.get(name, name): value for name, value in kwargs.items()}
+
+
+@cache
+def _argument_names(entry: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(entry.parameters if isinstance(entry, Op) else inspect.signature(entry).parameters)
 
 
 def _signature(function: Callable[..., Any]) -> str:

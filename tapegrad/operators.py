@@ -178,11 +178,18 @@ def _documented(method: Callable[..., Any], name: str, what: str) -> Callable[..
     return method
 
 
+# Attributes that torch's tensors have and Tensors have not, and where to look instead.
+INSTEAD = {
+    "grad_fn": "; t.record is the op that computed it, and tapegrad.tape(t) all that led to it",
+    "register_post_accumulate_grad_hook": "; register_hook sees the gradient right before it is added to t.grad",
+}
+
+
 def _unlisted(self: Tensor, name: str) -> Any:
     """Methods of torch's that have no rule: they run where no gradient is asked for, and refuse elsewhere."""
-    function = None if name.startswith("_") else getattr(torch.Tensor, name, None)
+    function = None if name.startswith("_") or name in INSTEAD else getattr(torch.Tensor, name, None)
     if not callable(function):
-        raise AttributeError(f"'Tensor' object has no attribute '{name}'")
+        raise AttributeError(f"'Tensor' object has no attribute '{name}'{INSTEAD.get(name, '')}")
     if name.endswith("_"):
         return lambda *args, **kwargs: update(self, name, args, kwargs)
     return lambda *args, **kwargs: call(function, (self, *args), kwargs)
@@ -212,6 +219,7 @@ def _install() -> None:
             setattr(Tensor, name, _plain(name, function))
         elif name.endswith("_") and getattr(torch.Tensor, name[:-1], None) in TABLE:
             setattr(Tensor, name, _in_place(name))
+    # mypy: tensor.py declares the operators alone, and would not have them assigned to.
     Tensor.__torch_function__ = classmethod(_torch_function)  # type: ignore[attr-defined]
     Tensor.__getattr__ = _unlisted  # type: ignore[method-assign]
     Tensor.T = property(shape.reverse, doc="The dimensions in reverse order.")  # type: ignore[attr-defined]

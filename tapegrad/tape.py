@@ -168,6 +168,8 @@ class Tape(Sequence[Record]):
             rows.append((str(i), labels[r], r.op.name, inputs, shape_text(r.shape)))
         return table(("#", "name", "op", "inputs", "shape"), rows)
 
+    __repr__ = __str__  # so that a prompt shows it too
+
 
 def tape(*outputs: Tensor, names: Mapping[str, Any] | None = None) -> Tape:
     """The tape that led to some tensors: a sequence of Records, oldest first, that prints as a table.

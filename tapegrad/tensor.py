@@ -5,9 +5,11 @@ This file says what a Tensor is; ``operators.py`` gives it its arithmetic.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 from weakref import ref
 
 import numpy as np
@@ -67,8 +69,8 @@ class Tensor:
         def __rpow__(self, other: Any) -> Tensor: ...
         def __matmul__(self, other: Any) -> Tensor: ...
         def __rmatmul__(self, other: Any) -> Tensor: ...
-        def __eq__(self, other: object) -> torch.Tensor: ...  # type: ignore[override]
-        def __ne__(self, other: object) -> torch.Tensor: ...  # type: ignore[override]
+        def __eq__(self, other: object) -> torch.Tensor: ...  # type: ignore[override]  # as torch: by element
+        def __ne__(self, other: object) -> torch.Tensor: ...  # type: ignore[override]  # likewise
         def __lt__(self, other: Any) -> torch.Tensor: ...
         def __le__(self, other: Any) -> torch.Tensor: ...
         def __gt__(self, other: Any) -> torch.Tensor: ...
@@ -103,6 +105,12 @@ class Tensor:
     @property
     def grad(self) -> torch.Tensor | None:
         """The gradient that ``backward()`` has accumulated. Assignable, by None or a torch tensor that fits."""
+        if self._grad is None and self.record is not None and not self.retains_grad:
+            warn(
+                "Tensor.grad: this tensor was computed, and backward() leaves a gradient on it only if you call "
+                "retain_grad() first",
+                stacklevel=2,
+            )
         return self._grad
 
     @grad.setter
@@ -221,6 +229,11 @@ class Tensor:
     __array_priority__ = 1000  # numpy leaves ``array * tensor`` to the tensor
 
     def __len__(self) -> int:
+        if self._data.ndim == 0:  # torch.tensor([t]) ends here, for it knows a sequence by its len()
+            raise TypeError(
+                "len() of a 0-d tensor; torch.tensor and torch.as_tensor do not read Tensors: join them with "
+                "torch.stack, or give t.item() or t.data of a constant"
+            )
         return len(self._data)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -251,10 +264,16 @@ class Tensor:
     def __init_subclass__(cls) -> None:
         raise TypeError("Tensor cannot be subclassed: ops look for the very class; keep a Tensor in an attribute")
 
-    def __reduce__(self) -> Any:  # pickle and copy.deepcopy
+    def __reduce__(self) -> Any:  # pickle and copy.copy
         if self.record is not None:
             raise RuntimeError("only leaves can be pickled or deep-copied; use t.detach(), or t.data")
         return Tensor, (self._data, self._requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        make, args = self.__reduce__()
+        twin: Tensor = make(*copy.deepcopy(args, memo))
+        twin._grad = copy.deepcopy(self._grad, memo)  # as torch, whose pickle leaves it out
+        return twin
 
     def __repr__(self) -> str:
         if self.record is not None:

@@ -34,6 +34,22 @@ def test_custom_rule():
         exec(compile(block, "docs/custom-rule.md", "exec"), scope)
 
 
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")], ids=lambda p: p.name
+)
+def test_links_lead_somewhere(page):
+    """Each relative link, to a file and to a heading in it."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", page.read_text())):
+        if re.match(r"\w+:", link):
+            continue
+        path, _, heading = link.partition("#")
+        target = (page.parent / path) if path else page
+        assert target.exists(), link
+        if heading:
+            titles = re.findall(r"^#+ (.*)", target.read_text(), flags=re.MULTILINE)
+            assert heading in [re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles], link
+
+
 @pytest.mark.parametrize("script", ["make_rules.py", "make_backward.py"])
 def test_generated_pages_are_current(script):
     """In a process of its own, where no test has registered anything."""

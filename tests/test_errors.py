@@ -101,6 +101,7 @@ BAD = {
     "split": (lambda x: x.split([1, 1]), RuntimeError, "add up|sum exactly"),
     "batch_norm": (lambda x: F.batch_norm(x[None], None, None, training=True), ValueError, "more than 1 value"),
     "types": (lambda x: x @ torch.ones(3, 3), RuntimeError, "dtype"),
+    "gaussian_nll_loss": (lambda x: F.gaussian_nll_loss(x, x, 1), TypeError, "a tensor or a float"),
     "operand": (lambda x: x + "text", TypeError, None),
     "operand None": (lambda x: x * None, TypeError, None),
     "operand list": (lambda x: operator.add(x, [1.0, 2.0, 3.0]), TypeError, None),

@@ -221,6 +221,21 @@ FAULTS: dict[str, list[Fault]] = {
             Gives("changes both", "d.tolist() == [5, 8, 12]"),
         ),
         Fault(
+            "h = x * 2; d = h.data; d += 1",
+            Gives("changes both, and does not record it", "h.tolist() == [3, 5, 7]"),
+            Gives("changes both, and does not record it", "h.tolist() == [3, 5, 7]"),
+        ),
+        Fault(
+            "b = torch.zeros(3); s, t = tensor(b), tensor(b); s += 1",
+            Gives("changes all three, which share their memory", "t.tolist() == b.tolist() == [1, 1, 1]"),
+            Gives("changes all three, which are one", "s is t is b and b.tolist() == [1, 1, 1]"),
+        ),
+        Fault(
+            "b = torch.zeros(3); s, t = tensor(b), tensor(b); s += x",
+            Gives("`s` stands for a new buffer; `t` and `b` stay as they are", "t.tolist() == b.tolist() == [0, 0, 0]"),
+            Gives("changes all three, which are one, and records it", "s is t is b and b.tolist() == [1, 2, 3]"),
+        ),
+        Fault(
             "h = x * 2; h += torch.ones(2, 3)",
             Raises(RuntimeError, "add_(): the result has shape (2, 3), which does not fit in (3,)"),
             Raises(RuntimeError, "doesn't match the broadcast shape"),
@@ -302,6 +317,11 @@ FAULTS: dict[str, list[Fault]] = {
         Fault("x.numpy()", Raises(RuntimeError, "t.detach().numpy()"), Raises(RuntimeError, "tensor.detach().numpy()")),
     ],
     "Gradients": [
+        Fault(
+            "b = torch.ones(3); s, t = tensor(b, True), tensor(b, True); (s * t).sum().backward()",
+            Gives("two leaves, with a gradient each", "s.grad.tolist() == t.grad.tolist() == [1, 1, 1]"),
+            Gives("one leaf, with the sum", "s is t and t.grad.tolist() == [2, 2, 2]"),
+        ),
         Fault("x.grad = torch.ones(2)", Raises(RuntimeError, "expected (3,)"), Raises(RuntimeError, "assign")),
         Fault(
             "x.grad = torch.ones(3, dtype=torch.float64)",
@@ -342,6 +362,11 @@ FAULTS: dict[str, list[Fault]] = {
             Raises(RuntimeError, "don't support automatic differentiation"),
         ),
         Fault("tensor(x)", Raises(TypeError, "is a tapegrad.Tensor already"), None),
+        Fault(
+            "t = torch.tensor([x.sum(), 1.0])",
+            Raises(TypeError, "join them with torch.stack"),
+            Gives("warns, and makes a constant of the numbers", "not t.requires_grad"),
+        ),
         Fault(
             "import copy; copy.deepcopy(x * 2)",
             Raises(RuntimeError, "only leaves can be pickled or deep-copied"),

@@ -133,18 +133,19 @@ def test_a_wrong_second_derivative_is_found():
 
     x = ours(randn(3))
     assert tapegrad.gradcheck(squared, x)
-    with pytest.raises(GradcheckError, match="order"):
+    with pytest.raises(GradcheckError, match="gradcheck: squared, order 2:"):
         tapegrad.gradcheck(squared, x, order=2)
     TABLE.pop(squared.function)
 
 
 def test_a_wrong_third_derivative_is_found():
-    @tapegrad.rule(x=lambda g, x: g * (2 * x * x.detach() + x.detach() ** 2))
+    @tapegrad.rule(x=lambda g, x: g * (6 * x * x.detach() - 3 * x.detach() ** 2))  # right to second order
     def cubed(x):
         return x**3
 
     x = ours(randn(2) + 2)
-    with pytest.raises(GradcheckError):
+    assert tapegrad.gradcheck(cubed, x, order=2)
+    with pytest.raises(GradcheckError, match="gradcheck: cubed, order 3:"):
         tapegrad.gradcheck(cubed, x, order=3)
     assert tapegrad.gradcheck(lambda x: x**3, x, order=3)
     TABLE.pop(cubed.function)
@@ -188,6 +189,8 @@ def test_the_message_says_op_input_element_and_both_values(break_rule):
         tapegrad.gradcheck(lambda x, y: x * y, [x, y], rtol=1e-5)
     message = str(caught.value)
     assert message.startswith("gradcheck: mul, order 1: the gradient of inputs[1], shape (1, 2), is wrong in 2 of 2")
+    with pytest.raises(GradcheckError, match="gradcheck: mul, order 1:"):
+        tapegrad.gradcheck(lambda x, y: x * y, [x, y], rtol=1e-5, order=2)
     found = re.search(r"at \[0, 0\] analytic (\S+), numeric (\S+)$", message)
     analytic, numeric = (float(v) for v in found.groups())
     assert analytic / numeric == pytest.approx(1.001, abs=1e-6)
@@ -235,6 +238,12 @@ def test_float32_is_refused():
 def test_nothing_to_check():
     with pytest.raises(ValueError, match="no input requires grad"):
         tapegrad.gradcheck(torch.exp, tapegrad.tensor(randn(3)))
+
+
+@pytest.mark.parametrize("order", [0, -1, 1.5])
+def test_orders_that_there_are_not(order):
+    with pytest.raises(ValueError, match=f"order is {order}; 1 checks the gradient"):
+        tapegrad.gradcheck(torch.exp, ours(randn(3)), order=order)
 
 
 def test_a_function_that_records_nothing():

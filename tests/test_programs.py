@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -220,6 +221,75 @@ def test_a_model_learns():
             t.data -= 0.3 * t.grad
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 0.1
+
+
+# --- modules and optimizers of torch's, as the README says ---
+
+
+def lent(module: torch.nn.Module) -> list[tapegrad.Tensor]:
+    """Tensors in the place of a module's parameters."""
+    tensors = []
+    for layer in module.modules():
+        for name, p in list(layer.named_parameters(recurse=False)):
+            delattr(layer, name)
+            setattr(layer, name, tapegrad.tensor(p.detach(), requires_grad=True))
+            tensors.append(getattr(layer, name))
+    return tensors
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_modules_and_optimizers(optimizer):
+    """Bit for bit as with parameters of torch's."""
+    twin = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+    net = copy.deepcopy(twin)
+    parameters = lent(net)
+    opt = optimizer([p.data for p in parameters], lr=0.1)
+    torch_opt = optimizer(twin.parameters(), lr=0.1)
+    X, Y = torch.randn(16, 3), torch.randn(16, 2)
+    loss_of = torch.nn.MSELoss()
+    for _ in range(3):
+        loss, torch_loss = loss_of(net(X), Y), loss_of(twin(X), Y)
+        loss.backward()
+        torch_loss.backward()
+        for p in parameters:
+            p.data.grad = p.grad
+        for each in (opt, torch_opt):
+            each.step()
+            each.zero_grad()
+        for p in parameters:
+            p.grad = None
+        assert loss.item() == torch_loss.item()
+    for p, q in zip(parameters, twin.parameters(), strict=True):
+        assert torch.equal(p.data, q)
+    assert not [*net.parameters()]
+
+
+def test_modules_with_frozen_parameters():
+    layer = torch.nn.Linear(3, 2)
+    x = ours(torch.randn(4, 3))
+    with pytest.raises(tapegrad.ForeignTensor, match=r"linear\(\): weight"):
+        layer(x)
+    layer.requires_grad_(False)(x).sum().backward()
+    assert torch.equal(x.grad, layer.weight.sum(0).expand(4, 3))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: torch.func.grad(torch.sum)(x),
+        lambda x: torch.func.vmap(torch.exp)(x),
+        lambda x: torch.func.jvp(torch.exp, (x,), (x,)),
+        lambda x: torch.func.functional_call(torch.nn.Linear(3, 2, bias=False), {"weight": x}, torch.ones(3)),
+        lambda x: torch.autograd.functional.jacobian(torch.exp, x),
+        lambda x: torch.optim.SGD([x]),
+        lambda x: setattr(torch.nn.Linear(3, 2), "weight", x),
+        lambda x: torch.nn.Parameter(x),
+    ],
+)
+def test_what_takes_no_tensor_of_ours(call):
+    """It is refused, by torch; never taken for something else."""
+    with pytest.raises((TypeError, ValueError, RuntimeError, AttributeError)):
+        call(ours(torch.randn(2, 3)))
 
 
 def main() -> None:

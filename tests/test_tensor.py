@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
+import pickle
 
 import numpy as np
 import pytest
@@ -158,6 +159,16 @@ def test_slots():
 def test_unknown_attributes():
     with pytest.raises(AttributeError, match="no attribute 'nickname'"):
         tapegrad.tensor(1.0).nickname  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("grad_fn", r"t\.record"), ("register_post_accumulate_grad_hook", "register_hook")]
+)
+def test_attributes_that_have_another_name_here(name, instead):
+    for t in (ours(randn(3)), ours(randn(3)) * 2, tapegrad.tensor(1.0)):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; .*{instead}"):
+            getattr(t, name)
+        assert not hasattr(t, name)
 
 
 # --- attributes and numbers ---
@@ -406,6 +417,16 @@ def test_lists_of_tensors():
     assert torch.stack(rows).requires_grad
 
 
+@pytest.mark.parametrize("requires_grad", [True, False])
+@pytest.mark.parametrize("make", [torch.tensor, torch.as_tensor, tapegrad.tensor])
+def test_new_tensors_of_tensors_are_refused(make, requires_grad):
+    """torch.tensor cannot be taken over; its numbers would be cut off from the tape, of which torch only warns."""
+    x = ours(randn(3), requires_grad)
+    for data in ([x.sum()], [x], [1.0, x[0]]):
+        with pytest.raises(TypeError, match=r"torch\.stack.*t\.item\(\) or t\.data"):
+            make(data)
+
+
 # --- tensors of torch.autograd ---
 
 FOREIGN = {
@@ -490,6 +511,29 @@ def test_deep_copies_of_leaves():
     assert q.is_leaf
 
 
+def test_what_a_copy_keeps_of_the_gradient():
+    """As in torch, a deep copy has one of its own, and a pickle or a shallow copy has none."""
+    for p in (ours(randn(3)), theirs(randn(3))):
+        (p * 2).sum().backward()
+        assert copy.copy(p).grad is None
+        p.register_hook(lambda g: g * 100)
+        first, second, grad = copy.deepcopy([p, p, p.grad])
+        assert first is second
+        assert first.grad is grad
+        assert grad.tolist() == [2.0, 2.0, 2.0]
+        first.grad.zero_()
+        assert p.grad.tolist() == [2.0, 2.0, 2.0]
+        first.grad = None
+        (first * 2).sum().backward()
+        assert first.grad.tolist() == [2.0, 2.0, 2.0]  # the hook stays behind
+    for p in (ours(randn(3)), theirs(randn(3))):
+        p.grad = torch.ones(3).double()
+        q = pickle.loads(pickle.dumps(p))
+        assert q.grad is None
+        assert q.requires_grad
+        assert same_bits(raw(q), raw(p))
+
+
 def test_functions_without_a_rule_run_where_no_gradient_is_asked_for():
     t = tapegrad.tensor(randn(3, 3))
     with_grad = ours(randn(3, 3))
@@ -519,3 +563,17 @@ def test_a_conversion_to_integers_carries_no_gradient():
     for y in (x.to(torch.int64), x.to(dtype=torch.bool), x.long(), x.type(torch.int32), x.to(torch.zeros(1).int())):
         assert type(y) is torch.Tensor
         assert not y.requires_grad
+
+
+def test_a_tape_shows_itself_at_the_prompt():
+    x = ours(randn(2, 3))
+    loss = (x * 2).sum()
+    tape = tapegrad.tape(loss, names={"x": x, "loss": loss})
+    assert repr(tape).splitlines() == [
+        "# | name  | op   | inputs | shape",
+        "--+-------+------+--------+-------",
+        "  | x     | leaf |        | (2, 3)",
+        "0 | mul_0 | mul  | x      | (2, 3)",
+        "1 | loss  | sum  | mul_0  | ()",
+    ]
+    assert str(tape) == repr(tape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from helpers import assert_grads_agree, assert_program_agrees, assert_same, ours, randn, raw, same_bits, theirs
@@ -233,8 +235,23 @@ def test_retain_grad():
     assert not z.retains_grad
     z.sum().backward()
     assert y.grad is not None
-    assert z.grad is None
+    with pytest.warns(UserWarning, match=r"only if you call retain_grad\(\) first"):
+        assert z.grad is None
     assert_same(y.grad, z.data, "gradient of y")
+
+
+def test_reading_a_gradient_that_no_walk_leaves_warns():
+    """Where torch warns, and nowhere else."""
+    for x, c in ((ours(randn(3)), ours(randn(3), False)), (theirs(randn(3)), theirs(randn(3), False))):
+        y, z, constant = x * 2, x * 3, c * 2
+        y.retain_grad()
+        with pytest.warns(UserWarning, match="grad"):
+            assert z.grad is None
+        z.grad = torch.ones(3).double()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert all(t.grad is None for t in (x, c, y, constant))
+            assert z.grad.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_retained_gradients_accumulate_as_torchs_do():
@@ -579,6 +596,22 @@ def test_create_graph():
         results.append([raw(first), raw(second), third])
     assert type(first) is torch.Tensor
     assert_same(*results, "derivatives", rtol=1e-12)
+
+
+def test_create_graph_gives_tensors_even_of_constants():
+    """The gradient of a linear function takes no gradient in its turn, and is a Tensor all the same."""
+    x, y, unused = ours(randn(3)), ours(randn(3, seed=1)), ours(randn(3))
+    gx, gy, none = tapegrad.grad((x * 2 + y.exp()).sum(), [x, y, unused], create_graph=True, allow_unused=True)
+    assert type(gx) is type(gy) is tapegrad.Tensor
+    assert not gx.requires_grad
+    assert gy.requires_grad
+    assert gx.tolist() == [2.0, 2.0, 2.0]
+    assert none is None
+    assert tapegrad.tape((gx * gy).sum()).leaves == [y]
+    (itself,) = tapegrad.grad(x, x, torch.ones(3).double(), create_graph=True)
+    assert type(itself) is tapegrad.Tensor
+    (plain,) = tapegrad.grad((x * 2).sum(), x)
+    assert type(plain) is torch.Tensor
 
 
 def test_five_derivatives_of_a_sine():

@@ -14,7 +14,7 @@ from .engine import NoRenderer, layout
 from .graph import Edge, Graph, Node, graph
 
 try:
-    import graphviz  # type: ignore[import-untyped]
+    import graphviz
 except ImportError as error:
     raise ImportError("tapegrad.viz needs the graphviz package: pip install 'tapegrad[viz]'") from error
 
@@ -32,7 +32,7 @@ _SMALL = {**_FONT, "fontsize": "10", "fontcolor": _GREY}
 _LONGEST = 60  # characters of a name
 
 
-class Picture(graphviz.Digraph):  # type: ignore[misc]
+class Picture(graphviz.Digraph):  # type: ignore[misc]  # its base has no types
     """A ``graphviz.Digraph`` that shows itself in Jupyter, also where there is no ``dot`` on PATH."""
 
     def _repr_svg_(self) -> str:

@@ -31,7 +31,7 @@ def layout(source: str, format: str) -> bytes:
         command = [dot, f"-T{format}", *options.split()]
         return subprocess.run(command, input=source.encode(), stdout=subprocess.PIPE, check=True).stdout
     try:
-        from pygraphviz import AGraph  # type: ignore[import-untyped]
+        from pygraphviz import AGraph
     except ImportError:
         raise NoRenderer(
             "nothing here can lay out a graph: pip install 'tapegrad[viz]', which brings an engine along, or install "

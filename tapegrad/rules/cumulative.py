@@ -12,7 +12,11 @@ from tapegrad.rules.pieces import along
 # --- cumulative sums ---
 
 # Element i is in the sums of all k >= i: its gradient is the cumulative sum from the other end.
-cumsum = rule(torch.cumsum, "input, dim", input=lambda g, dim: cumsum_reversed(g, dim))  # type: ignore[has-type]
+cumsum = rule(
+    torch.cumsum,
+    "input, dim",
+    input=lambda g, dim: cumsum_reversed(g, dim),  # type: ignore[has-type]  # each is the other's rule
+)
 
 
 @rule(input=lambda g, dim: cumsum(g, dim))

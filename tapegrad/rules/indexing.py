@@ -239,7 +239,9 @@ def _scatter_add(input: Any, dim: int, index: torch.Tensor, src: Any) -> Any:
 # A product's gradient is the product of its other factors: all of them by this one, where it is not 0.
 @rule(
     input=lambda g, input, dim, index, src: (
-        g * scatter_prod(without(input == 0, input), dim, index, src) / without(input == 0, input)  # type: ignore[has-type]
+        g
+        * scatter_prod(without(input == 0, input), dim, index, src)  # type: ignore[has-type]  # the rule names itself
+        / without(input == 0, input)
     ),
     src=lambda g, out, input, dim, index, src: factor_gradient(g, out, input, dim, index, src),
 )

@@ -105,7 +105,7 @@ def forgotten_weight() -> Any:
     """torch 2.13's F.l1_loss does not hand its ``weight`` on; it is still in its frame."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code is not F.l1_loss.__code__:
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the search
     return None if frame is None else frame.f_locals.get("weight")
 
 
@@ -281,6 +281,8 @@ def at_least(x: Any, low: float) -> Any:
 def gaussian_nll_loss(
     input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Any:
+    if isinstance(var, int):
+        raise TypeError("gaussian_nll_loss(): var must be a tensor or a float, not int")  # as torch, in other words
     if isinstance(var, float):
         var = torch.full_like(input, var)
     if (var < 0).any():

@@ -288,7 +288,7 @@ def broadcast_tensors(*tensors: Any) -> Any:
 
 def common_shape(*shapes: Sequence[int]) -> torch.Size:
     """The shape that several broadcast to."""
-    return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call, no-any-return]
+    return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call, no-any-return]  # torch's lack
 
 
 @composition(torch.meshgrid, VF.meshgrid)

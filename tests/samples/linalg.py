@@ -48,7 +48,7 @@ SAMPLES[torch.inner] = [
 ]  # fmt: skip
 SAMPLES[torch.linalg.vecdot] = [
     call(real(3), real(3)), call(real(2, 3), real(2, 3)), call(real(2, 3), real(3)), call(real(2, 3), real(2, 3), dim=0),
-    call(real(33, 17), real(33, 17)), call(real(0, 3), real(0, 3)),
+    call(real(33, 17), real(33, 17)), call(real(0, 3), real(0, 3)), call(x=real(2, 3), y=real(2, 3)),
 ]  # fmt: skip
 SCALED = [{}, {"beta": 0.5, "alpha": -2}, {"alpha": 0.7}]
 for function, shapes in (
@@ -210,7 +210,13 @@ SAMPLES[torch.linalg.tensorsolve] = [
     call(real(1, 2, 2), real(1, 2)),
     call(real(2, 2, 1), real(2), dims=(0,)),
 ]
-SAMPLES[torch.linalg.vander] = [call(real(3)), call(real(2), N=4), call(real(2, 2), N=2), call(real(), N=2)]
+SAMPLES[torch.linalg.vander] = [
+    call(real(3)),
+    call(real(2), N=4),
+    call(real(2, 2), N=2),
+    call(real(), N=2),
+    call(x=real(3)),
+]
 
 
 def eigenvectors_of_sum(x: Any) -> Any:
