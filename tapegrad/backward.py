@@ -17,7 +17,6 @@ from tapegrad.errors import FreedTape, StaleTensor
 from tapegrad.tape import Record, reached, shape_text
 from tapegrad.tensor import Tensor, native, raw, wrap
 
-
 _set_grad_enabled = torch._C._set_grad_enabled  # what torch.no_grad() calls, without its object
 
 
@@ -30,6 +29,7 @@ def backward(
     """Compute the gradient of this tensor with respect to the leaves, and add it to their ``grad``.
 
     Args:
+        self: what to differentiate, most often a loss.
         gradient: cotangent of this tensor's shape; may be left out if it has one element, then it is 1.
         retain_graph: keep the tape, so that it can be walked again.
         inputs: leave gradients on these tensors only.
@@ -51,7 +51,7 @@ def backward(
         _set_grad_enabled(recording)
 
 
-Tensor.backward = backward  # type: ignore[method-assign]  # the method, declared in tensor.py
+Tensor.backward = backward  # type: ignore[method-assign]  # which tensor.py declares
 
 
 def _targets(inputs: Sequence[Tensor] | Tensor) -> list[Any]:
@@ -111,6 +111,11 @@ def grad(
     found = [grads.get(target) for target in targets]
     # The gradient of a linear function is a constant, which no rule has put on the tape.
     return tuple([wrap(g, None) if create_graph and isinstance(g, torch.Tensor) else g for g in found])
+
+
+# How many references Python counts for a gradient that only the walk holds, in a dict.
+_example = {None: torch.empty(0)}
+_NOBODY_ELSE = getrefcount(_example[None])
 
 
 def walk(
@@ -175,12 +180,13 @@ def walk(
     while queue:
         record = heappop(queue)[1]
         g = pending.pop(record)
+        came = g
         if record.hooks is not None and hooks:
-            before, g = g, record.hooks.run(g)
+            g = record.hooks.run(g)
         parents = record.parents
         if path is not None:
-            if record in wanted:  # if on the way to another target, as it came; as torch, whose hooks then run later
-                result[record] = before if record in leading and record.hooks is not None and hooks else g
+            if record in wanted:  # on the way to another target, as it came: there, torch runs hooks later
+                result[record] = came if record in leading else g
             if record not in leading:
                 continue  # nothing that is wanted lies further back
             parents = _within(path, parents)
@@ -192,14 +198,14 @@ def walk(
         for held, version in record.watched:
             if held._version != version and _needed(record, held):
                 raise StaleTensor(_stale(record, held, version))
-        saved = record.saved
-        pullbacks = record.op.pullbacks
+        saved: tuple[Any, ...] = record.saved
+        pullbacks: Sequence[Any] = record.op.pullbacks
         if unusual:
             saved, pullbacks = _unusual(record, create_graph)
         for pullback, parent in zip(pullbacks, parents):  # noqa: B905  # there are as many of each
             if parent is None:
                 continue
-            part = pullback(g, saved, parent)  # type: ignore[misc]  # who has a parent has a rule
+            part = pullback(g, saved, parent)  # who has a parent has a rule
             if part is None:
                 continue  # a rule's word for zeros
             if type(parent) is tuple:
@@ -207,7 +213,7 @@ def walk(
                     if place is not None and piece is not None:
                         give(place, piece)
                 continue
-            # What give would do, without the call.
+            # What give would do; the call takes time.
             if part.shape != parent.shape:
                 if type(part) is Part:
                     give(parent, part)
@@ -228,12 +234,13 @@ def walk(
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-    part = None
+    g = part = came = None
     for leaf in pending:
         if path is not None and leaf not in wanted:  # a leaf to start from need not be a target
             continue
+        shared = getrefcount(pending[leaf]) > _NOBODY_ELSE
         g = pending[leaf]
-        if not create_graph and (getrefcount(g) > 3 or g._is_view() or g.is_inference()):
+        if not create_graph and (shared or g._is_view() or g.is_inference()):
             # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0.
             g = g.clone(memory_format=torch.contiguous_format)
         if leaf.hooks is not None and hooks:
@@ -242,22 +249,21 @@ def walk(
     return result
 
 
-def _within(path: Any, parents: Any) -> Any:
-    """Parents, without those off the path."""
-    if parents is None:
-        return None
-    return [
-        (tuple([q if q in path else None for q in p]) if type(p) is tuple else p) if p in path else None
+def _within(path: Collection[Any], parents: tuple[Any, ...] | None) -> Any:
+    """The parents on the path, with None in place of the others."""
+    return parents and [
+        None if p not in path else tuple([q if q in path else None for q in p]) if type(p) is tuple else p
         for p in parents
     ]
 
 
-def _unusual(record: Record, create_graph: bool) -> tuple[Any, Any]:
+def _unusual(record: Record, create_graph: bool) -> tuple[tuple[Any, ...], Sequence[Any]]:
+    """What a record saved, and its pullbacks, if the walk is recorded or anomaly mode looks on."""
     op = record.op
     saved, pullbacks = (_on_tape(record), op.differentiable) if create_graph else (record.saved, op.pullbacks)
-    if detect_anomaly.active:
-        pullbacks = [p and partial(_checked, p, record, name) for p, name in zip(pullbacks, op.parameters)]
-    return saved, pullbacks
+    if not detect_anomaly.active:
+        return saved, pullbacks
+    return saved, [partial(_checked, p, record, name) for p, name in zip(pullbacks, op.parameters, strict=True)]
 
 
 def _checked(pullback: Any, record: Record, argument: str, g: Any, saved: Any, parent: Any) -> Any:

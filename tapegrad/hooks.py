@@ -54,10 +54,10 @@ class Hooks(dict[int, Hook]):
             replaced = hook(g)
             if replaced is not None:
                 g = _fitting(replaced, g)
-        tensor = self.retained and self.retained()
+        tensor = None if self.retained is None else self.retained()
         if tensor is not None:
-            own = g if isinstance(g, torch.Tensor) else g.data
-            tensor.grad = own.clone() if tensor.grad is None else tensor.grad + own
+            data = g if isinstance(g, torch.Tensor) else g.data
+            tensor.grad = data.clone() if tensor.grad is None else tensor.grad + data
         return g
 
 

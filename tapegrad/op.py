@@ -26,8 +26,9 @@ from typing import Any, overload
 import torch
 import torch.nn.functional as F
 
-from tapegrad.apply import apply, written_out
+from tapegrad.apply import apply
 from tapegrad.errors import MissingRule
+from tapegrad.shortcut import shortcut
 from tapegrad.tensor import Tensor
 
 Formula = Callable[..., Any]
@@ -75,8 +76,7 @@ class Op:
         self.pullbacks = tuple([self._pullback(name, self.kernels) for name in self.parameters])
         self.differentiable = tuple([self._pullback(name, self.formulas) for name in self.parameters])
         self._plans: dict[int, tuple[bool, ...]] = {}
-        # The short road, if only the first argument takes a gradient.
-        self.short = written_out(self)
+        self.short = shortcut(self)  # for calls whose first argument is a Tensor
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)
@@ -144,11 +144,7 @@ class Op:
             if self.starred in kwargs:  # reshape(x, shape=(2, 3))
                 args = (*(args or (kwargs.pop(self.parameters[0]),)), kwargs.pop(self.starred))
             args = self.bind(*args, **kwargs)
-        if self.short is None or type(args[0]) is not Tensor:
-            return apply(self, args)
-        if len(args) > 1 and Tensor in map(type, args[1:]):
-            return apply(self, args)
-        return self.short(*args)
+        return self.short(*args) if type(args[0]) is Tensor else apply(self, args)
 
     def __repr__(self) -> str:
         return f"<op {self.name}({self.signature})>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -156,6 +157,11 @@ def _method(entry: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
+def _copied(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function object of its own, to bear another name."""
+    return FunctionType(function.__code__, function.__globals__, closure=function.__closure__)
+
+
 def _plain(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return function(self._data, *raw(args), **raw(kwargs))
@@ -210,8 +216,8 @@ def _install() -> None:
             continue
         if function in TABLE:
             entry = TABLE[function]
-            if isinstance(entry, Op) and entry.short is not None and entry.parameters == ("input",):
-                method = entry.short  # no other arguments to sort out
+            if isinstance(entry, Op) and entry.parameters == ("input",):
+                method = _copied(entry.short)  # no other arguments to sort out
             else:
                 method = _SHORT.get(name) or _method(entry)
             setattr(Tensor, name, _documented(method, name, RECORDED))

@@ -9,6 +9,7 @@ import torch
 from helpers import assert_grads_agree, assert_program_agrees, assert_same, ours, randn, raw, same_bits, theirs
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
 
 import tapegrad
 from tapegrad import FreedTape
@@ -698,3 +699,23 @@ def test_backward_leaves_the_grad_mode_alone():
     with torch.no_grad():
         tapegrad.grad(y, x, create_graph=True)
         assert not torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("program", "copies"),
+    [(lambda x, y: x * y, 0), (lambda x, y: x @ y, 0), (lambda x, y: x + y, 2), (lambda x, y: (x + y) * 2, 2)],
+)
+def test_a_leafs_gradient_is_copied_only_where_it_is_shared(program, copies):
+    class Counting(TorchFunctionMode):
+        clones = 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            self.clones += func is torch.Tensor.clone
+            return func(*args, **(kwargs or {}))
+
+    x, y = ours(randn(3, 3)), ours(randn(3, 3))
+    out = program(x, y)
+    with Counting() as counting:
+        out.backward(torch.ones(3, 3, dtype=out.dtype))
+    assert counting.clones == copies
+    assert x.grad.data_ptr() != y.grad.data_ptr()

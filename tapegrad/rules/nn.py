@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.scalar import as_tensor
 from tapegrad.op import TABLE, composition, kernel, rule
 from tapegrad.rules.loss import named
+from tapegrad.scalar import as_tensor
 
 # --- cross-entropy ---
 

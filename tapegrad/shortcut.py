@@ -1,0 +1,151 @@
+"""The road of the forward pass, written out for one op.
+
+``apply`` takes any op, and finds out at every call what there is to do. For the calls that a program makes most, of one
+or two Tensors with numbers beside them, that is known beforehand: so it is written out as Python source, once for each
+op, and compiled. ``print(tapegrad.shortcut.text(op))`` shows it.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tapegrad.apply import CONTINUOUS, PLAIN_TYPES, apply, is_grad_enabled, watch
+from tapegrad.scalar import OPERANDS, as_tensor
+from tapegrad.tape import Record
+from tapegrad.tensor import Tensor, wrap
+
+if TYPE_CHECKING:
+    from tapegrad.op import Op
+
+# What the text speaks of, besides its op.
+_WORDS = {
+    "CONTINUOUS": CONTINUOUS,
+    "OPERANDS": OPERANDS,
+    "OPTIONS": PLAIN_TYPES | {torch.Tensor, tuple},
+    "PLAIN": PLAIN_TYPES,
+    "Record": Record,
+    "Tensor": Tensor,
+    "apply": apply,
+    "as_tensor": as_tensor,
+    "is_grad_enabled": is_grad_enabled,
+    "watch": watch,
+    "wrap": wrap,
+}
+# To these a number and a tensor of one element are the same, to the bit.
+_ARITHMETIC = {"add", "sub", "rsub", "mul", "div"}
+
+
+def shortcut(op: Op) -> Callable[..., Any]:
+    """A function that does what ``apply`` does, for one op.
+
+    Args:
+        op: what to run.
+
+    Returns:
+        A function of the op's arguments in canonical order, of which the first is a Tensor.
+    """
+    source = text(op)
+    if not source:
+        return lambda *args: apply(op, args)
+    file = f"{__file__[:-3]}/{op.name}.py"  # there is none, but tracebacks show its lines
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    scope: dict[str, Any] = {**_WORDS, "op": op, "run": op.run}
+    exec(compile(source, file, "exec"), scope)
+    written: Callable[..., Any] = scope[_name(op)]
+    return written
+
+
+def text(op: Op) -> str:
+    """The source of an op's shortcut; "" if there is none: of ops of more tensors, and of yours, apply asks more."""
+    first, *others = op.parameters
+    if op.own and op.formulas.keys() == {first}:
+        return _one_tensor(op, first, others)
+    if op.own and op.formulas.keys() == {first, *others} and len(others) == 1 and not op.aux:
+        return _two_operands(op, first, others[0])
+    return ""
+
+
+def _name(op: Op) -> str:
+    return "".join([c if c.isalnum() else "_" for c in op.name])
+
+
+def _one_tensor(op: Op, x: str, options: list[str]) -> str:
+    keep_out, keep, *_ = op.plan(1)
+    arguments = ", ".join([x, *options])
+    watched = _versions(["out"] * keep_out + ["raw_1"] * keep + list(op.aux))
+    which = usual = ""
+    checked = [name for name in options if name != op.starred]  # sizes are numbers
+    if checked:
+        which = f"\n    plain = {' and '.join([f'type({name}) in PLAIN' for name in checked])}"
+        usual = f" and (plain or OPTIONS.issuperset(map(type, {_tuple(checked)})))"
+        watched += " if plain else watch(op, saved, (node_1,))"
+    return f"""\
+def {_name(op)}({arguments}):
+    node_1 = {x}.record or ({x} if {x}._requires_grad else None){which}
+    if node_1 is not None and is_grad_enabled(){usual}:
+        raw_1 = {x}._data
+        try:
+            {", ".join(["out", *op.aux])} = run({", ".join(["raw_1", *options])})
+            if out is not raw_1{" and out.dtype in CONTINUOUS" if "dtype" in options else ""}:
+                saved = {_tuple(["out" if keep_out else "None", "raw_1" if keep else "None", *options, *op.aux])}
+                watched = {watched}
+                record = Record(op, saved, {_tuple(["node_1", *["None"] * len(options)])}, watched, out)
+                return {", ".join(["wrap(out, record)", *op.aux])}
+        except RuntimeError:
+            pass  # apply says what is wrong
+    return apply(op, {_tuple([x, *options])})
+"""
+
+
+def _two_operands(op: Op, x: str, y: str) -> str:
+    both, one = op.plan(3), op.plan(1)
+    operand, lookup = y, ""
+    if op.name in _ARITHMETIC:
+        operand = "number"
+        lookup = f"""
+                number = OPERANDS.get(({y}, raw_1.dtype, raw_1.device))
+                if number is None:
+                    number = as_tensor({y}, raw_1)"""
+    return f"""\
+def {_name(op)}({x}, {y}):
+    node_1 = {x}.record or ({x} if {x}._requires_grad else None)
+    if node_1 is not None and is_grad_enabled():
+        raw_1 = {x}._data
+        try:
+            if type({y}) is Tensor:
+                node_2 = {y}.record or ({y} if {y}._requires_grad else None)
+                if node_2 is not None:
+                    raw_2 = {y}._data
+                    out = run(raw_1, raw_2)
+                    saved = {_saved(both, "raw_2")}
+                    watched = {_versions(_held(both))}
+                    return wrap(out, Record(op, saved, (node_1, node_2), watched, out))
+            elif type({y}) is float or type({y}) is int:{lookup}
+                out = run(raw_1, {operand})
+                saved = {_saved(one, y)}
+                watched = {_versions(_held(one[:2]))}
+                return wrap(out, Record(op, saved, (node_1, None), watched, out))
+        except RuntimeError:
+            pass  # apply says what is wrong
+    return apply(op, ({x}, {y}))
+"""
+
+
+def _saved(plan: Sequence[bool], y: str) -> str:
+    return _tuple([name if keep else "None" for name, keep in zip(("out", "raw_1", y), plan, strict=True)])
+
+
+def _held(plan: Sequence[bool]) -> list[str]:
+    return [name for name, keep in zip(("out", "raw_1", "raw_2"), plan, strict=False) if keep]
+
+
+def _versions(names: Sequence[str]) -> str:
+    return _tuple([f"({name}, {name}._version)" for name in names])
+
+
+def _tuple(items: Sequence[str]) -> str:
+    return f"({', '.join(items)}{',' * (len(items) == 1)})"
