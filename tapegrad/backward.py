@@ -240,7 +240,7 @@ def walk(
             continue
         shared = getrefcount(pending[leaf]) > _NOBODY_ELSE
         g = pending[leaf]
-        if not create_graph and (shared or g._is_view() or g.is_inference()):
+        if not create_graph and (shared or g._is_view()):
             # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0.
             g = g.clone(memory_format=torch.contiguous_format)
         if leaf.hooks is not None and hooks:

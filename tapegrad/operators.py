@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from tapegrad.apply import apply, is_grad_enabled, node
+from tapegrad.apply import apply, is_grad_enabled
 from tapegrad.dispatch import PLAIN, call
 from tapegrad.inplace import update
 from tapegrad.op import TABLE, Op, torch_names
 from tapegrad.rules import elementwise, indexing, linalg, reduction, shape
-from tapegrad.tape import Record
+from tapegrad.tape import Record, Watched
 from tapegrad.tensor import Tensor, raw, wrap
 
 # --- operators: the short road, for they run most ---
@@ -28,11 +28,11 @@ def _reflected_matmul(self: Tensor, left: Any) -> Any:
     return linalg.batched(left, self)
 
 
-_two_matrices = linalg.matmul.short
+_two_matrices = linalg.two_matrices.short
 
 
 def _matmul(self: Tensor, other: Any) -> Any:
-    return _two_matrices(self, other) if self._data.ndim <= 2 and other.ndim <= 2 else linalg.batched(self, other)
+    return _two_matrices(self, other) if self._data.ndim == 2 == other.ndim else linalg.batched(self, other)
 
 
 def _reflected_div(self: Tensor, numerator: Any) -> Any:
@@ -41,16 +41,19 @@ def _reflected_div(self: Tensor, numerator: Any) -> Any:
 
 def _getitem(self: Tensor, index: Any) -> Any:
     data = self._data
-    index = indexing.canonical(index, data.device)
-    place = node(self)
+    index = indexing.canonical(index, data)
+    place = self.record or (self if self._requires_grad else None)
     if place is not None and is_grad_enabled():
         try:
             out = data[index]
-            entries = index if type(index) is tuple else (index,)
-            watched = tuple([(i, i._version) for i in entries if type(i) is torch.Tensor])
+            if type(index) is torch.Tensor:
+                watched: Watched = ((index, index._version),)
+            else:
+                entries = index if type(index) is tuple else ()
+                watched = tuple([(i, i._version) for i in entries if type(i) is torch.Tensor])
             return wrap(out, Record(indexing.getitem, (None, None, index), (place, None), watched, out))
         except RuntimeError:
-            pass  # apply will tell
+            pass  # apply says what is wrong
     return apply(indexing.getitem, (self, index))
 
 
@@ -123,10 +126,11 @@ def _reduction(op: Op) -> Callable[..., Any]:
 def _extreme(op: Op, pair: type, entry: Callable[..., Any]) -> Callable[..., Any]:
     run = op.short
 
-    def method(self: Tensor, *args: Any, keepdim: bool = False, **kwargs: Any) -> Any:
-        if len(args) == 1 and type(args[0]) is int and not kwargs:
-            return pair(run(self, args[0], keepdim))
-        return entry(self, *args, **torch_names(kwargs | {"keepdim": keepdim} if keepdim else kwargs))
+    def method(self: Tensor, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Any:
+        if type(dim) is int and not kwargs:
+            return pair(run(self, dim, keepdim))
+        kwargs |= {"keepdim": True} if keepdim else {}
+        return entry(self, *(() if dim is None else (dim,)), **torch_names(kwargs, entry))
 
     return method
 

@@ -51,9 +51,10 @@ def getitem(input: Any, index: Any) -> Any:
 
 
 def _getitem_kernel(g: Any, input_shape: Any, index: Any) -> Any:
-    """The same, without writing the zeros of a view."""
-    if type(index) is torch.Tensor and input_shape:
-        return g.new_zeros(*input_shape).index_put_((index,), g, accumulate=True)
+    """The same with fewer calls, and without writing the zeros of a view."""
+    entries = index if type(index) is tuple else (index,)
+    if _TENSORS.issuperset(map(type, entries)) and input_shape:
+        return g.new_zeros(*input_shape).index_put_(entries, g, accumulate=True)
     return Part(g, index) if viewed(index) else scattered(g, input_shape, index)
 
 
@@ -79,33 +80,32 @@ def led(g: Any, ndim: int) -> Any:
     return g
 
 
-def canonical(index: Any, device: torch.device) -> Any:
+def canonical(index: Any, data: torch.Tensor) -> Any:
     """An index with its lists, ranges and arrays made tensors once, for the forward and the backward pass.
 
     Args:
         index: what stood between the brackets: int, slice, None, Ellipsis, bool, list, range, integer or mask tensor or
             array, or a tuple of these.
-        device: where the indexed tensor is.
+        data: the indexed tensor.
     """
-    if type(index) is torch.Tensor:
+    kind = type(index)
+    if kind is torch.Tensor:
         return index if index.ndim or index.dtype is not torch.bool else bool(index)
-    if type(index) is int or type(index) is slice:
+    if kind is int or kind is slice:
         return index
-    if type(index) is tuple:
-        return tuple([canonical(i, device) for i in index])
-    if type(index) is Tensor:
-        return index._data
-    if type(index) is range:
-        return (
-            torch.arange(index.start, index.stop, index.step, device=device)
-            if index
-            else torch.empty(0, dtype=torch.long)
-        )
+    if kind is tuple:
+        return tuple([canonical(i, data) for i in index])
+    if kind is range:
+        if not index:
+            return torch.empty(0, dtype=torch.long, device=data.device)
+        return torch.arange(index.start, index.stop, index.step, device=data.device)
+    if kind is Tensor:
+        return canonical(index._data, data)
     if isinstance(index, list):
         index = [i.tolist() if isinstance(i, (torch.Tensor, Tensor, np.ndarray)) else i for i in index]
-        return torch.tensor(index, device=device, dtype=None if index else torch.long)
+        return torch.tensor(index, device=data.device, dtype=None if index else torch.long)
     if isinstance(index, np.ndarray):
-        return torch.as_tensor(index, device=device)
+        return torch.as_tensor(index, device=data.device)
     return int(index) if isinstance(index, np.integer) else index
 
 

@@ -9,8 +9,14 @@ import torch.nn.functional as F
 
 from tapegrad.op import composition, kernel, rule
 
-# C = A B gives dA = dC B^T and dB = A^T dC; a vector is a matrix of one row (left) or one column (right). Batches that
-# were broadcast are the walk's business.
+# C = A B gives dA = dC B^T and dB = A^T dC.
+two_matrices = rule(
+    torch.matmul,
+    "input, other",
+    input=lambda g, other: g @ other.mT,
+    other=lambda g, input: input.mT @ g,
+)
+# A vector is a matrix of one row (left) or one column (right). Batches that were broadcast are the walk's business.
 matmul = rule(
     torch.matmul,
     "input, other",
@@ -33,30 +39,18 @@ def right(g: Any, input: Any, ndim: int) -> Any:
     return (input.mT @ g.unsqueeze(-1)).squeeze(-1) if ndim == 1 and input.ndim > 2 else input.mT @ g
 
 
-# The gradient of a matrix that is stored by columns is computed by columns, as in torch.
-
-
-def left_kernel(g: Any, input: Any, other: Any) -> Any:
-    """``left``, in torch's order of operations."""
-    if other.ndim != 2 or g.ndim != 2:
-        return left(g, other, input.ndim)
-    return (other @ g.mT).mT if input.stride()[0] == 1 and by_columns(input) else g @ other.mT
-
-
-def right_kernel(g: Any, input: Any, other: Any) -> Any:
-    """``right``, in torch's order of operations."""
-    if input.ndim != 2 or g.ndim != 2:
-        return right(g, input, other.ndim)
-    return (g.mT @ input).mT if other.stride()[0] == 1 and by_columns(other) else input.mT @ g
-
-
 def by_columns(x: torch.Tensor) -> bool:
     """Whether a matrix is the transpose of a contiguous one."""
     rows, columns = x.stride()
     return rows == 1 and columns == x.shape[0]
 
 
-kernel(matmul, input=left_kernel, other=right_kernel)
+# The gradient of a matrix that is stored by columns is computed by columns, as in torch.
+kernel(
+    two_matrices,
+    input=lambda g, input, other: (other @ g.mT).mT if by_columns(input) else g @ other.mT,
+    other=lambda g, input, other: (g.mT @ input).mT if by_columns(other) else input.mT @ g,
+)
 
 
 def _folded(input: Any, other: Any) -> Any:
@@ -82,19 +76,27 @@ kernel(
 )
 
 
+def left_factor(g: Any, input: Any, other: Any) -> Any:
+    return left(g, other, input.ndim) if other.ndim == 1 else two_matrices.kernels["input"](g, input, other)
+
+
+def right_factor(g: Any, input: Any, other: Any) -> Any:
+    return right(g, input, other.ndim) if other.ndim == 1 else two_matrices.kernels["other"](g, input, other)
+
+
 def folded_left(g: Any, input: Any, other: Any) -> Any:
     """Gradient of the left factor of a folded product."""
     if input.ndim > 2:
-        return left_kernel(rows(g) if other.ndim == 2 else g.reshape(-1), rows(input), other).view(input.shape)
-    return right_kernel(rows(g.mT) if input.ndim == 2 else g.reshape(-1), rows(other.mT), input.t()).t()
+        return left_factor(rows(g) if other.ndim == 2 else g.reshape(-1), rows(input), other).view(input.shape)
+    return right_factor(rows(g.mT) if input.ndim == 2 else g.reshape(-1), rows(other.mT), input.t()).t()
 
 
 def folded_right(g: Any, input: Any, other: Any) -> Any:
     """Gradient of the right factor of a folded product."""
     if input.ndim > 2:
-        return right_kernel(rows(g) if other.ndim == 2 else g.reshape(-1), rows(input), other)
+        return right_factor(rows(g) if other.ndim == 2 else g.reshape(-1), rows(input), other)
     turned = other.mT
-    return left_kernel(rows(g.mT) if input.ndim == 2 else g.reshape(-1), rows(turned), input.t()).view(turned.shape).mT
+    return left_factor(rows(g.mT) if input.ndim == 2 else g.reshape(-1), rows(turned), input.t()).view(turned.shape).mT
 
 
 @composition(torch.matmul)
@@ -109,7 +111,7 @@ def batched(input: Any, other: Any) -> Any:
         return folded(input, other)
     if other.ndim > 2 >= input.ndim and (requires_grad(input) or (input.ndim == 1 and stacked(other.mT))):
         return folded(input, other)
-    return matmul(input, other)
+    return two_matrices(input, other) if input.ndim == 2 == other.ndim else matmul(input, other)
 
 
 def rows(x: Any) -> Any:

@@ -29,13 +29,18 @@ mean = rule(
         restore(g, input_shape, dim, keepdim).expand(input_shape) / count(input_shape, dim)
     ),
 )
-# The same division, before the copies are made.
-kernel(
-    mean,
-    input=lambda g, input_shape, dim, keepdim: torch.broadcast_to(
+
+
+def _mean_kernel(g: Any, input_shape: Any, dim: Any, keepdim: bool) -> Any:
+    """The same division, before the copies are made."""
+    if dim is None:
+        return torch.broadcast_to(g / as_tensor(input_shape.numel(), g), input_shape)
+    return torch.broadcast_to(
         restore(g / as_tensor(count(input_shape, dim), g), input_shape, dim, keepdim), input_shape
-    ),
-)
+    )
+
+
+kernel(mean, input=_mean_kernel)
 # NaN counts as 0, and takes no gradient.
 nansum = rule(
     torch.nansum,
