@@ -59,9 +59,10 @@ def _targets(inputs: Sequence[Tensor] | Tensor) -> list[Any]:
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if not inputs:
         raise RuntimeError("backward: inputs is empty; leave it out to get the gradients of all leaves")
-    targets = [_target(t, "backward", i) for i, t in enumerate(inputs)]
-    for t in inputs:
-        t.retain_grad()
+    targets = []
+    for i, t in enumerate(inputs):
+        targets.append(_target(t, "backward", i))
+        t.retain_grad()  # as torch, even if a later one is refused
     return targets
 
 
@@ -236,8 +237,6 @@ def walk(
             record.saved = record.watched = ()
     g = part = came = None
     for leaf in pending:
-        if path is not None and leaf not in wanted:  # a leaf to start from need not be a target
-            continue
         shared = getrefcount(pending[leaf]) > _NOBODY_ELSE
         g = pending[leaf]
         if not create_graph and (shared or g._is_view()):
@@ -245,7 +244,8 @@ def walk(
             g = g.clone(memory_format=torch.contiguous_format)
         if leaf.hooks is not None and hooks:
             g = leaf.hooks.run(g)
-        result[leaf] = g
+        if path is None or leaf in wanted:  # a leaf to start from need not be a target
+            result[leaf] = g
     return result
 
 
