@@ -40,6 +40,7 @@ def _reflected_div(self: Tensor, numerator: Any) -> Any:
 
 
 def _getitem(self: Tensor, index: Any) -> Any:
+    """``getitem``'s shortcut, by hand: an index is, or holds, tensors to watch."""
     data = self._data
     index = indexing.canonical(index, data)
     place = self.record or (self if self._requires_grad else None)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 _EXACT = {torch.float32, torch.float64}  # torch computes in the type itself, so that rounding a number first is no loss
-_MOST = 64
+MOST = 64  # kept at once
 
 # (number, dtype, device) -> what to compute with: a tensor of one element, or the number itself.
 OPERANDS: dict[tuple[float, torch.dtype, torch.device], Any] = {}
@@ -30,11 +30,11 @@ def _made(number: float, like: torch.Tensor) -> Any:
     if not number:  # 0.0 and -0.0 are equal, and would be one key
         return number
     operand: Any = number
-    if like.dtype in _EXACT and like.is_cpu:
+    if like.dtype in _EXACT and like.is_cpu and abs(number) < 2**63:  # what torch takes
         with torch._C.DisableTorchFunction():  # whoever watches sees a number
             kind = torch.float64 if type(number) is float else torch.int64
             operand = torch.tensor(number, dtype=kind, device=like.device).to(like.dtype)
-    if len(OPERANDS) >= _MOST:
+    if len(OPERANDS) >= MOST:
         OPERANDS.clear()
     OPERANDS[number, like.dtype, like.device] = operand
     return operand

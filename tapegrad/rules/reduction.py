@@ -18,9 +18,7 @@ sum = rule(
     torch.sum,
     "input, dim=None, keepdim=False",
     # torch.broadcast_to is g.expand, and takes a torch.Size in half the time.
-    input=lambda g, input_shape, dim, keepdim: torch.broadcast_to(
-        g if keepdim or dim is None else restore(g, input_shape, dim, False), input_shape
-    ),
+    input=lambda g, input_shape, dim, keepdim: torch.broadcast_to(restore(g, input_shape, dim, keepdim), input_shape),
 )
 mean = rule(
     torch.mean,
@@ -289,7 +287,8 @@ def route(g: Any, indices: torch.Tensor, shape: torch.Size, dim: int, keepdim: b
         return g
     if not keepdim:
         g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
-    return (scatter.function if type(g) is torch.Tensor else scatter)(g, indices, shape, dim)
+    scattered = scatter.function if type(g) is torch.Tensor else scatter  # there is nothing to record
+    return scattered(g, indices, shape, dim)
 
 
 @rule(source=lambda g, index, dim: g.gather(dim, index))
