@@ -504,7 +504,8 @@ class Programs(RuleBasedStateMachine):
         self.changed(x, lambda w: w.change(x, CHANGES_WITH[name], w.tensors[y].to(w.tensors[x].dtype)))
 
     def changed(self, x: int, run: Step) -> None:
-        if self.unrecorded and self.spoiled(x):
+        recorded = not self.unrecorded and (self.over or self.yours.tensors[x].requires_grad)
+        if not recorded and self.spoiled(x):
             return
         refused = counts["shared memory"]
         self.step(run)
