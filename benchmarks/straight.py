@@ -7,10 +7,16 @@ gradients are equal bit for bit, and what tapegrad takes longer than this is wha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 
-_one = torch.ones(())
+
+@cache
+def _numbers(n: int, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """The numbers of the pass as tensors, which torch would otherwise make at each call."""
+    values = (1, 1 / n, 1 / (n - 1), 1e-5, -0.5, -1, n)
+    return tuple([torch.tensor(float(v), dtype=torch.float64).to(dtype) for v in values])
 
 
 def lecture(
@@ -19,14 +25,15 @@ def lecture(
     """The loss of the decomposed pass and the seven gradients."""
     C, W1, b1, W2, b2, bngain, bnbias = parameters
     n = Xb.shape[0]
+    one, over_n, over_n_less_1, epsilon, minus_half, minus_one, count = _numbers(n, C.dtype)
     emb = C[Xb]
     embcat = emb.view(n, -1)
     hprebn = embcat @ W1 + b1
-    bnmeani = 1 / n * hprebn.sum(0, keepdim=True)
+    bnmeani = over_n * hprebn.sum(0, keepdim=True)
     bndiff = hprebn - bnmeani
     bndiff2 = bndiff**2
-    bnvar = 1 / (n - 1) * bndiff2.sum(0, keepdim=True)
-    bnvar_eps = bnvar + 1e-5
+    bnvar = over_n_less_1 * bndiff2.sum(0, keepdim=True)
+    bnvar_eps = bnvar + epsilon
     bnvar_inv = bnvar_eps**-0.5
     bnraw = bndiff * bnvar_inv
     hpreact = bngain * bnraw + bnbias
@@ -42,30 +49,30 @@ def lecture(
     rows = torch.arange(n)
     loss = -logprobs[rows, Yb].mean()
 
-    dpicked = (-_one / n).expand(n)
-    dlogprobs = logprobs.new_zeros(logprobs.shape).index_put_((rows, Yb), dpicked, accumulate=True)
+    dpicked = (-one / count).expand(n)
+    dlogprobs = logprobs.new_zeros(*logprobs.shape).index_put_((rows, Yb), dpicked, accumulate=True)
     dprobs = dlogprobs / probs
     dcounts_sum_inv = (dprobs * counts).sum(1, True)
-    dcounts_sum = dcounts_sum_inv * (-1 * counts_sum**-2)
+    dcounts_sum = dcounts_sum_inv * (counts_sum**-2).mul_(minus_one)
     dcounts = dprobs * counts_sum_inv + dcounts_sum.expand(counts.shape)
     dnorm_logits = dcounts * counts
     dlogit_maxes = (-dnorm_logits).sum(1, True)
-    dlogits = dnorm_logits + logits.new_zeros(logits.shape).scatter_(1, indices, dlogit_maxes)
+    dlogits = dnorm_logits + logits.new_zeros(*logits.shape).scatter_(1, indices, dlogit_maxes)
     db2 = dlogits.sum(0)
     dh = dlogits @ W2.mT
     dW2 = h.mT @ dlogits
-    dhpreact = torch.addcmul(_one, h, h, value=-1).mul_(dh)
+    dhpreact = torch.addcmul(one, h, h, value=-1).mul_(dh)
     dbnbias = dhpreact.sum(0, True)
     dbngain = (dhpreact * bnraw).sum(0, True)
     dbnraw = dhpreact * bngain
     dbnvar_inv = (dbnraw * bndiff).sum(0, True)
-    dbnvar = dbnvar_inv * (-0.5 * bnvar_eps**-1.5)
-    dbndiff2 = (dbnvar * (1 / (n - 1))).expand(bndiff2.shape)
+    dbnvar = dbnvar_inv * (bnvar_eps**-1.5).mul_(minus_half)
+    dbndiff2 = (dbnvar * over_n_less_1).expand(bndiff2.shape)
     dbndiff = dbnraw * bnvar_inv + dbndiff2 * (bndiff + bndiff)
     dbnmeani = (-dbndiff).sum(0, True)
-    dhprebn = dbndiff + (dbnmeani * (1 / n)).expand(hprebn.shape)
+    dhprebn = dbndiff + (dbnmeani * over_n).expand(hprebn.shape)
     db1 = dhprebn.sum(0)
     demb = (dhprebn @ W1.mT).view(emb.shape)
     dW1 = embcat.mT @ dhprebn
-    dC = C.new_zeros(C.shape).index_put_((Xb,), demb, accumulate=True)
+    dC = C.new_zeros(*C.shape).index_put_((Xb,), demb, accumulate=True)
     return loss, [dC, dW1, db1, dW2, db2, dbngain, dbnbias]

@@ -66,7 +66,7 @@ def lecture(parameters: Sequence[Any], Xb: torch.Tensor, Yb: torch.Tensor) -> An
 
 
 def trained(parameters: Sequence[Any], Xb: torch.Tensor, Yb: torch.Tensor) -> Any:
-    """The loss of the pass that the lecture trains with."""
+    """The loss of the short pass that the lecture trains with, of torch's fused functions."""
     return training_forward(parameters, Xb, Yb).loss
 
 
@@ -114,14 +114,14 @@ def makemore(batch: int, hidden: int, rounds: int) -> Work:
     return Work(name, rounds, parameters, lambda: inputs, lecture, lecture_array, by_hand, straight.lecture)
 
 
-def training(batch: int, hidden: int, rounds: int) -> Work:
+def training(batch: int, hidden: int, rounds: int, program: Callable[..., Any] = lecture, short: str = "") -> Work:
     """A step of training: draw a batch, forward, backward, update."""
     g = torch.Generator().manual_seed(1)
     parameters = init_parameters(SYMBOLS, hidden, g, torch.float32)
     examples = _random_examples(10_000, g)
     draw = lambda: draw_batch(examples, batch, g)
-    name = f"training-{batch}x{hidden}"
-    return Work(name, rounds, parameters, draw, trained, lecture_array, by_hand, exact=False, draws=True, rate=0.01)
+    name = f"training-{batch}x{hidden}{short}"
+    return Work(name, rounds, parameters, draw, program, lecture_array, by_hand, exact=False, draws=True, rate=0.01)
 
 
 # --- one op, many times: nothing but overhead ---
@@ -167,6 +167,7 @@ WORKS: dict[str, Callable[[], Work]] = {
     "makemore-256x512": lambda: makemore(256, 512, 30),
     "makemore-2048x1024": lambda: makemore(2048, 1024, 15),
     "training-32x200": lambda: training(32, 200, 40),
+    "training-32x200-short": lambda: training(32, 200, 40, trained, "-short"),
     "chain": lambda: chain(7),
     "gpt": lambda: transformer(30),
 }

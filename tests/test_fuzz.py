@@ -117,7 +117,15 @@ def items_assigned_with_a_dimension_too_many(s):
     s.backward(x=row, key=2, retain=False, inputs=None)
 
 
+def a_number_assigned_to_where_a_mask_says(s):
+    x = s.first(shape=(3,), key=0)
+    s.no_grad(steps=1)
+    y = s.unary(name="sum", x=x)
+    s.change_with(name="[mask] =", x=y, y=x)
+
+
 CORPUS = [
+    a_number_assigned_to_where_a_mask_says,
     narrow_of_a_number,
     narrow_beyond_the_end,
     a_number_indexed_by_a_mask,

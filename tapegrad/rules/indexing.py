@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def scattered(source: Any, shape: Any, index: Any) -> Any:
     """``place``, where an element may be read twice."""
     zeros = zeros_for(source, shape)
     entries = index if type(index) is tuple else (index,)
-    if _TENSORS.issuperset(map(type, entries)):
+    if _TENSORS.issuperset(map(type, entries)) and all(map(_ndim, entries)):
         return zeros.index_put_(entries, source, accumulate=True)
     # A mixture: index the elements' own numbers, and add at the numbers that come out.
     numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
@@ -36,6 +37,7 @@ def scattered(source: Any, shape: Any, index: Any) -> Any:
 
 
 _TENSORS = {torch.Tensor}
+_ndim = attrgetter("ndim")  # 0 of a mask that torch's index_put would not take
 _VIEWING = {type(None), type(Ellipsis), int, slice}
 
 
@@ -53,7 +55,7 @@ def getitem(input: Any, index: Any) -> Any:
 def _getitem_kernel(g: Any, input_shape: Any, index: Any) -> Any:
     """The same with fewer calls, and without writing the zeros of a view."""
     entries = index if type(index) is tuple else (index,)
-    if _TENSORS.issuperset(map(type, entries)) and input_shape:
+    if _TENSORS.issuperset(map(type, entries)) and all(map(_ndim, entries)):
         return g.new_zeros(*input_shape).index_put_(entries, g, accumulate=True)
     return Part(g, index) if viewed(index) else scattered(g, input_shape, index)
 
@@ -89,9 +91,7 @@ def canonical(index: Any, data: torch.Tensor) -> Any:
         data: the indexed tensor.
     """
     kind = type(index)
-    if kind is torch.Tensor:
-        return index if index.ndim or index.dtype is not torch.bool else bool(index)
-    if kind is int or kind is slice:
+    if kind is torch.Tensor or kind is int or kind is slice:
         return index
     if kind is tuple:
         return tuple([canonical(i, data) for i in index])
@@ -100,7 +100,7 @@ def canonical(index: Any, data: torch.Tensor) -> Any:
             return torch.empty(0, dtype=torch.long, device=data.device)
         return torch.arange(index.start, index.stop, index.step, device=data.device)
     if kind is Tensor:
-        return canonical(index._data, data)
+        return index._data
     if isinstance(index, list):
         index = [i.tolist() if isinstance(i, (torch.Tensor, Tensor, np.ndarray)) else i for i in index]
         return torch.tensor(index, device=data.device, dtype=None if index else torch.long)
