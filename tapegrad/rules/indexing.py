@@ -55,7 +55,7 @@ def getitem(input: Any, index: Any) -> Any:
 def _getitem_kernel(g: Any, input_shape: Any, index: Any) -> Any:
     """The same with fewer calls, and without writing the zeros of a view."""
     entries = index if type(index) is tuple else (index,)
-    if _TENSORS.issuperset(map(type, entries)) and all(map(_ndim, entries)):
+    if entries and _TENSORS.issuperset(map(type, entries)) and all(map(_ndim, entries)):
         return g.new_zeros(*input_shape).index_put_(entries, g, accumulate=True)
     return Part(g, index) if viewed(index) else scattered(g, input_shape, index)
 
