@@ -190,7 +190,7 @@ def walk(
                 result[record] = came if record in leading else g
             if record not in leading:
                 continue  # nothing that is wanted lies further back
-            parents = _within(path, parents)
+            parents = parents and [p if p in path else None for p in parents]
         if parents is None:
             raise FreedTape(
                 f"backward: the tape was freed by an earlier backward, as it passed {record.op.name} "
@@ -211,7 +211,7 @@ def walk(
                 continue  # a rule's word for zeros
             if type(parent) is tuple:
                 for place, piece in zip(parent, part, strict=True):
-                    if place is not None and piece is not None:
+                    if place is not None and piece is not None and (path is None or place in path):
                         give(place, piece)
                 continue
             # What give would do; the call takes time.
@@ -247,14 +247,6 @@ def walk(
         if path is None or leaf in wanted:  # a leaf to start from need not be a target
             result[leaf] = g
     return result
-
-
-def _within(path: Collection[Any], parents: tuple[Any, ...] | None) -> Any:
-    """The parents on the path, with None in place of the others."""
-    return parents and [
-        None if p not in path else tuple([q if q in path else None for q in p]) if type(p) is tuple else p
-        for p in parents
-    ]
 
 
 def _unusual(record: Record, create_graph: bool) -> tuple[tuple[Any, ...], Sequence[Any]]:

@@ -124,7 +124,14 @@ def a_number_assigned_to_where_a_mask_says(s):
     s.change_with(name="[mask] =", x=y, y=x)
 
 
+def one_of_several_that_were_joined(s):
+    x = s.first(shape=(1,), key=0)
+    y = s.unary(name="neg", x=x)
+    s.backward(x=s.binary(name="cat", x=y, y=x), key=1, retain=True, inputs=[y])
+
+
 CORPUS = [
+    one_of_several_that_were_joined,
     a_number_assigned_to_where_a_mask_says,
     narrow_of_a_number,
     narrow_beyond_the_end,
