@@ -190,7 +190,7 @@ def walk(
                 result[record] = came if record in leading else g
             if record not in leading:
                 continue  # nothing that is wanted lies further back
-            parents = parents and [p if p in path else None for p in parents]
+            parents = parents and tuple([p if p in path else None for p in parents])
         if parents is None:
             raise FreedTape(
                 f"backward: the tape was freed by an earlier backward, as it passed {record.op.name} "
