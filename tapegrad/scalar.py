@@ -27,13 +27,15 @@ def as_tensor(number: float, like: torch.Tensor) -> Any:
 
 
 def _made(number: float, like: torch.Tensor) -> Any:
-    if not number:  # 0.0 and -0.0 are equal, and would be one key
+    if not number or torch.is_inference_mode_enabled():  # 0.0 and -0.0 are equal, and would be one key
         return number
     operand: Any = number
     if like.dtype in _EXACT and like.is_cpu and abs(number) < 2**63:  # what torch takes
         with torch._C.DisableTorchFunction():  # whoever watches sees a number
             kind = torch.float64 if type(number) is float else torch.int64
             operand = torch.tensor(number, dtype=kind, device=like.device).to(like.dtype)
+        if type(operand) is not torch.Tensor:  # under a mode that makes tensors of its own
+            return number
     if len(OPERANDS) >= MOST:
         OPERANDS.clear()
     OPERANDS[number, like.dtype, like.device] = operand

@@ -7,11 +7,13 @@ import torch
 from helpers import ours, randn
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import tapegrad
 from tapegrad.apply import apply
 from tapegrad.op import TABLE, Op
 from tapegrad.rules import activations, elementwise, indexing, linalg, reduction, shape
+from tapegrad.scalar import MOST, OPERANDS, as_tensor
 from tapegrad.shortcut import text
 
 x, y, constant = ours(randn(3, 3)), ours(randn(3, 3)), tapegrad.tensor(randn(3, 3))
@@ -117,3 +119,20 @@ def test_numbers_have_torchs_bits(number, dtype):
             torch.equal(actual.view(torch.uint8), expected.view(torch.uint8))
             or (actual.isnan() == expected.isnan()).all()
         )
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, FakeTensorMode])
+def test_what_is_kept_of_a_number_outlives_the_mode_it_was_met_in(mode):
+    number = 0.12345
+    with mode():
+        as_tensor(number, torch.ones(3))
+    assert (tapegrad.tensor(torch.ones(3), requires_grad=True) * number).tolist() == [torch.tensor(number).item()] * 3
+    kept = [v for v in OPERANDS.values() if isinstance(v, torch.Tensor)]
+    assert not any(v.is_inference() or type(v) is not torch.Tensor for v in kept)
+
+
+def test_few_numbers_are_kept():
+    x = tapegrad.tensor(torch.ones(()), requires_grad=True)
+    for i in range(10 * MOST):
+        x = x * (1 + i / 1000)
+    assert len(OPERANDS) <= MOST
