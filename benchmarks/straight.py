@@ -49,7 +49,7 @@ def lecture(
     rows = torch.arange(n)
     loss = -logprobs[rows, Yb].mean()
 
-    dpicked = (-one / count).expand(n)
+    dpicked = (-one).expand(n) / count
     dlogprobs = logprobs.new_zeros(*logprobs.shape).index_put_((rows, Yb), dpicked, accumulate=True)
     dprobs = dlogprobs / probs
     dcounts_sum_inv = (dprobs * counts).sum(1, True)

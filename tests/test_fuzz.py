@@ -130,7 +130,16 @@ def one_of_several_that_were_joined(s):
     s.backward(x=s.binary(name="cat", x=y, y=x), key=1, retain=True, inputs=[y])
 
 
+def a_mean_whose_gradient_meets_a_transposed_tensor(s):
+    x = s.view(name="transpose", x=s.first(shape=(2, 3), key=0))
+    y = s.tangle(knots=[("add", 0, 0), ("add", 0, 0), ("share", 0, 0)], x=x, y=x)
+    z = s.unary(name="neg", x=y)
+    s.data(x=z)
+    s.learn(knots=[("add", 0, 0)] * 6 + [("mul", 0, 0), ("share", 1, 8)], x=y, y=z)
+
+
 CORPUS = [
+    a_mean_whose_gradient_meets_a_transposed_tensor,
     one_of_several_that_were_joined,
     a_number_assigned_to_where_a_mask_says,
     narrow_of_a_number,

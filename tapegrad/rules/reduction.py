@@ -27,18 +27,14 @@ mean = rule(
         restore(g, input_shape, dim, keepdim).expand(input_shape) / count(input_shape, dim)
     ),
 )
-
-
-def _mean_kernel(g: Any, input_shape: Any, dim: Any, keepdim: bool) -> Any:
-    """The same division, before the copies are made."""
-    if dim is None:
-        return torch.broadcast_to(g / as_tensor(input_shape.numel(), g), input_shape)
-    return torch.broadcast_to(
-        restore(g / as_tensor(count(input_shape, dim), g), input_shape, dim, keepdim), input_shape
-    )
-
-
-kernel(mean, input=_mean_kernel)
+kernel(
+    mean,
+    # To divide a number and expand it then would be quicker, but not lie in memory as torch's gradient does; and the
+    # order of memory is the order in which sums further back are taken.
+    input=lambda g, input_shape, dim, keepdim: (
+        torch.broadcast_to(restore(g, input_shape, dim, keepdim), input_shape) / as_tensor(count(input_shape, dim), g)
+    ),
+)
 # NaN counts as 0, and takes no gradient.
 nansum = rule(
     torch.nansum,
