@@ -114,7 +114,7 @@ def grad(
     return tuple([wrap(g, None) if create_graph and isinstance(g, torch.Tensor) else g for g in found])
 
 
-# How many references Python counts for a gradient that only the walk holds, in a dict.
+# What Python counts, in the very expression that the walk uses, for a gradient that nothing but its dict refers to.
 _example = {None: torch.empty(0)}
 _NOBODY_ELSE = getrefcount(_example[None])
 
@@ -214,7 +214,7 @@ def walk(
                     if place is not None and piece is not None and (path is None or place in path):
                         give(place, piece)
                 continue
-            # What give would do; the call takes time.
+            # What give would do, without the time that a call takes.
             if part.shape != parent.shape:
                 if type(part) is Part:
                     give(parent, part)
@@ -235,12 +235,14 @@ def walk(
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-    g = part = came = None
+    g = part = came = None  # these would count
     for leaf in pending:
         shared = getrefcount(pending[leaf]) > _NOBODY_ELSE
         g = pending[leaf]
-        if not create_graph and (shared or g._is_view()):
-            # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0.
+        if not create_graph and (shared or g._is_view() or g.is_inference()):
+            # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0. In
+            # inference mode views do not tell. What a rule or a hook has taken .detach() of, nobody can tell; in torch
+            # neither.
             g = g.clone(memory_format=torch.contiguous_format)
         if leaf.hooks is not None and hooks:
             g = leaf.hooks.run(g)
@@ -276,7 +278,7 @@ def _accumulate(leaf: Tensor, g: torch.Tensor) -> None:
         )
     if not leaf._requires_grad:  # switched off since
         return
-    if leaf.hooks:
+    if leaf.hooks is not None:
         g = g.clone()  # a hook may have kept what it saw, or have given what somebody else keeps
     if leaf._grad is None:
         leaf._grad = g

@@ -32,6 +32,8 @@ _two_matrices = linalg.two_matrices.short
 
 
 def _matmul(self: Tensor, other: Any) -> Any:
+    if not isinstance(other, (Tensor, torch.Tensor)):
+        return NotImplemented
     return _two_matrices(self, other) if self._data.ndim == 2 == other.ndim else linalg.batched(self, other)
 
 
@@ -51,7 +53,7 @@ def _getitem(self: Tensor, index: Any) -> Any:
                 watched: Watched = ((index, index._version),)
             else:
                 entries = index if type(index) is tuple else ()
-                watched = tuple([(i, i._version) for i in entries if type(i) is torch.Tensor])
+                watched = tuple([(i, i._version) for i in entries if isinstance(i, torch.Tensor)])
             return wrap(out, Record(indexing.getitem, (None, None, index), (place, None), watched, out))
         except RuntimeError:
             pass  # apply says what is wrong
@@ -119,7 +121,10 @@ def _reduction(op: Op) -> Callable[..., Any]:
         axis: Any = None,
         keepdims: Any = False,
     ) -> Any:
-        return run(self if dtype is None else self.to(dtype), dim if axis is None else axis, keepdim or keepdims)
+        dim = dim if axis is None else axis
+        if dtype is not None:
+            return op(self.to(dtype), dim, keepdim or keepdims)  # which need not be a Tensor
+        return run(self, dim, keepdim or keepdims)
 
     return method
 

@@ -7,36 +7,56 @@ from typing import Any
 import torch
 
 _EXACT = {torch.float32, torch.float64}  # torch computes in the type itself, so that rounding a number first is no loss
-MOST = 64  # kept at once
+MOST = 256  # numbers kept at once
 
-# (number, dtype, device) -> what to compute with: a tensor of one element, or the number itself.
-OPERANDS: dict[tuple[float, torch.dtype, torch.device], Any] = {}
+OPERANDS: dict[tuple[float, torch.dtype], torch.Tensor] = {}  # number and dtype -> a tensor of one element
+_met: set[tuple[float, torch.dtype]] = set()  # only what is met again is kept
 
 
-def as_tensor(number: float, like: torch.Tensor) -> Any:
-    """A number as a tensor of one element, made once, where it comes to the same in sums, products and quotients.
+def as_tensor(number: Any, like: torch.Tensor) -> Any:
+    """A number as a tensor of one element, if a sum, product or quotient comes to the same; anything else as it is.
 
     At every call that is given a number torch makes a tensor of it, which takes as long as a small call itself.
 
     Args:
-        number: an int or a float.
+        number: the other operand.
         like: the tensor that it meets.
     """
-    operand = OPERANDS.get((number, like.dtype, like.device))
-    return _made(number, like) if operand is None else operand
+    kind = type(number)
+    # 0.0 and -0.0 are equal, and would be one key.
+    if (
+        (kind is float or kind is int)
+        and number
+        and type(like) is torch.Tensor
+        and like.dtype in _EXACT
+        and like.is_cpu
+    ):
+        kept = OPERANDS.get((number, like.dtype))
+        return _made(number, like) if kept is None else kept
+    return number
 
 
 def _made(number: float, like: torch.Tensor) -> Any:
-    if not number or torch.is_inference_mode_enabled():  # 0.0 and -0.0 are equal, and would be one key
+    key = number, like.dtype
+    if key not in _met:
+        if len(_met) >= MOST:
+            _met.clear()
+        _met.add(key)
         return number
-    operand: Any = number
-    if like.dtype in _EXACT and like.is_cpu and abs(number) < 2**63:  # what torch takes
-        with torch._C.DisableTorchFunction():  # whoever watches sees a number
-            kind = torch.float64 if type(number) is float else torch.int64
-            operand = torch.tensor(number, dtype=kind, device=like.device).to(like.dtype)
-        if type(operand) is not torch.Tensor:  # under a mode that makes tensors of its own
-            return number
+    if not abs(number) < 2**63 or _in_a_mode():  # an int that torch refuses, or infinite, or no number
+        return number
     if len(OPERANDS) >= MOST:
         OPERANDS.clear()
-    OPERANDS[number, like.dtype, like.device] = operand
+    with torch._C.DisableTorchFunction():  # whoever watches the rules does not see it made
+        kind = torch.float64 if type(number) is float else torch.int64
+        OPERANDS[key] = operand = torch.tensor(number, dtype=kind, device=like.device).to(like.dtype)
     return operand
+
+
+def _in_a_mode() -> bool:
+    """Whether torch would make a tensor that is of no use outside the mode it is in."""
+    return (
+        torch.is_inference_mode_enabled()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tapegrad.apply import CONTINUOUS, PLAIN_TYPES, apply, is_grad_enabled, watch
-from tapegrad.scalar import OPERANDS, as_tensor
+from tapegrad.errors import Anomaly
+from tapegrad.scalar import as_tensor
 from tapegrad.tape import Record
 from tapegrad.tensor import Tensor, wrap
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 # What the text speaks of, besides its op.
 _WORDS = {
+    "Anomaly": Anomaly,
     "CONTINUOUS": CONTINUOUS,
-    "OPERANDS": OPERANDS,
     "OPTIONS": PLAIN_TYPES | {torch.Tensor, tuple},
     "PLAIN": PLAIN_TYPES,
     "Record": Record,
@@ -35,6 +36,8 @@ _WORDS = {
     "watch": watch,
     "wrap": wrap,
 }
+# Names that no argument of an op may have, for the text has them.
+_TAKEN = {*_WORDS, *"int float map node_1 node_2 op out plain raw_1 raw_2 record run saved type watched".split()}
 # To these a number and a tensor of one element are the same, to the bit.
 _ARITHMETIC = {"add", "sub", "rsub", "mul", "div"}
 
@@ -62,6 +65,8 @@ def shortcut(op: Op) -> Callable[..., Any]:
 def text(op: Op) -> str:
     """The source of an op's shortcut; "" if there is none: of ops of more tensors, and of yours, apply asks more."""
     first, *others = op.parameters
+    if not _TAKEN.isdisjoint((*op.parameters, *op.aux)):
+        return ""
     if op.own and op.formulas.keys() == {first}:
         return _one_tensor(op, first, others)
     if op.own and op.formulas.keys() == {first, *others} and len(others) == 1 and not op.aux:
@@ -70,7 +75,7 @@ def text(op: Op) -> str:
 
 
 def _name(op: Op) -> str:
-    return "".join([c if c.isalnum() else "_" for c in op.name])
+    return "".join([c if c.isalnum() else "_" for c in op.name]) + "_shortcut"
 
 
 def _one_tensor(op: Op, x: str, options: list[str]) -> str:
@@ -95,21 +100,17 @@ def {_name(op)}({arguments}):
                 watched = {watched}
                 record = Record(op, saved, {_tuple(["node_1", *["None"] * len(options)])}, watched, out)
                 return {", ".join(["wrap(out, record)", *op.aux])}
+        except Anomaly:
+            raise
         except RuntimeError:
-            pass  # apply says what is wrong
+            pass  # apply meets it again, and says what is wrong
     return apply(op, {_tuple([x, *options])})
 """
 
 
 def _two_operands(op: Op, x: str, y: str) -> str:
     both, one = op.plan(3), op.plan(1)
-    operand, lookup = y, ""
-    if op.name in _ARITHMETIC:
-        operand = "number"
-        lookup = f"""
-                number = OPERANDS.get(({y}, raw_1.dtype, raw_1.device))
-                if number is None:
-                    number = as_tensor({y}, raw_1)"""
+    operand = f"as_tensor({y}, raw_1)" if op.name in _ARITHMETIC else y
     return f"""\
 def {_name(op)}({x}, {y}):
     node_1 = {x}.record or ({x} if {x}._requires_grad else None)
@@ -124,13 +125,15 @@ def {_name(op)}({x}, {y}):
                     saved = {_saved(both, "raw_2")}
                     watched = {_versions(_held(both))}
                     return wrap(out, Record(op, saved, (node_1, node_2), watched, out))
-            elif type({y}) is float or type({y}) is int:{lookup}
+            elif type({y}) is float or type({y}) is int:
                 out = run(raw_1, {operand})
                 saved = {_saved(one, y)}
                 watched = {_versions(_held(one[:2]))}
                 return wrap(out, Record(op, saved, (node_1, None), watched, out))
+        except Anomaly:
+            raise
         except RuntimeError:
-            pass  # apply says what is wrong
+            pass  # apply meets it again, and says what is wrong
     return apply(op, ({x}, {y}))
 """
 

@@ -572,7 +572,8 @@ class Programs(RuleBasedStateMachine):
             (h,) = w.grad((g * g).sum(), w.tensors[x], allow_unused=True, retain_graph=True)
             return torch.zeros_like(raw(g)) if h is None else h
 
-        if not self.over and not self.mine.handles:
+        # What hooks see, and what is retained, would be compared to the bit.
+        if not self.over and not self.mine.handles and not any(t.retains_grad for t in self.yours.tensors.values()):
             before = counts["errors in both"]
             results = self.step(run, [y], exact=False)
             self.over |= counts["errors in both"] > before

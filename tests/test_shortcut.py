@@ -2,12 +2,14 @@
 
 import traceback
 
+import numpy as np
 import pytest
 import torch
-from helpers import ours, randn
+from helpers import ours, randn, raw, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 
 import tapegrad
 from tapegrad.apply import apply
@@ -121,18 +123,101 @@ def test_numbers_have_torchs_bits(number, dtype):
         )
 
 
-@pytest.mark.parametrize("mode", [torch.inference_mode, FakeTensorMode])
+class Marked(torch.Tensor):
+    """A subclass of torch's."""
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        np.float64(0.3), np.float32(1.5), np.float16(1.5), np.int64(3), np.bool_(True), type("F", (float,), {})(0.7),
+        torch.nn.Parameter(torch.tensor(0.6), requires_grad=False),
+        torch.nn.Parameter(torch.tensor([0.6, 0.7]), requires_grad=False), torch.tensor([0.4, 0.9]).as_subclass(Marked),
+    ],
+    ids=lambda n: f"{type(n).__name__}",
+)  # fmt: skip
+def test_what_is_no_plain_number_is_left_alone(number):
+    """Also in the backward pass; and it does not become what an equal number is computed with."""
+    plain = torch.as_tensor(number).detach().as_subclass(torch.Tensor)
+    for _ in range(3):
+        for program in (lambda v: v * number, lambda v: v / number, lambda v: v + number, lambda v: v - number):
+            v = torch.tensor([1.0, 2.0], requires_grad=True)
+            t = tapegrad.tensor(v.detach().clone(), requires_grad=True)
+            program(v).sum().backward()
+            program(t).sum().backward()
+            assert same_bits(raw(t.grad), v.grad.as_subclass(torch.Tensor))
+    if plain.ndim == 0 and plain.dtype.is_floating_point:
+        assert (ours(torch.ones(2)) * plain.item()).tolist() == (torch.ones(2) * plain.item()).tolist()
+
+
+MODES = {
+    "inference_mode": torch.inference_mode,
+    "FakeTensorMode": FakeTensorMode,
+}
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 def test_what_is_kept_of_a_number_outlives_the_mode_it_was_met_in(mode):
-    number = 0.12345
     with mode():
-        as_tensor(number, torch.ones(3))
-    assert (tapegrad.tensor(torch.ones(3), requires_grad=True) * number).tolist() == [torch.tensor(number).item()] * 3
-    kept = [v for v in OPERANDS.values() if isinstance(v, torch.Tensor)]
-    assert not any(v.is_inference() or type(v) is not torch.Tensor for v in kept)
+        for _ in range(3):
+            as_tensor(0.12345, torch.ones(3))
+    assert (tapegrad.tensor(torch.ones(3), requires_grad=True) * 0.12345).tolist() == [torch.tensor(0.12345).item()] * 3
+    assert not any(v.is_inference() or type(v) is not torch.Tensor for v in OPERANDS.values())
 
 
-def test_few_numbers_are_kept():
+def test_what_is_kept_of_a_number_is_no_functional_tensor():
+    program = lambda v: (tapegrad.tensor(v, requires_grad=True) * 0.54321).data
+    for _ in range(3):
+        torch.func.functionalize(program)(torch.ones(3))
+    assert "functional" not in str(ours(torch.ones(3)) * 0.54321)
+
+
+def test_a_number_that_is_kept_is_not_used_in_a_mode_that_refuses_it():
+    x = tapegrad.tensor(torch.ones(3), requires_grad=True)
+    for _ in range(3):
+        (x * 0.77).mean().backward()
+    with FakeTensorMode():
+        x = tapegrad.tensor(torch.ones(3), requires_grad=True)
+        (x * 0.77).mean().backward()
+    assert x.grad.shape == (3,)
+
+
+def test_few_numbers_are_kept_and_none_that_is_met_but_once():
+    OPERANDS.clear()
     x = tapegrad.tensor(torch.ones(()), requires_grad=True)
     for i in range(10 * MOST):
         x = x * (1 + i / 1000)
-    assert len(OPERANDS) <= MOST
+    assert not OPERANDS
+    for i in range(10 * MOST):
+        for _ in range(3):
+            x = x * (1 + i / 1000)
+    assert 0 < len(OPERANDS) <= MOST
+
+
+def test_any_name_may_be_an_arguments():
+    before = dict(TABLE)
+    try:
+        x = ours(randn(3))
+        for signature in ("op", "run", "out", "type", "raw_1", "apply"):
+            op = tapegrad.rule(torch.frac, signature, **{signature: lambda g: g * 2})
+            x.grad = None
+            op(x).sum().backward()
+            assert x.grad.tolist() == [2.0] * 3
+        rolled = tapegrad.rule(torch.roll, "input, saved, run=0", input=lambda g: g)
+        assert rolled(x, 1, 0).tolist() == torch.roll(x.data, 1, 0).tolist()
+    finally:
+        TABLE.clear()
+        TABLE.update(before)
+
+
+def test_an_anomaly_is_no_reason_to_run_again():
+    runs = []
+
+    class Watching(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            runs.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with tapegrad.detect_anomaly(), Watching(), pytest.raises(tapegrad.Anomaly):
+        ours(torch.tensor([-1.0])).log()
+    assert runs.count(torch.log) == 1

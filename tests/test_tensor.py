@@ -577,3 +577,18 @@ def test_a_tape_shows_itself_at_the_prompt():
         "1 | loss  | sum  | mul_0  | ()",
     ]
     assert str(tape) == repr(tape)
+
+
+@pytest.mark.parametrize("method", ["sum", "prod"])
+def test_a_reduction_to_integers_takes_no_gradient(method):
+    x = tapegrad.tensor([1.0, 2.0], requires_grad=True)
+    result = getattr(x, method)(dtype=torch.int64)
+    assert type(result) is torch.Tensor
+    assert result.dtype == torch.int64
+
+
+@pytest.mark.parametrize("other", [3, [[1.0]], None])
+def test_a_product_with_what_is_no_tensor_is_a_type_error(other):
+    x = tapegrad.tensor(torch.ones(2, 2), requires_grad=True)
+    with pytest.raises(TypeError):
+        x @ other

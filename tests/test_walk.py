@@ -719,3 +719,25 @@ def test_a_leafs_gradient_is_copied_only_where_it_is_shared(program, copies):
         out.backward(torch.ones(3, 3, dtype=out.dtype))
     assert counting.clones == copies
     assert x.grad.data_ptr() != y.grad.data_ptr()
+
+
+def test_gradients_of_a_walk_in_inference_mode_share_nothing():
+    x, y, w = ours(torch.ones(1, 2)), ours(torch.ones(2)), torch.tensor([3.0, 4.0])
+    for _ in range(2):
+        loss = ((x.view(2) + y) * w).sum()
+        with torch.inference_mode():
+            loss.backward()
+    assert x.grad.tolist() == [[6.0, 8.0]]
+    assert y.grad.tolist() == [6.0, 8.0]
+
+
+def test_a_hook_that_removes_itself_keeps_a_gradient_of_its_own():
+    x, seen = ours(randn(3)), []
+
+    def hook(g):
+        seen.append(g)
+        handle.remove()
+
+    handle = x.register_hook(hook)
+    (x * 2).sum().backward()
+    assert seen[0].data_ptr() != x.grad.data_ptr()

@@ -25,8 +25,7 @@ mul = rule(
     input=lambda g, other: g * other,
     other=lambda g, input: g * input,
 )
-# A number is made a tensor once.
-kernel(mul, input=lambda g, other: g * (other if type(other) is torch.Tensor else as_tensor(other, g)))
+kernel(mul, input=lambda g, other: g * as_tensor(other, g))
 div = rule(
     torch.div,
     "input, other",
@@ -34,7 +33,7 @@ div = rule(
     # torch's order of operations, for the bits: a / b**2 as (a / b) / b.
     other=lambda g, input, other: -g * ((input / other) / other),
 )
-kernel(div, input=lambda g, other: g / (other if type(other) is torch.Tensor else as_tensor(other, g)))
+kernel(div, input=lambda g, other: g / as_tensor(other, g))
 neg = rule(torch.neg, input=lambda g: -g)
 positive = rule(torch.positive, input=lambda g: g)
 reciprocal = rule(torch.reciprocal, input=lambda g, out: -g * (out * out))

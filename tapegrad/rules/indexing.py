@@ -29,7 +29,7 @@ def scattered(source: Any, shape: Any, index: Any) -> Any:
     """``place``, where an element may be read twice."""
     zeros = zeros_for(source, shape)
     entries = index if type(index) is tuple else (index,)
-    if _TENSORS.issuperset(map(type, entries)) and all(map(_ndim, entries)):
+    if puttable(entries):
         return zeros.index_put_(entries, source, accumulate=True)
     # A mixture: index the elements' own numbers, and add at the numbers that come out.
     numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
@@ -37,7 +37,16 @@ def scattered(source: Any, shape: Any, index: Any) -> Any:
 
 
 _TENSORS = {torch.Tensor}
-_ndim = attrgetter("ndim")  # 0 of a mask that torch's index_put would not take
+_ndim = attrgetter("ndim")
+
+
+def puttable(entries: tuple[Any, ...]) -> bool:
+    """Whether torch's index_put takes an index: tensors alone, and no mask without dimensions."""
+    if not entries or not _TENSORS.issuperset(map(type, entries)):
+        return False
+    return all(map(_ndim, entries)) or all(i.ndim or i.dtype is not torch.bool for i in entries)
+
+
 _VIEWING = {type(None), type(Ellipsis), int, slice}
 
 
@@ -55,8 +64,8 @@ def getitem(input: Any, index: Any) -> Any:
 def _getitem_kernel(g: Any, input_shape: Any, index: Any) -> Any:
     """The same with fewer calls, and without writing the zeros of a view."""
     entries = index if type(index) is tuple else (index,)
-    if entries and _TENSORS.issuperset(map(type, entries)) and all(map(_ndim, entries)):
-        return g.new_zeros(*input_shape).index_put_(entries, g, accumulate=True)
+    if puttable(entries):
+        return zeros_for(g, input_shape).index_put_(entries, g, accumulate=True)
     return Part(g, index) if viewed(index) else scattered(g, input_shape, index)
 
 
