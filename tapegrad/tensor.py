@@ -93,16 +93,17 @@ class Tensor:
 
     # --- values and gradients ---
 
-    @property
-    def data(self) -> torch.Tensor:
-        """The raw torch tensor. Assigning replaces it; ``p.data += ...`` updates it in place, unrecorded."""
-        return self._data
-
-    @data.setter
-    def data(self, value: torch.Tensor) -> None:
+    def _replace(self, value: torch.Tensor) -> None:
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"Tensor.data: expected a torch.Tensor, got {type(value).__name__}")
         self._data = native(value, "Tensor.data", "value")
+
+    # Read in C, as what follows below.
+    data = property(
+        attrgetter("_data"),
+        _replace,
+        doc="The raw torch tensor. Assigning replaces it; ``p.data += ...`` updates it in place, unrecorded.",
+    )
 
     @property
     def grad(self) -> torch.Tensor | None:

@@ -244,7 +244,7 @@ def _folded(kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
             return first
         if name in ("view", "reshape") and first.name in ("view", "reshape"):  # there and back
             inner: Node = first.args[0]
-            return inner if inner.value.shape == value.shape else None
+            return inner if inner.value.shape == value.shape and inner.value.dtype == value.dtype else None
     return None
 
 

@@ -58,6 +58,20 @@ def decay(x: torch.Tensor) -> torch.Tensor:
 
 # The slope at 0 is 0, as in torch.
 relu = rule(torch.relu, input=lambda g, out: torch.where(out <= 0, 0.0, g))
+kernel(
+    relu,
+    input=lambda g, out: unless_low(g, out) if g.numel() >= MANY and g.dtype in BITS else torch.where(out <= 0, 0.0, g),
+)
+
+MANY = 4096  # elements
+BITS = {torch.float64: torch.int64, torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}
+
+
+def unless_low(g: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """``torch.where(out <= 0, 0.0, g)`` in a fraction of the time: where takes a branch for each element."""
+    integers = BITS[g.dtype]
+    all_bits_or_none = (out <= 0).to(integers) - 1
+    return (g.view(integers) & all_bits_or_none).view(g.dtype)
 
 
 @rule(input=lambda g, input, threshold: torch.where(input <= threshold, 0.0, g))

@@ -97,7 +97,7 @@ SAMPLES[torch.cos] = unary()
 SATURATED = call(values(0.0, -0.0, 30.0, -30.0, 100.0, -200.0, INF, -INF)).kink("saturated")
 SAMPLES[torch.tanh] = [*unary(), SATURATED, call(real(65, 33))]
 SAMPLES[torch.sigmoid] = [*unary(), SATURATED]
-SAMPLES[torch.relu] = [*unary(), call(values(0.0, -0.0, 1.0, -1.0, NAN, INF)).kink("a corner")]
+SAMPLES[torch.relu] = [*unary(), call(real(64, 65)), call(values(0.0, -0.0, 1.0, -1.0, NAN, INF)).kink("a corner")]
 
 # --- kinks and choices ---
 
