@@ -134,8 +134,8 @@ def page(results: Results, costs: Sequence[Cost], profiles: Mapping[str, Profile
         "## How it is measured",
         "Contestants take turns, A B C, then C B A, and so on; a sample is as many steps as take 10 ms, and the ratio "
         "is the median over the rounds of a contestant's time to torch's in the same round. Before it is timed, a "
-        "contestant's loss and gradients are compared with torch's: on one thread tapegrad and the bare kernels must agree "
-        f"to the bit where that is promised, all others within {Work.tolerance:g} of the largest gradient.",
+        "contestant's loss and gradients are compared with torch's: on one thread tapegrad and the bare kernels must "
+        f"agree to the bit where that is promised, all others within {Work.tolerance:g} of the largest gradient.",
         "`kernels` are the torch calls that tapegrad makes, one after another with no tape: the floor for any tape "
         "that runs op by op. `hand` is the lecture's exercise 4, a backward pass derived on paper, in fewer steps.",
     ]

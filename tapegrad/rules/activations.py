@@ -56,15 +56,15 @@ def decay(x: torch.Tensor) -> torch.Tensor:
 
 # --- rectified ---
 
+MANY = 4096  # elements
+BITS = {torch.float64: torch.int64, torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}
+
 # The slope at 0 is 0, as in torch.
 relu = rule(torch.relu, input=lambda g, out: torch.where(out <= 0, 0.0, g))
 kernel(
     relu,
     input=lambda g, out: unless_low(g, out) if g.numel() >= MANY and g.dtype in BITS else torch.where(out <= 0, 0.0, g),
 )
-
-MANY = 4096  # elements
-BITS = {torch.float64: torch.int64, torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}
 
 
 def unless_low(g: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
