@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks.ops import Cost
 from benchmarks.profile import Profile
@@ -160,7 +159,7 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, {torch.get_num_threads()} threads"
+    return f"{model}, {os.cpu_count()} cores"
 
 
 def picture(results: Mapping[str, Sequence[Result]], path: Path) -> None:
