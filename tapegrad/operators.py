@@ -243,7 +243,7 @@ def _install() -> None:
     Tensor.mH = property(shape.adjoint, doc="Each matrix transposed and conjugated.")  # type: ignore[attr-defined]
     Tensor.H = property(shape.hermitian, doc="A matrix transposed and conjugated.")  # type: ignore[attr-defined]
     Tensor.real = property(shape.real, doc="The real part.")  # type: ignore[attr-defined]
-    for name in ("layout", "is_cuda", "is_cpu", "is_meta", "is_sparse", "itemsize", "nbytes"):
+    for name in ("layout", "is_cuda", "is_cpu", "is_meta", "is_sparse", "is_nested", "itemsize", "nbytes"):
         setattr(Tensor, name, property(operator.attrgetter(f"_data.{name}"), doc=f"As ``torch.Tensor.{name}``."))
 
 
