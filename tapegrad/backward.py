@@ -114,6 +114,49 @@ def grad(
     return tuple([wrap(g, None) if create_graph and isinstance(g, torch.Tensor) else g for g in found])
 
 
+class Gradients:
+    """The gradients that nodes have so far.
+
+    Args:
+        in_place: whether sums that are made here may be added to in place; not if the walk is recorded.
+
+    Attributes:
+        pending: node -> its gradient, so far.
+        sums: the nodes whose pending gradient was made here, and is nobody else's buffer.
+    """
+
+    def __init__(self, in_place: bool) -> None:
+        self.in_place = in_place
+        self.pending: dict[Any, Any] = {}
+        self.sums: set[Any] = set()
+
+    def give(self, place: Any, part: Any) -> bool:
+        """Give a node its part of a gradient; returns whether it is the first that the node gets."""
+        pending, sums = self.pending, self.sums
+        if part.shape != place.shape:
+            if type(part) is not Part:
+                part = unbroadcast(part, place.shape)
+            elif place in sums:
+                part.add_to(pending[place])
+                return False
+            else:
+                part = part.whole(place.shape)
+                if place not in pending:
+                    sums.add(place)  # the zeros are made here
+        if part.dtype is not place.dtype:
+            part = part.to(place.dtype)
+        if place not in pending:
+            pending[place] = part
+            return True
+        if place in sums:
+            pending[place].add_(part)
+        else:
+            pending[place] = pending[place] + part
+            if self.in_place:
+                sums.add(place)
+        return False
+
+
 # What Python counts, in the very expression that the walk uses, for a gradient that nothing but its dict refers to.
 _example = {None: torch.empty(0)}
 _NOBODY_ELSE = getrefcount(_example[None])
@@ -144,36 +187,15 @@ def walk(
     """
     wanted = set(targets or ())
     path, leading = (None, wanted) if targets is None else _paths_to(wanted, starts)
-    pending: dict[Any, Any] = {}  # node -> its gradient, so far
-    sums: set[Any] = set()  # nodes whose pending gradient is a sum made here, which may be added to in place
+    gradients = Gradients(in_place=not create_graph)
+    pending = gradients.pending
     queue: list[tuple[int, Record]] = []
     result: dict[Any, Any] = {}
     unusual = create_graph or detect_anomaly.active
 
     def give(place: Any, part: Any) -> None:
-        """Give a node its part of a gradient, whatever it has already."""
-        if part.shape != place.shape:
-            if type(part) is not Part:
-                part = unbroadcast(part, place.shape)
-            elif place in sums:
-                part.add_to(pending[place])
-                return
-            else:
-                part = part.whole(place.shape)
-                if place not in pending:
-                    sums.add(place)  # the zeros are made here
-        if part.dtype is not place.dtype:
-            part = part.to(place.dtype)
-        if place not in pending:
-            if type(place) is Record:
-                heappush(queue, (place.rank, place))
-            pending[place] = part
-        elif place in sums:
-            pending[place].add_(part)
-        else:
-            pending[place] = pending[place] + part
-            if not create_graph:
-                sums.add(place)
+        if gradients.give(place, part) and type(place) is Record:
+            heappush(queue, (place.rank, place))
 
     for place, g in starts:
         if path is None or place in path or len(starts) == 1:  # as torch: hooks of an only start run in any case
@@ -203,7 +225,7 @@ def walk(
         pullbacks: Sequence[Any] = record.op.pullbacks
         if unusual:
             saved, pullbacks = _unusual(record, create_graph)
-        for pullback, parent in zip(pullbacks, parents):  # noqa: B905  # there are as many of each
+        for pullback, parent in zip(pullbacks, parents):  # noqa: B905  # as many of each; the check would take 1 % of a step
             if parent is None:
                 continue
             part = pullback(g, saved, parent)  # who has a parent has a rule
@@ -213,25 +235,16 @@ def walk(
                 for place, piece in zip(parent, part, strict=True):
                     if place is not None and piece is not None and (path is None or place in path):
                         give(place, piece)
-                continue
-            # What give would do, without the time that a call takes.
-            if part.shape != parent.shape:
-                if type(part) is Part:
-                    give(parent, part)
-                    continue
-                part = unbroadcast(part, parent.shape)
-            if part.dtype is not parent.dtype:
-                part = part.to(parent.dtype)
-            if parent not in pending:
+            elif parent in pending or type(part) is Part:
+                give(parent, part)
+            else:  # most are the first of their node; what give would do, without the time that a call takes
+                if part.shape != parent.shape:
+                    part = unbroadcast(part, parent.shape)
+                if part.dtype is not parent.dtype:
+                    part = part.to(parent.dtype)
                 pending[parent] = part
                 if type(parent) is Record:
                     heappush(queue, (parent.rank, parent))
-            elif parent in sums:
-                pending[parent].add_(part)
-            else:
-                pending[parent] = pending[parent] + part
-                if not create_graph:
-                    sums.add(parent)
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from tapegrad.apply import node
+from tapegrad.backward import Gradients
 from tapegrad.body import Body, Statement
-from tapegrad.broadcasting import Part, unbroadcast
 from tapegrad.names import name_nodes, tensors_in
 from tapegrad.tape import Record, Tape, parents_of, reached, shape_text
 from tapegrad.tensor import Tensor
@@ -154,8 +154,8 @@ class Program:
     def _walk(self) -> None:
         """Run every rule watched by a trace, newest record first, as the engine's walk runs it."""
         trace = self._backward
-        pending: dict[Any, torch.Tensor] = {}
-        sums: set[Any] = set()
+        gradients = Gradients(in_place=True)
+        pending = gradients.pending
         for output in dict.fromkeys(self.tape.outputs):
             pending[output] = torch.ones_like(self._computed[output])
             if len(self.tape.outputs) == 1 and output.shape.numel() == 1:
@@ -174,7 +174,7 @@ class Program:
                         trace.name(value, self._call((record, name), f"{self.variable(record)}_{name}"))
                 with trace:
                     for place, part in self._parts(record, g):
-                        self._send(place, part, pending, sums)
+                        gradients.give(place, part)
             for place in parents_of(record):
                 uses[place] -= 1
                 if type(place) is not Record and not uses[place] and place in pending:
@@ -191,25 +191,6 @@ class Program:
             part = pullback(g, record.saved, parent)
             pairs = zip(parent, part, strict=True) if type(parent) is tuple else ((parent, part),)
             yield from ((p, g) for p, g in pairs if p is not None and g is not None)
-
-    @staticmethod
-    def _send(place: Any, part: Any, pending: dict[Any, torch.Tensor], sums: set[Any]) -> None:
-        """Give a node its part of the gradient, as the engine's walk does."""
-        if type(part) is Part and place in sums:
-            part.add_to(pending[place])
-            return
-        if type(part) is Part and place not in pending:
-            sums.add(place)
-        if part.shape != place.shape:
-            part = part.whole(place.shape) if type(part) is Part else unbroadcast(part, place.shape)
-        part = part if part.dtype == place.dtype else part.to(place.dtype)
-        if place in sums and place in pending:
-            pending[place].add_(part)
-        elif place in pending:
-            pending[place] = pending[place] + part
-            sums.add(place)
-        else:
-            pending[place] = part
 
     def _settle(self, place: Any, g: torch.Tensor) -> None:
         """Note a node's complete gradient: a statement if the node has a name, a hint to a name if it has none."""
