@@ -22,15 +22,7 @@ def as_tensor(number: Any, like: torch.Tensor) -> Any:
         number: the other operand.
         like: the tensor that it meets.
     """
-    kind = type(number)
-    # 0.0 and -0.0 are equal, and would be one key.
-    if (
-        (kind is float or kind is int)
-        and number
-        and type(like) is torch.Tensor
-        and like.dtype in _EXACT
-        and like.is_cpu
-    ):
+    if (type(number) is float or type(number) is int) and type(like) is torch.Tensor and like.is_cpu:
         kept = OPERANDS.get((number, like.dtype))
         return _made(number, like) if kept is None else kept
     return number
@@ -38,6 +30,8 @@ def as_tensor(number: Any, like: torch.Tensor) -> Any:
 
 def _made(number: float, like: torch.Tensor) -> Any:
     key = number, like.dtype
+    if not number or like.dtype not in _EXACT:  # 0.0 and -0.0 are equal, and would be one key
+        return number
     if key not in _met:
         if len(_met) >= MOST:
             _met.clear()

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 _ALIASES = {
     "true_divide": "div", "divide": "div", "truediv": "div", "multiply": "mul", "subtract": "sub", "negative": "neg",
     "and": "bitwise_and", "or": "bitwise_or", "invert": "bitwise_not", "mod": "remainder", "floordiv": "floor_divide",
-    "broadcast_to": "expand",
+    "broadcast_to": "expand", "mm": "matmul",
 }  # fmt: skip
 INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "floor_divide": "//", "matmul": "@", "remainder": "%", "pow": "**",

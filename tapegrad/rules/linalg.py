@@ -48,8 +48,8 @@ def by_columns(x: torch.Tensor) -> bool:
 # The gradient of a matrix that is stored by columns is computed by columns, as in torch.
 kernel(
     two_matrices,
-    input=lambda g, input, other: (other @ g.mT).mT if by_columns(input) else g @ other.mT,
-    other=lambda g, input, other: (g.mT @ input).mT if by_columns(other) else input.mT @ g,
+    input=lambda g, input, other: torch.mm(other, g.mT).mT if by_columns(input) else torch.mm(g, other.mT),
+    other=lambda g, input, other: torch.mm(g.mT, input).mT if by_columns(other) else torch.mm(input.mT, g),
 )
 
 
