@@ -31,19 +31,17 @@ class detect_anomaly(ContextDecorator):
         Anomaly: with the op, the shapes, some of the values, and the line of the user's that ran the op.
     """
 
-    active: list[detect_anomaly] = []  # noqa: RUF012  # those entered and not yet left, the innermost last
-
     def __init__(self, infinite: bool = True) -> None:
         self.infinite = infinite
 
     def __enter__(self) -> detect_anomaly:
-        self.active.append(self)
+        active.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.active.remove(self)
+        active.remove(self)
 
     def check_output(self, record: Any, out: torch.Tensor) -> None:
         """Check what an op has computed, and remember the line that ran it."""
@@ -65,6 +63,9 @@ class detect_anomaly(ContextDecorator):
             f"{' or infinite' if self.infinite else ''}, the first at {list(place)}: {sample}\n"
             f"the op ran at {getattr(record, 'where', None) or 'a line outside detect_anomaly()'}"
         )
+
+
+active: list[detect_anomaly] = []  # those entered and not yet left, the innermost last
 
 
 def user_line() -> str:

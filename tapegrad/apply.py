@@ -12,7 +12,7 @@ import torch
 
 from tapegrad.errors import MissingRule
 from tapegrad.tape import Record, Watched
-from tapegrad.tensor import Tensor, foreign, wrap
+from tapegrad.tensor import Tensor, foreign, recorded, wrap
 
 if TYPE_CHECKING:
     from tapegrad.op import Op
@@ -71,7 +71,7 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     else:
         keep_out, *keep = op.plan(wanted)
         saved = (out if keep_out else None, *map(_saved, raws, keep, parents), *aux)
-        t = wrap(out, Record(op, saved, tuple(parents), watch(op, saved, parents), out))
+        t = recorded(op, saved, tuple(parents), watch(op, saved, parents), out)
     return (t, *aux) if op.aux else t
 
 

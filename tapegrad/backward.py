@@ -10,12 +10,15 @@ from typing import Any
 
 import torch
 
-from tapegrad.anomaly import detect_anomaly
+from tapegrad.anomaly import active
 from tapegrad.apply import node
 from tapegrad.broadcasting import Part, unbroadcast
 from tapegrad.errors import FreedTape, StaleTensor
+from tapegrad.gradients import ALONE, Gradients, accumulate
+from tapegrad.stale import refuse_change
 from tapegrad.tape import Record, reached, shape_text
 from tapegrad.tensor import Tensor, native, raw, wrap
+from tapegrad.unrolled import walk_unrolled
 
 _set_grad_enabled = torch._C._set_grad_enabled  # what torch.no_grad() calls, without its object
 
@@ -42,11 +45,12 @@ def backward(
     recording = torch.is_grad_enabled()
     _set_grad_enabled(False)
     try:
-        start = _start(self, gradient, "backward")
+        place, g = _start(self, gradient, "backward")
         targets = None if inputs is None else _targets(inputs)
-        for place, g in walk([start], targets, retain_graph=retain_graph).items():
-            if type(place) is Tensor:
-                _accumulate(place, g)
+        if targets is not None or type(place) is not Record or not walk_unrolled(place, g, retain_graph):
+            for target, grad in walk([(place, g)], targets, retain_graph=retain_graph).items():
+                if type(target) is Tensor:
+                    accumulate(target, grad)
     finally:
         _set_grad_enabled(recording)
 
@@ -114,54 +118,6 @@ def grad(
     return tuple([wrap(g, None) if create_graph and isinstance(g, torch.Tensor) else g for g in found])
 
 
-class Gradients:
-    """The gradients that nodes have so far.
-
-    Args:
-        in_place: whether sums that are made here may be added to in place; not if the walk is recorded.
-
-    Attributes:
-        pending: node -> its gradient, so far.
-        sums: the nodes whose pending gradient was made here, and is nobody else's buffer.
-    """
-
-    def __init__(self, in_place: bool) -> None:
-        self.in_place = in_place
-        self.pending: dict[Any, Any] = {}
-        self.sums: set[Any] = set()
-
-    def give(self, place: Any, part: Any) -> bool:
-        """Give a node its part of a gradient; returns whether it is the first that the node gets."""
-        pending, sums = self.pending, self.sums
-        if part.shape != place.shape:
-            if type(part) is not Part:
-                part = unbroadcast(part, place.shape)
-            elif place in sums:
-                part.add_to(pending[place])
-                return False
-            else:
-                part = part.whole(place.shape)
-                if place not in pending:
-                    sums.add(place)  # the zeros are made here
-        if part.dtype is not place.dtype:
-            part = part.to(place.dtype)
-        if place not in pending:
-            pending[place] = part
-            return True
-        if place in sums:
-            pending[place].add_(part)
-        else:
-            pending[place] = pending[place] + part
-            if self.in_place:
-                sums.add(place)
-        return False
-
-
-# What Python counts, in the very expression that the walk uses, for a gradient that nothing but its dict refers to.
-_example = {None: torch.empty(0)}
-_NOBODY_ELSE = getrefcount(_example[None])
-
-
 def walk(
     starts: Sequence[tuple[Any, Any]],
     targets: Sequence[Any] | None = None,
@@ -191,7 +147,7 @@ def walk(
     pending = gradients.pending
     queue: list[tuple[int, Record]] = []
     result: dict[Any, Any] = {}
-    unusual = create_graph or detect_anomaly.active
+    unusual = create_graph or active
 
     def give(place: Any, part: Any) -> None:
         if gradients.give(place, part) and type(place) is Record:
@@ -219,8 +175,8 @@ def walk(
                 f"{shape_text(record.shape)}; pass retain_graph=True to that backward to walk it again"
             )
         for held, version in record.watched:
-            if held._version != version and _needed(record, held):
-                raise StaleTensor(_stale(record, held, version))
+            if held._version != version:
+                refuse_change(record, held, version)
         saved: tuple[Any, ...] = record.saved
         pullbacks: Sequence[Any] = record.op.pullbacks
         if unusual:
@@ -249,10 +205,9 @@ def walk(
             record.parents = None
             record.saved = record.watched = ()
     g = part = came = None  # these would count
-    for leaf in pending:
-        shared = getrefcount(pending[leaf]) > _NOBODY_ELSE
-        g = pending[leaf]
-        if not create_graph and (shared or g._is_view() or g.is_inference()):
+    for leaf in list(pending):
+        g = pending.pop(leaf)
+        if not create_graph and (getrefcount(g) > ALONE or g._is_view() or g.is_inference()):
             # A leaf's gradient outlives the walk: it must be nobody else's buffer, and no view with strides of 0. In
             # inference mode views do not tell. What a rule or a hook has taken .detach() of, nobody can tell; in torch
             # neither.
@@ -268,7 +223,7 @@ def _unusual(record: Record, create_graph: bool) -> tuple[tuple[Any, ...], Seque
     """What a record saved, and its pullbacks, if the walk is recorded or anomaly mode looks on."""
     op = record.op
     saved, pullbacks = (_on_tape(record), op.differentiable) if create_graph else (record.saved, op.pullbacks)
-    if not detect_anomaly.active:
+    if not active:
         return saved, pullbacks
     return saved, [partial(_checked, p, record, name) for p, name in zip(pullbacks, op.parameters, strict=True)]
 
@@ -278,30 +233,8 @@ def _checked(pullback: Any, record: Record, argument: str, g: Any, saved: Any, p
     part = pullback(g, saved, parent)
     for piece in part if isinstance(part, (tuple, list)) else (part,):
         if piece is not None:
-            detect_anomaly.active[-1].check_gradient(record, argument, piece.g if type(piece) is Part else raw(piece))
+            active[-1].check_gradient(record, argument, piece.g if type(piece) is Part else raw(piece))
     return part
-
-
-def _accumulate(leaf: Tensor, g: torch.Tensor) -> None:
-    """Add a gradient to a leaf's ``grad``; in place, as torch does, so that whoever holds it sees the sum."""
-    if leaf.record is not None:
-        raise RuntimeError(
-            f"backward: a leaf, of shape {shape_text(leaf.shape)}, was changed in place after it was used, by "
-            f"{leaf.record.op.name}, so that it is no leaf any more; change a copy (x.clone())"
-        )
-    if not leaf._requires_grad:  # switched off since
-        return
-    if leaf.hooks is not None:
-        g = g.clone()  # a hook may have kept what it saw, or have given what somebody else keeps
-    if leaf._grad is None:
-        leaf._grad = g
-    elif leaf._grad.shape == g.shape:
-        leaf._grad.add_(g)
-    else:
-        raise RuntimeError(
-            f"backward: a gradient of shape {shape_text(g.shape)} cannot be added to grad, which has shape "
-            f"{shape_text(leaf._grad.shape)}; set grad = None after giving a tensor data of another shape"
-        )
 
 
 def _on_tape(record: Record) -> tuple[Any, ...]:
@@ -324,28 +257,6 @@ def _lift(value: Any, place: Any, record: Record) -> Any:
             f"pass, but its data was replaced since; call grad() before that"
         )
     return place
-
-
-def _needed(record: Record, held: torch.Tensor) -> bool:
-    """Whether a rule asks for a saved tensor; the other constants are there for who wants to replay the tape."""
-    needed = record.op.needed(record.parents or ())
-    return any(
-        name in needed and (value is held or (type(value) is tuple and any(v is held for v in value)))
-        for name, value in zip(record.op.saved, record.saved, strict=True)
-    )
-
-
-def _stale(record: Record, held: torch.Tensor, version: int) -> str:
-    names = dict(zip(record.op.saved, record.saved, strict=True))
-    which = next(
-        (n for n, v in names.items() if v is held or (type(v) is tuple and any(e is held for e in v))), "input"
-    )
-    which = "output" if which == "out" else which
-    return (
-        f"backward: {record.op.name} needs its {which}, of shape {shape_text(held.shape)}, as it was in the forward "
-        f"pass, but it was changed in place since (version {held._version}, expected {version}); change a copy "
-        f"(x.clone()), or call backward() before the change"
-    )
 
 
 def _paths_to(targets: Collection[Any], starts: Sequence[tuple[Any, Any]]) -> tuple[set[Any], set[Any]]:

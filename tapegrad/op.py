@@ -26,6 +26,7 @@ from typing import Any, overload
 import torch
 import torch.nn.functional as F
 
+from tapegrad import unrolled
 from tapegrad.apply import apply
 from tapegrad.errors import MissingRule
 from tapegrad.shortcut import shortcut
@@ -47,7 +48,10 @@ class Op:
         aux: names of further, non-differentiable outputs of ``function`` that formulas may ask for.
         formulas: argument name -> formula; the mathematics.
         kernels: argument name -> formula; the same mathematics for raw tensors, exact or quicker.
+        elementwise: whether each gradient is known to have the shape and dtype of the cotangent.
     """
+
+    elementwise = False
 
     def __init__(self, function: Callable[..., Any], signature: str, aux: Sequence[str], formulas: dict[str, Formula]):
         self.function = function
@@ -82,20 +86,28 @@ class Op:
         formula = formulas.get(argument)
         if formula is None:
             return None
-        needs = self.needs(formula)
         own_shape = f"{argument}_shape"
-        if unknown := set(needs) - {*self.saved, own_shape}:
+        if unknown := set(self.needs(formula)) - {*self.saved, own_shape}:
             raise TypeError(
                 f"rule for {self.name}, gradient of {argument}: no value {min(unknown)!r}; "
                 f"a formula may ask for g, {', '.join(self.saved)}, {own_shape}"
             )
         # Written out, so that a gradient costs one call and no more: formula(g, saved[1], saved[2]).
-        own = self.saved.index(argument)
-        shape = f"parent.shape if type(parent) is not tuple else shapes(parent, saved[{own}])"
-        values = [shape if need == own_shape else f"saved[{self.saved.index(need)}]" for need in needs]
-        pullback = f"lambda g, saved, parent: formula({', '.join(['g', *values])})"
+        shape = f"parent.shape if type(parent) is not tuple else shapes(parent, saved[{self.saved.index(argument)}])"
+        pullback = f"lambda g, saved, parent: formula({', '.join(['g', *self.values(argument, formula, shape)])})"
         written: Pullback = eval(pullback, {"formula": formula, "shapes": _shapes})
         return written
+
+    def values(self, argument: str, formula: Formula, shape: str) -> list[str]:
+        """What an argument's formula is called with after ``g``: source that reads a record's ``saved``.
+
+        Args:
+            argument: whose gradient it is.
+            formula: one of ``formulas`` or ``kernels``.
+            shape: source of the argument's own shape.
+        """
+        needs = self.needs(formula)
+        return [shape if need == f"{argument}_shape" else f"saved[{self.saved.index(need)}]" for need in needs]
 
     def needs(self, formula: Formula) -> list[str]:
         """The values that a formula asks for, besides ``g``."""
@@ -278,7 +290,15 @@ def rule(
 def kernel(op: Op, **gradients: Formula) -> None:
     """Give an op a second text of its rule, for raw tensors only: the same mathematics, bit-exact or quicker."""
     op.kernels.update(gradients)
+    op.elementwise = False
     op._compile()
+    unrolled.forget()
+
+
+def elementwise(*ops: Op) -> None:
+    """Say that all gradients of some ops have the shape and dtype of the cotangent, so that nobody need look."""
+    for op in ops:
+        op.elementwise = True
 
 
 def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -14,8 +14,8 @@ from tapegrad.dispatch import PLAIN, call
 from tapegrad.inplace import update
 from tapegrad.op import TABLE, Op, torch_names
 from tapegrad.rules import elementwise, indexing, linalg, reduction, shape
-from tapegrad.tape import Record, Watched
-from tapegrad.tensor import Tensor, raw, wrap
+from tapegrad.tape import Watched
+from tapegrad.tensor import Tensor, raw, recorded
 
 # --- operators: the short road, for they run most ---
 
@@ -32,7 +32,7 @@ _two_matrices = linalg.two_matrices.short
 
 
 def _matmul(self: Tensor, other: Any) -> Any:
-    if not isinstance(other, (Tensor, torch.Tensor)):
+    if type(other) is not Tensor and not isinstance(other, torch.Tensor):
         return NotImplemented
     return _two_matrices(self, other) if self._data.ndim == 2 == other.ndim else linalg.batched(self, other)
 
@@ -54,7 +54,7 @@ def _getitem(self: Tensor, index: Any) -> Any:
             else:
                 entries = index if type(index) is tuple else ()
                 watched = tuple([(i, i._version) for i in entries if isinstance(i, torch.Tensor)])
-            return wrap(out, Record(indexing.getitem, (None, None, index), (place, None), watched, out))
+            return recorded(indexing.getitem, (None, None, index), (place, None), watched, out)
         except RuntimeError:
             pass  # apply says what is wrong
     return apply(indexing.getitem, (self, index))
@@ -201,14 +201,18 @@ INSTEAD = {
 }
 
 
-def _unlisted(self: Tensor, name: str) -> Any:
-    """Methods of torch's that have no rule: they run where no gradient is asked for, and refuse elsewhere."""
-    function = None if name.startswith("_") or name in INSTEAD else getattr(torch.Tensor, name, None)
-    if not callable(function):
-        raise AttributeError(f"'Tensor' object has no attribute '{name}'{INSTEAD.get(name, '')}")
-    if name.endswith("_"):
-        return lambda *args, **kwargs: update(self, name, args, kwargs)
-    return lambda *args, **kwargs: call(function, (self, *args), kwargs)
+def _unruled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return call(function, (self, *args), kwargs)
+
+    return _documented(method, name, "without a rule, so it refuses where a gradient is asked for")
+
+
+def _absent(name: str) -> property:
+    def read(self: Tensor) -> Any:
+        raise AttributeError(f"'Tensor' object has no attribute '{name}'{INSTEAD[name]}")
+
+    return property(read)
 
 
 def _torch_function(cls: type, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -220,6 +224,9 @@ def _install() -> None:
     """Give Tensor its vocabulary."""
     for name, function in _OPERATORS.items():
         setattr(Tensor, name, function)
+    # No __getattr__: with one, Python cannot read even plain attributes quickly.
+    for name in INSTEAD:
+        setattr(Tensor, name, _absent(name))
     for name in dir(torch.Tensor):
         function = getattr(torch.Tensor, name)
         if name.startswith("_") or name in vars(Tensor) or not callable(function):
@@ -233,11 +240,12 @@ def _install() -> None:
             setattr(Tensor, name, _documented(method, name, RECORDED))
         elif name in PLAIN:
             setattr(Tensor, name, _plain(name, function))
-        elif name.endswith("_") and getattr(torch.Tensor, name[:-1], None) in TABLE:
+        elif name.endswith("_"):
             setattr(Tensor, name, _in_place(name))
+        else:
+            setattr(Tensor, name, _unruled(name, function))
     # mypy: tensor.py declares the operators alone, and would not have them assigned to.
     Tensor.__torch_function__ = classmethod(_torch_function)  # type: ignore[attr-defined]
-    Tensor.__getattr__ = _unlisted  # type: ignore[method-assign]
     Tensor.T = property(shape.reverse, doc="The dimensions in reverse order.")  # type: ignore[attr-defined]
     Tensor.mT = property(lambda self: self.transpose(-2, -1), doc="Each matrix transposed.")  # type: ignore[attr-defined]
     Tensor.mH = property(shape.adjoint, doc="Each matrix transposed and conjugated.")  # type: ignore[attr-defined]

@@ -7,7 +7,6 @@ op, and compiled. ``print(tapegrad.shortcut.text(op))`` shows it.
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,8 @@ import torch
 from tapegrad.apply import CONTINUOUS, PLAIN_TYPES, apply, is_grad_enabled, watch
 from tapegrad.errors import Anomaly
 from tapegrad.scalar import as_tensor
-from tapegrad.tape import Record
-from tapegrad.tensor import Tensor, wrap
+from tapegrad.tensor import Tensor, recorded
+from tapegrad.written import compiled, identifier
 
 if TYPE_CHECKING:
     from tapegrad.op import Op
@@ -28,16 +27,15 @@ _WORDS = {
     "CONTINUOUS": CONTINUOUS,
     "OPTIONS": PLAIN_TYPES | {torch.Tensor, tuple},
     "PLAIN": PLAIN_TYPES,
-    "Record": Record,
     "Tensor": Tensor,
     "apply": apply,
     "as_tensor": as_tensor,
     "is_grad_enabled": is_grad_enabled,
+    "recorded": recorded,
     "watch": watch,
-    "wrap": wrap,
 }
 # Names that no argument of an op may have, for the text has them.
-_TAKEN = {*_WORDS, *"int float map node_1 node_2 op out plain raw_1 raw_2 record run saved type watched".split()}
+_TAKEN = {*_WORDS, *"int float map node_1 node_2 op out plain raw_1 raw_2 parents run saved type watched".split()}
 # To these a number and a tensor of one element are the same, to the bit.
 _ARITHMETIC = {"add", "sub", "rsub", "mul", "div"}
 
@@ -54,12 +52,8 @@ def shortcut(op: Op) -> Callable[..., Any]:
     source = text(op)
     if not source:
         return lambda *args: apply(op, args)
-    file = f"{__file__[:-3]}/{op.name}.py"  # there is none, but tracebacks show its lines
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    scope: dict[str, Any] = {**_WORDS, "op": op, "run": op.run}
-    exec(compile(source, file, "exec"), scope)
-    written: Callable[..., Any] = scope[_name(op)]
-    return written
+    scope = {**_WORDS, "op": op, "run": op.run}
+    return compiled(source, _name(op), scope, file=f"{__file__[:-3]}/{op.name}.py")
 
 
 def text(op: Op) -> str:
@@ -75,7 +69,7 @@ def text(op: Op) -> str:
 
 
 def _name(op: Op) -> str:
-    return "".join([c if c.isalnum() else "_" for c in op.name]) + "_shortcut"
+    return f"{identifier(op.name)}_shortcut"
 
 
 def _one_tensor(op: Op, x: str, options: list[str]) -> str:
@@ -98,8 +92,8 @@ def {_name(op)}({arguments}):
             if out is not raw_1{" and out.dtype in CONTINUOUS" if "dtype" in options else ""}:
                 saved = {_tuple(["out" if keep_out else "None", "raw_1" if keep else "None", *options, *op.aux])}
                 watched = {watched}
-                record = Record(op, saved, {_tuple(["node_1", *["None"] * len(options)])}, watched, out)
-                return {", ".join(["wrap(out, record)", *op.aux])}
+                parents = {_tuple(["node_1", *["None"] * len(options)])}
+                return {", ".join(["recorded(op, saved, parents, watched, out)", *op.aux])}
         except Anomaly:
             raise
         except RuntimeError:
@@ -124,12 +118,12 @@ def {_name(op)}({x}, {y}):
                     out = run(raw_1, raw_2)
                     saved = {_saved(both, "raw_2")}
                     watched = {_versions(_held(both))}
-                    return wrap(out, Record(op, saved, (node_1, node_2), watched, out))
+                    return recorded(op, saved, (node_1, node_2), watched, out)
             elif type({y}) is float or type({y}) is int:
                 out = run(raw_1, {operand})
                 saved = {_saved(one, y)}
                 watched = {_versions(_held(one[:2]))}
-                return wrap(out, Record(op, saved, (node_1, None), watched, out))
+                return recorded(op, saved, (node_1, None), watched, out)
         except Anomaly:
             raise
         except RuntimeError:

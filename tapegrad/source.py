@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from tapegrad.apply import node
-from tapegrad.backward import Gradients
 from tapegrad.body import Body, Statement
+from tapegrad.gradients import Gradients
 from tapegrad.names import name_nodes, tensors_in
 from tapegrad.tape import Record, Tape, parents_of, reached, shape_text
 from tapegrad.tensor import Tensor

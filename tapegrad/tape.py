@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
-from tapegrad.anomaly import detect_anomaly
 from tapegrad.errors import FreedTape
 from tapegrad.hooks import Hooks
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from tapegrad.tensor import Tensor
 
 # One counter for all tapes: a record is newer, and its rank lower, than everything it was computed from.
-_rank = count(-1, -1).__next__
+next_rank = count(-1, -1).__next__
 
 Watched = tuple[tuple[torch.Tensor, int], ...]
 
@@ -40,23 +39,16 @@ class Record:
 
     __slots__ = ("dtype", "hooks", "op", "parents", "rank", "saved", "shape", "watched", "where")
 
+    # ``recorded``, in tensor.py, makes them.
+    rank: int
+    op: Op
+    saved: tuple[Any, ...]
     parents: tuple[Any, ...] | None
+    watched: Watched
+    shape: torch.Size
+    dtype: torch.dtype
     hooks: Hooks | None
     where: str
-
-    def __init__(
-        self, op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: Watched, out: torch.Tensor
-    ) -> None:
-        self.rank = _rank()
-        self.op = op
-        self.saved = saved
-        self.parents = parents
-        self.watched = watched
-        self.shape = out.shape
-        self.dtype = out.dtype
-        self.hooks = None
-        if detect_anomaly.active:
-            detect_anomaly.active[-1].check_output(self, out)
 
     @property
     def tensor(self) -> Tensor | None:

@@ -15,9 +15,13 @@ from weakref import ref
 import numpy as np
 import torch
 
+from tapegrad.anomaly import active
 from tapegrad.errors import ForeignTensor, MissingRule
 from tapegrad.hooks import Hook, HookHandle, Hooks
-from tapegrad.tape import Record
+from tapegrad.tape import Record, Watched, next_rank
+
+if TYPE_CHECKING:
+    from tapegrad.op import Op
 
 
 class Tensor:
@@ -302,10 +306,35 @@ def tensor(data: Any, requires_grad: bool = False) -> Tensor:
     return Tensor(data, requires_grad)
 
 
+_new = object.__new__
+
+
 def wrap(data: torch.Tensor, record: Record | None) -> Tensor:
     """A Tensor around a result, without the constructor's checks."""
-    t = Tensor.__new__(Tensor)
+    t = _new(Tensor)
     t._data = data
+    t._requires_grad = False
+    t._grad = None
+    t.record = record
+    t.hooks = None
+    return t
+
+
+def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: Watched, out: torch.Tensor) -> Tensor:
+    """A Tensor around a result, with a Record of how it was computed: see there. In one function, for the time."""
+    record = _new(Record)
+    record.rank = next_rank()
+    record.op = op
+    record.saved = saved
+    record.parents = parents
+    record.watched = watched
+    record.shape = out.shape
+    record.dtype = out.dtype
+    record.hooks = None
+    if active:
+        active[-1].check_output(record, out)
+    t = _new(Tensor)
+    t._data = out
     t._requires_grad = False
     t._grad = None
     t.record = record

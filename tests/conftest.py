@@ -4,6 +4,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tapegrad import unrolled
+
 settings.register_profile(
     "tapegrad",
     derandomize=True,
@@ -25,3 +27,14 @@ def _torch_as_it_was():
     yield
     assert torch.is_grad_enabled()
     assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.fixture(scope="module", params=["walked", "written out"])
+def road(request):
+    """Every backward pass as ``walk`` takes it, or as it is written out for its tape."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unrolled, "MEETINGS", 0 if request.param == "written out" else 10**9)
+        patch.setattr(unrolled, "PATIENCE", 10**9)
+        unrolled.forget()
+        yield request.param
+    unrolled.forget()

@@ -11,14 +11,16 @@ import torch
 from fuzz import Disagreement, Programs
 
 import tapegrad.backward
+from tapegrad import unrolled
 from tapegrad.broadcasting import unbroadcast
+from tapegrad.op import kernel
 from tapegrad.rules import elementwise
 from tapegrad.tape import Record, parents_of
 
 PROGRAMS = 300
 
 
-def test_random_programs_agree_with_torch():
+def test_random_programs_agree_with_torch(road):
     before = fuzz.counts.copy()
     fuzz.run(PROGRAMS)
     made = fuzz.counts - before
@@ -176,25 +178,32 @@ def find() -> None:
         fuzz.run(PROGRAMS, shrink=False)
 
 
-def test_a_fault_of_one_bit_in_one_rule_is_found(monkeypatch):
-    pullbacks = list(elementwise.mul.pullbacks)
-    right = pullbacks[1]
-    pullbacks[1] = lambda g, saved, parent: torch.nextafter(right(g, saved, parent), torch.tensor(torch.inf))
-    monkeypatch.setattr(elementwise.mul, "pullbacks", tuple(pullbacks))
-    find()
+def test_a_fault_of_one_bit_in_one_rule_is_found(road):
+    right = elementwise.mul.kernels["other"]
+    kernel(elementwise.mul, other=lambda g, input: torch.nextafter(right(g, input), torch.tensor(torch.inf)))
+    try:
+        find()
+    finally:
+        kernel(elementwise.mul, other=right)
 
 
-def test_a_fault_in_unbroadcast_is_found(monkeypatch):
+def test_a_fault_in_unbroadcast_is_found(road, monkeypatch):
     def wrong(g, shape):
         """The first of the copies in place of their sum, along dimensions of size 1."""
         return unbroadcast(g, shape) if 1 not in shape else g.flatten()[: shape.numel()].view(shape)
 
     monkeypatch.setattr(tapegrad.backward, "unbroadcast", wrong)
+    monkeypatch.setattr(tapegrad.gradients, "unbroadcast", wrong)
+    monkeypatch.setitem(unrolled._WORDS, "unbroadcast", wrong)
+    unrolled.forget()
     find()
 
 
 def test_a_fault_in_the_order_of_accumulation_is_found(monkeypatch):
-    """The walk stays right (users before what they use), but gradients are summed in the order of depth, not of age."""
+    """The walk stays right (users before what they use), but gradients are summed in the order of depth, not of age.
+
+    A road that is written out takes no tape of another order: tests/test_unrolled.py.
+    """
 
     @cache
     def depth(record: Record) -> int:

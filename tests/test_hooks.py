@@ -8,6 +8,8 @@ from helpers import assert_same, ours, randn, raw, theirs
 
 import tapegrad
 
+pytestmark = pytest.mark.usefixtures("road")
+
 
 def both(program, *shapes):
     """What a program returns for leaves of each library; torch tensors inside."""

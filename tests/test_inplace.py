@@ -9,6 +9,8 @@ from helpers import assert_grads_agree, assert_program_agrees, assert_same, ours
 import tapegrad
 from tapegrad import InPlaceError, MissingRule, StaleTensor
 
+pytestmark = pytest.mark.usefixtures("road")
+
 # --- augmented assignment and methods with an underscore, as on torch ---
 
 

@@ -17,6 +17,8 @@ from helpers import ours, randn
 
 import tapegrad
 
+pytestmark = pytest.mark.usefixtures("road")
+
 
 @pytest.fixture(autouse=True)
 def _no_collector():

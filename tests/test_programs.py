@@ -14,6 +14,8 @@ from helpers import ours, raw, theirs
 
 import tapegrad
 
+pytestmark = pytest.mark.usefixtures("road")
+
 Parameters = dict[str, Any]
 WORDS, LONG, WIDE = 23, 7, 12  # vocabulary, length of a text, width of a layer
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import alias, composition, kernel, rule
+from tapegrad.op import alias, composition, elementwise, kernel, rule
 from tapegrad.tensor import raw
 
 SIXTH = 0.1666666716337204  # torch's 1 / 6, a float32 in every dtype
@@ -309,3 +309,6 @@ def softsign(input: Any) -> Any:
 @composition(F.tanhshrink)
 def tanhshrink(input: Any) -> Any:
     return input - input.tanh()
+
+
+elementwise(tanh, sigmoid, relu, gelu, silu)

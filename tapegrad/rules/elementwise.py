@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import TABLE, alias, composition, kernel, rule
+from tapegrad.op import TABLE, alias, composition, elementwise, kernel, rule
 from tapegrad.scalar import as_tensor
 from tapegrad.tensor import raw
 
@@ -390,3 +390,7 @@ TABLE[torch.Tensor.__rmod__] = lambda input, other: remainder(other, input)
 TABLE[torch.Tensor.__rpow__] = lambda input, other: pow(other, input)
 TABLE[torch.Tensor.__rdiv__] = lambda input, other: input.reciprocal() * other
 TABLE[torch.Tensor.__rsub__] = lambda input, other: sub(other, input)
+
+# --- the commonest, of which the walk knows what comes out ---
+
+elementwise(add, sub, rsub, mul, div, neg, pow, square, sqrt, rsqrt, exp, log, sin, cos, abs)

@@ -1,0 +1,310 @@
+"""The road of the backward pass, written out for one structure of tape.
+
+``walk`` takes any tape, and finds out at every step what there is to do. A program that trains makes the same tape
+again and again, with other values: so for a tape that has been met a few times the walk is written out as Python
+source, record after record, and compiled. ``print(tapegrad.unrolled.text(tapegrad.unrolled.structure(loss.record)))``
+shows it. What it does is what ``walk`` does; only the order is known beforehand, and nothing about shapes or values.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from operator import attrgetter
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tapegrad.anomaly import active
+from tapegrad.broadcasting import unbroadcast
+from tapegrad.gradients import ALONE, Gradients, accumulate
+from tapegrad.stale import refuse_change
+from tapegrad.tape import Record, parents_of
+from tapegrad.written import compiled
+
+if TYPE_CHECKING:
+    from tapegrad.op import Op
+
+LONGEST = 1000  # records; a longer tape is not written out
+MEETINGS = 100  # walks of a structure before it is written out, which pays after as many more
+PATIENCE = 200  # walks in vain, more than others, until only some are looked at; to look at a structure takes time
+MOST = 4  # written roads for tapes that end in the same op
+
+Places = tuple[Any, ...]  # for each argument, "r3" for a record, "x0" for a leaf, None, or a tuple of these
+Structure = tuple[tuple["Op", Places], ...]  # of each record, newest first: "r0" is the first
+Road = Callable[[Record, Any, bool], bool]
+
+
+def walk_unrolled(start: Record, g: Any, retain_graph: bool) -> bool:
+    """Carry a cotangent back along the tape and leave the leaves their gradients, if this is written out already.
+
+    Args:
+        start: the record of the output.
+        g: its cotangent.
+        retain_graph: leave the records as they are.
+
+    Returns:
+        Whether it is done; if not, nothing has happened, and the tape is for ``walk``.
+    """
+    if active:
+        return False
+    roads = _roads.get(start.op)
+    if roads is None:
+        if len(_roads) >= 256:  # ops that a program makes anew
+            _roads.clear()
+        roads = _roads[start.op] = Roads()
+    return roads.walk(start, g, retain_graph)
+
+
+def forget() -> None:
+    """Forget what was written: a rule has changed."""
+    _roads.clear()
+
+
+class Roads:
+    """What is known of the tapes that end in one op.
+
+    Attributes:
+        written: the roads that are written out.
+        met: how often each structure was walked that is not.
+        patience: falls with each walk for which there is no road, and rises with the others.
+    """
+
+    def __init__(self) -> None:
+        self.written: list[Road] = []
+        self.met: Counter[int] = Counter()  # by hash
+        self.patience = PATIENCE
+
+    def walk(self, start: Record, g: Any, retain_graph: bool) -> bool:
+        """As ``walk_unrolled``."""
+        if self.patience < 0 and self.patience % 16:
+            self.patience -= 1
+            return False
+        for road in self.written:
+            if road(start, g, retain_graph):
+                if self.patience < PATIENCE:
+                    self.patience = max(self.patience, 0) + 1
+                return True
+        self.patience -= 1
+        found = structure(start)
+        return found is not None and self.due(found) and self.write(found)(start, g, retain_graph)
+
+    def due(self, found: Structure) -> bool:
+        """Whether a structure has now been met often enough to be written out."""
+        if len(self.met) >= 256:
+            self.met.clear()
+        self.met[hash(found)] += 1
+        return self.met[hash(found)] > MEETINGS
+
+    def write(self, found: Structure) -> Road:
+        """Write a road out, and keep it in place of an older one."""
+        del self.met[hash(found)], self.written[MOST - 1 :]
+        scope = dict(_WORDS)
+        for i, (op, _) in enumerate(found):
+            scope[f"r{i}_op"] = op
+            scope |= {f"r{i}_{argument}": formula for argument, formula in op.kernels.items()}
+        file = f"{__file__[:-3]}/{found[0][0].name}_{len(self.written)}.py"
+        self.written.insert(0, compiled(text(found), "road", scope, file))
+        return self.written[0]
+
+
+_roads: dict[Op, Roads] = {}  # by the op that a tape ends in
+
+
+def structure(start: Record) -> Structure | None:
+    """The ops of a tape and how they hang together; None if it is too long, or freed."""
+    records = [start]
+    seen: set[Any] = {start}
+    for record in records:  # which grow
+        if record.parents is None or len(records) > LONGEST:
+            return None
+        new = dict.fromkeys(p for p in parents_of(record) if p not in seen)
+        seen.update(new)
+        records += [p for p in new if type(p) is Record]
+    records.sort(key=attrgetter("rank"))
+    names: dict[Any, str] = {record: f"r{i}" for i, record in enumerate(records)}
+    leaves = dict.fromkeys(p for r in records for p in parents_of(r) if p not in names)
+    names |= {leaf: f"x{i}" for i, leaf in enumerate(leaves)}
+    return tuple([(r.op, _named(r.parents, names)) for r in records])
+
+
+def _named(parents: Any, names: dict[Any, str]) -> Places:
+    return tuple([_named(p, names) if type(p) is tuple else names.get(p) for p in parents])
+
+
+# --- the text ---
+
+_WORDS = {
+    "ALONE": ALONE,
+    "CONTIGUOUS": torch.contiguous_format,
+    "Gradients": Gradients,
+    "Raw": torch.Tensor,
+    "accumulate": accumulate,
+    "getrefcount": getrefcount,
+    "refuse_change": refuse_change,
+    "unbroadcast": unbroadcast,
+}
+
+
+def text(found: Structure) -> str:
+    """The source of the walk along a tape."""
+    return _Writer(found).text()
+
+
+class _Writer:
+    """What is known of a tape while its walk is written.
+
+    Attributes:
+        rows: record -> its op, and where its gradients go.
+        uses: record or leaf -> how many gradients it gets.
+        leaves: in the order in which they get them.
+        given: those that have been given one.
+    """
+
+    def __init__(self, found: Structure) -> None:
+        self.rows = {f"r{i}": row for i, row in enumerate(found)}
+        self.uses = Counter(p for _, places in found for p in _flat(places))
+        self.leaves = [p for p in self.uses if p not in self.rows]
+        self.given: set[str] = set()
+
+    def text(self) -> str:
+        lines = [
+            *self.guard(),
+            f"{' = '.join([f'g_{place}' for place in self.uses])} = None",
+            "gradients = Gradients(in_place=True)",
+            *[line for record in self.rows for line in self.step(record)],
+            "part = None  # it would count",
+            *[line for leaf in self.leaves for line in self.leave(leaf)],
+            "return True",
+        ]
+        return "\n".join(["def road(r0, g_r0, retain_graph):", *_indented(lines), ""])
+
+    def guard(self) -> list[str]:
+        """See whether this is a tape of that structure, without hooks, and give each record and leaf its name."""
+        lines = []
+        known = {"r0"}
+        for record, (_, places) in self.rows.items():
+            lines.append(f"if {record}.op is not {record}_op or {record}.hooks is not None: return False")
+            lines += self.unpack(places, f"{record}.parents", known)
+        # So that no two are the same, and gradients are summed in the walk's order. A parent is older in any case.
+        newest_first = [f"{a}.rank < {b}.rank" for a, b in pairwise(self.rows) if b not in _flat(self.rows[a][1])] + [
+            f"len({{{', '.join(self.leaves)}}}) == {len(self.leaves)}"
+        ]
+        return [
+            "try:",
+            *_indented(lines),
+            "except (AttributeError, TypeError, ValueError):",
+            "    return False  # a leaf where a record stood, or the other way round, or more of them, or it is freed",
+            f"if not ({' and '.join(newest_first)}): return False",
+        ]
+
+    def unpack(self, places: Places, source: str, known: set[str], name: str = "p") -> list[str]:
+        """Name what stands at some places, and see whether it is what is known of it."""
+        targets, tests, inner = [], [], []
+        for i, place in enumerate(places):
+            new = type(place) is str and place not in known
+            targets.append(place if new else f"{name}{i}")
+            if new:
+                known.add(place)
+                if place in self.leaves:
+                    tests.append(f"{place}._requires_grad and {place}.record is None and {place}.hooks is None")
+            elif type(place) is tuple:
+                tests.append(f"type({name}{i}) is tuple")
+                inner += self.unpack(place, f"{name}{i}", known, f"{name}{i}_")
+            else:
+                tests.append(f"{name}{i} is {place}")
+        lines = [f"{', '.join(targets)}, = {source}"]
+        return lines + [f"if not ({' and '.join(tests)}): return False"] * bool(tests) + inner
+
+    def step(self, record: str) -> list[str]:
+        """What the walk does at one record."""
+        g = f"g_{record}"
+        op, places = self.rows[record]
+        lines = []
+        for argument, place in zip(op.parameters, places, strict=True):
+            if place is None:
+                continue
+            values = op.values(argument, op.kernels[argument], _shape(place, f"saved[{op.saved.index(argument)}]"))
+            call = f"{record}_{argument}({', '.join([g, *values])})"
+            if type(place) is str:
+                lines += self.give(place, call, record if op.elementwise else "")
+                continue
+            pieces = [f"p{i}" for i in range(len(place))]
+            lines += [f"part = {call}", f"{', '.join(pieces)}, = {(None,) * len(place)} if part is None else part"]
+            for piece, p in zip(pieces, place, strict=True):
+                lines += self.give(p, piece) if p else []
+            lines.append(f"{' = '.join(pieces)} = None")
+        return [
+            f"if {g} is not None or ({g} := gradients.take({record})) is not None:  # {op.name}",
+            f"    for held, version in {record}.watched:",
+            f"        if held._version != version: refuse_change({record}, held, version)",
+            *[f"    saved = {record}.saved"] * any("saved" in line for line in lines),
+            *_indented(lines),
+            "    if not retain_graph:",
+            f"        {record}.parents = None",
+            f"        {record}.saved = {record}.watched = ()",
+            f"    {g} = held = saved = None",
+        ]
+
+    def give(self, place: str, part: str, like: str = "") -> list[str]:
+        """Give a node its part of a gradient. Most nodes get one or two, which fit as they are.
+
+        Args:
+            place: the node.
+            part: source of the gradient.
+            like: the record whose shape and dtype it has, if that is known; to ask a torch tensor takes longer.
+        """
+        if self.uses[place] > 2:
+            return [f"gradients.give({place}, {part})"]
+        g = f"g_{place}"
+        first = place not in self.given
+        self.given.add(place)
+        known = like or (g if first else "part")
+        data = f"{place}._data" if place in self.leaves else place  # which is quicker
+        fits = f"{known} is not None and " * (not like)
+        fits += f"{known}.shape == {data}.shape and {known}.dtype is {data}.dtype"
+        if first:
+            return [
+                f"{g} = {part}",
+                f"if {fits}: pass",
+                f"elif type({g}) is Raw and {g}.dtype is {place}.dtype: {g} = unbroadcast({g}, {place}.shape)",
+                f"else: gradients.give({place}, {g}); {g} = None",
+            ]
+        return [
+            f"part = {part}",
+            f"if {g} is not None and {fits}: {g} = {g} + part",
+            f"else: gradients.give({place}, {g}); gradients.give({place}, part); {g} = None",
+        ]
+
+    def leave(self, leaf: str) -> list[str]:
+        """Leave a leaf its gradient; a copy unless it is nobody else's: see the end of ``walk``."""
+        g = f"g_{leaf}"
+        return [
+            f"if {g} is not None or ({g} := gradients.take({leaf})) is not None:",
+            f"    if getrefcount({g}) > ALONE or {g}._is_view() or {g}.is_inference():",
+            f"        {g} = {g}.clone(memory_format=CONTIGUOUS)",
+            f"    if {leaf}._grad is None: {leaf}._grad = {g}",
+            f"    else: accumulate({leaf}, {g})",
+        ]
+
+
+def _shape(place: Any, value: str) -> str:
+    """Source of a node's shape, or of those of a sequence; those that take no gradient are in the saved value."""
+    if type(place) is not tuple:
+        return f"{place}.shape"
+    owners = [p or f"{value}[{i}]" for i, p in enumerate(place)]
+    return f"[{', '.join([f'{owner}.shape' for owner in owners])}]"
+
+
+def _flat(places: Places) -> Iterator[str]:
+    for place in places:
+        if type(place) is tuple:
+            yield from _flat(place)
+        elif place is not None:
+            yield place
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"    {line}" for line in lines]

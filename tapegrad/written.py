@@ -1,0 +1,27 @@
+"""Functions that are written as source when they are needed, and compiled."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable
+from typing import Any
+
+
+def compiled(source: str, name: str, scope: dict[str, Any], file: str) -> Callable[..., Any]:
+    """The function that some source defines.
+
+    Args:
+        source: Python source that defines it.
+        name: what it is called there.
+        scope: what the source may refer to.
+        file: the path that tracebacks are to give, with the lines of the source; no such file need exist.
+    """
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    exec(compile(source, file, "exec"), scope)
+    function: Callable[..., Any] = scope[name]
+    return function
+
+
+def identifier(name: str) -> str:
+    """A name as Python takes it."""
+    return "".join([c if c.isalnum() else "_" for c in name])

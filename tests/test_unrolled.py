@@ -1,0 +1,448 @@
+"""Roads that are written out do what the walk does, on tapes of their structure and on no others."""
+
+from __future__ import annotations
+
+import itertools
+import traceback
+from weakref import ref
+
+import pytest
+import torch
+from helpers import assert_same, ours, randn, theirs
+
+import tapegrad
+from tapegrad import unrolled
+from tapegrad.op import Op, kernel, rule
+from tapegrad.rules import activations, elementwise
+from tapegrad.unrolled import structure, text
+
+FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_written(monkeypatch):
+    """Each test begins with nothing written, and writes on the third walk."""
+    monkeypatch.setattr(unrolled, "MEETINGS", 2)
+    unrolled.forget()
+    yield
+    unrolled.forget()
+
+
+def written(op) -> int:
+    """How many roads there are for tapes that end in an op."""
+    roads = unrolled._roads.get(op)
+    return len(roads.written) if roads else 0
+
+
+@rule(x=lambda g: None)
+def stopped(x):
+    """Its rule says zeros."""
+    return x * 1
+
+
+def two_rows(x, y, c):
+    return x * c[0] + y * c[0] + x
+
+
+def taken_apart(x, y, c):
+    a, b = x.split(2)
+    first, *_, last = y.unbind(0)
+    return (a * b).sum() + (first * last * c[0]).sum() + x[:, :2].sum() + x[1:].sum() + x[:1].sum()
+
+
+def joined(x, y, c):
+    return torch.cat([x, c, y, x], 0).exp() * torch.stack([x, y]).sum()
+
+
+def mixed(x, y, c):
+    return (x.float() * y + c.double()).sum() * x.half().double().mean()
+
+
+def stops(x, y, c):
+    stop = stopped if isinstance(x, tapegrad.Tensor) else torch.Tensor.detach
+    return stop(x * 2) + stop(y) * y + c + x**0 + stop(x) * stop(y)
+
+
+def changed(x, y, c):
+    z = x * 2
+    z += y
+    z[0] = c[0]
+    return z * z
+
+
+def indexed(x, y, c):
+    return (x[[0, 0, 1]] * y[torch.tensor([1, 1, 2])]).max(1).values + c[:3, 0]
+
+
+def passed_on(x, y, c):
+    return (x + y) + c
+
+
+PROGRAMS = [two_rows, taken_apart, joined, mixed, stops, changed, indexed, passed_on]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("retain", [False, True])
+def test_a_road_gives_the_gradients_of_the_walk(program, retain):
+    """The first two walks are walked, the others written out; all add to the same gradients."""
+    data = [randn(4, 3, seed=i) for i in range(3)]
+    mine, yours = [ours(d) for d in data], [theirs(d) for d in data]
+    for i in range(5):
+        out = program(*mine)
+        v = randn(*out.shape, seed=i, dtype=out.dtype)
+        out.backward(v, retain_graph=retain)
+        program(*yours).backward(v)
+        for x, y in zip(mine, yours, strict=True):
+            assert_same(x.grad, y.grad, "gradient")
+        if retain:
+            out.backward(v)
+            program(*yours).backward(v)
+        with pytest.raises(tapegrad.FreedTape):
+            out.backward(v)
+        assert written(out.record.op) == (i >= (1 if retain else 2))
+
+
+def test_zeros_leave_no_gradient():
+    x = ours(randn(3))
+    for _ in range(4):
+        stopped(x).backward(torch.ones(3, dtype=torch.float64))
+        assert x.grad is None
+    assert written(stopped)
+
+
+def walks(out, *leaves):
+    """Gradients of the leaves."""
+    for x in leaves:
+        x.grad = None
+    out().sum().backward()
+    return [None if x.grad is None else x.grad.clone() for x in leaves]
+
+
+a, b, c = ours(randn(3)), ours(randn(3, seed=1)), ours(randn(3, seed=2))
+
+
+PAIRS = {
+    "the same leaf twice": (lambda: a * b, lambda: a * a),
+    "the same record twice": (lambda: a.exp() * b.exp(), lambda: (e := a.exp()) * e),
+    "two records for one": (lambda: (e := a.exp()) * e, lambda: a.exp() * a.exp()),
+    "a constant": (lambda: a * b, lambda: a * b.detach()),
+    "a leaf for a record": (lambda: a * b.exp(), lambda: a * b),
+    "a record for a leaf": (lambda: a * b, lambda: a * b.exp()),
+    "another op": (lambda: a.exp() * b, lambda: a.sin() * b),
+    "more tensors": (lambda: torch.cat([a, b]), lambda: torch.cat([a, b, c])),
+    "fewer tensors": (lambda: torch.cat([a, b, c]), lambda: torch.cat([a, b])),
+    "other places among tensors": (lambda: torch.cat([a, b.detach()]), lambda: torch.cat([a.detach(), b])),
+    "another shape": (lambda: a * 2 + b, lambda: a[:1] * 2 + b),
+    "another number": (lambda: a**2, lambda: a**3),
+    "a number for a tensor": (lambda: a * b.detach(), lambda: a * 2),
+    "a deeper tape": (lambda: a.exp(), lambda: a.exp().exp()),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_another_tape_is_not_taken_for_the_one_that_is_written(name):
+    one, other = PAIRS[name]
+    expected = walks(other, a, b, c)
+    unrolled.forget()
+    for _ in range(4):
+        walks(one, a, b, c)
+    assert any(roads.written for roads in unrolled._roads.values())
+    for found, right in zip(walks(other, a, b, c), expected, strict=True):
+        assert_same(found, right, name)
+
+
+def test_gradients_are_summed_in_the_order_of_the_tape_at_hand():
+    """The same ops, but run in another order: three gradients of x, which do not add up to the same in any order."""
+    data = torch.full((1,), 1.0, dtype=torch.float32)
+
+    def program(x, order):
+        made = {}
+        for k in order:
+            made[k] = x * (0.1, 1e8, -1e8)[k]
+        return (made[0] + made[1]) + made[2]
+
+    for order in [(0, 1, 2)] * 4 + [(2, 1, 0), (1, 0, 2), (0, 2, 1)]:
+        x, y = ours(data), theirs(data)
+        program(x, order).backward()
+        program(y, order).backward()
+        assert_same(x.grad, y.grad, f"order {order}")
+
+
+# --- what is for the walk ---
+
+
+def test_hooks_run():
+    x = ours(randn(3))
+    seen = []
+    for i in range(6):
+        h = x.exp()
+        out = (h * h).sum()
+        if i > 3:
+            h.register_hook(seen.append)
+            x.register_hook(seen.append)
+        out.backward()
+    assert len(seen) == 2 + 3  # of the two records, and of the leaf, which keeps its first
+
+
+def test_a_retained_gradient_is_left():
+    x = ours(randn(3))
+    for i in range(5):
+        h = x.exp()
+        if i == 4:
+            h.retain_grad()
+        (h * h).sum().backward()
+    assert_same(h.grad, (2 * h).data, "h.grad")
+
+
+def test_anomaly_mode_looks_on():
+    x = tapegrad.tensor([0.0], requires_grad=True)
+    for _ in range(4):
+        x.sqrt().sum().backward()
+    with pytest.raises(tapegrad.Anomaly, match="sqrt"), tapegrad.detect_anomaly():
+        x.sqrt().sum().backward()
+
+
+def test_inputs_are_the_walks_business():
+    x, y = ours(randn(3)), ours(randn(3))
+    for _ in range(4):
+        (x * y).sum().backward()
+    x.grad = y.grad = None
+    (x * y).sum().backward(inputs=[x])
+    assert y.grad is None
+
+
+def test_a_change_in_place_is_noticed():
+    x = ours(randn(3))
+    for i in range(5):
+        h = x * 2
+        out = (h.exp() * h).sum()
+        if i == 4:
+            h.data += 1
+            with pytest.raises(tapegrad.StaleTensor, match=r"mul needs its other, of shape \(3,\)"):
+                out.backward()
+        else:
+            out.backward()
+
+
+def test_a_leaf_that_takes_no_gradient_any_more_gets_none():
+    x, y = ours(randn(3)), ours(randn(3))
+    for i in range(5):
+        x.grad = None
+        out = (x * y).sum()
+        x.requires_grad = i < 4
+        out.backward()
+        assert (x.grad is None) == (i == 4)
+        x.requires_grad = True
+
+
+def test_a_leaf_that_was_changed_in_place_is_refused():
+    x, y = tapegrad.tensor(torch.ones(3), requires_grad=True), tapegrad.tensor(torch.ones(3), requires_grad=True)
+    for i in range(5):
+        out = (x * 2 + y).sum()
+        if i == 4:
+            x.requires_grad = False
+            x += y
+            with pytest.raises(RuntimeError, match="changed in place after it was used"):
+                out.backward()
+        else:
+            out.backward()
+
+
+def test_gradients_are_nobody_elses():
+    x, y = ours(randn(3)), ours(randn(3))
+    v = torch.ones(3, dtype=torch.float64)
+    for _ in range(4):
+        x.grad = y.grad = None
+        (x + y).backward(v)
+        x.grad += 1
+        y.grad += 1
+        assert v.tolist() == [1, 1, 1]
+        assert x.grad.tolist() == y.grad.tolist() == [2, 2, 2]
+
+
+def test_a_sum_is_contiguous():
+    x = ours(randn(3))
+    for _ in range(4):
+        x.grad = None
+        x.sum().backward()
+        assert x.grad.is_contiguous()
+
+
+# --- when it is written, and for how long ---
+
+
+def test_a_new_kernel_is_used():
+    @rule(x=lambda g: g * 2)
+    def doubled(x):
+        return x * 2
+
+    x = ours(randn(3))
+    for _ in range(4):
+        doubled(x).sum().backward()
+    kernel(doubled, x=lambda g: g * 3)
+    x.grad = None
+    doubled(x).sum().backward()
+    assert x.grad.tolist() == [3, 3, 3]
+
+
+def test_only_so_many_are_kept():
+    x = ours(randn(3))
+    for n in range(1, 10):
+        for _ in range(4):
+            y = x
+            for _ in range(n):
+                y = y * 2
+            y.backward(torch.ones(3, dtype=torch.float64))
+    assert written(elementwise.mul) == unrolled.MOST
+
+
+def test_long_tapes_are_not_written(monkeypatch):
+    monkeypatch.setattr(unrolled, "LONGEST", 5)
+    x = ours(randn(3))
+    for n, roads in [(5, 1), (6, 1)]:
+        for _ in range(4):
+            y = x
+            for _ in range(n):
+                y = y.exp()
+            y.backward(torch.ones(3, dtype=torch.float64))
+        assert written(elementwise.exp) == roads
+
+
+def test_looking_in_vain_comes_to_an_end(monkeypatch):
+    """Where each tape is unlike the others, only one in sixteen is looked at."""
+    looks = []
+    look = unrolled.structure
+    monkeypatch.setattr(unrolled, "PATIENCE", 10)
+    monkeypatch.setattr(unrolled, "structure", lambda start: looks.append(start.rank) or look(start))
+    x = tapegrad.tensor(1.0, requires_grad=True)
+    for n in range(1, 100):
+        y = x
+        for _ in range(n):
+            y = y * 2
+        y.backward()
+    assert 11 <= len(looks) <= 11 + 100 // 16
+    for _ in range(64):  # and then one comes again and again
+        (x * 2).backward()
+    assert written(elementwise.mul) == 1
+
+
+def test_ops_that_are_made_anew_are_forgotten():
+    x = tapegrad.tensor(1.0, requires_grad=True)
+    for _ in range(300):
+        rule(lambda x: x * 1, "x", x=lambda g: g)(x).backward()
+    assert len(unrolled._roads) <= 256
+
+
+def test_a_road_keeps_nothing_alive():
+    x = ours(randn(3))
+    for _ in range(4):
+        h = x.exp()
+        out = (h * x).sum()
+        out.backward()
+    references = [ref(v) for v in (x, x.grad, h, h.data, out, out.data)]
+    del x, h, out
+    assert written(elementwise.mul) == 0  # it ends in sum
+    assert not any(r() is not None for r in references)
+
+
+def test_it_frees_as_it_goes():
+    """When it reaches the first op, the buffers of the five later ones are gone."""
+    seen = []
+
+    @rule(x=lambda g: seen.append(sum(r() is not None for r in references)) or g)
+    def first(x):
+        return x * 1
+
+    x = ours(randn(3))
+    for _ in range(4):
+        y = first(x)
+        references = []
+        for _ in range(5):
+            y = y.exp()
+            references.append(ref(y.data))
+        y = y.sum()
+        y.backward()
+    assert seen[2:] == [0, 0]
+
+
+def test_an_error_in_a_rule_shows_the_line():
+    def fails(g):
+        raise ValueError("on purpose")
+
+    @rule(x=fails)
+    def op(x):
+        return x * 1
+
+    x = ours(randn(3))
+    for _ in range(4):
+        with pytest.raises(ValueError, match="on purpose") as caught:
+            op(x).backward(torch.ones(3, dtype=torch.float64))
+    lines = [frame.line for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert "g_x0 = r0_x(g_r0)" in lines
+
+
+def test_a_rule_of_the_wrong_shape_is_refused():
+    @rule(x=lambda g: g[:2])
+    def op(x):
+        return x * 1
+
+    x = ours(randn(3))
+    for _ in range(4):
+        with pytest.raises(RuntimeError, match=r"a rule gave a gradient of shape \(2,\)"):
+            op(x).backward(torch.ones(3, dtype=torch.float64))
+
+
+# --- what is known of some gradients ---
+
+OPS = {v for module in (activations, elementwise) for v in vars(module).values() if isinstance(v, Op)}
+ELEMENTWISE = sorted([op for op in OPS if op.elementwise], key=lambda op: op.name)
+VALUES = [
+    *[torch.rand(shape, dtype=dtype) + 0.5 for shape in [(), (1,), (3, 1), (2, 3, 4)] for dtype in FLOATS],
+    *[torch.ones(shape, dtype=dtype) for shape in [(), (4,)] for dtype in (torch.int64, torch.bool)],
+    *[2, 2.5, 0, -1, True],
+]
+
+
+@pytest.mark.parametrize("op", ELEMENTWISE)
+def test_the_gradients_of_elementwise_ops_are_like_the_cotangent(op):
+    """Whatever the shapes and dtypes of the arguments, and which of them take a gradient."""
+    seen = 0
+    for values in itertools.product(VALUES, repeat=len(op.formulas)):
+        tensors = [isinstance(v, torch.Tensor) and v.is_floating_point() for v in values]
+        for wanted in itertools.product([False, True], repeat=len(values)):
+            if not any(wanted) or not all(t for t, w in zip(tensors, wanted, strict=True) if w):
+                continue
+            arguments = [tapegrad.tensor(v, w) if w else v for v, w in zip(values, wanted, strict=True)]
+            try:
+                record = op(*arguments).record
+                g = torch.ones(record.shape, dtype=record.dtype)
+                pairs = zip(op.pullbacks, record.parents, strict=True)
+                parts = [pullback(g, record.saved, parent) for pullback, parent in pairs if parent is not None]
+            except (RuntimeError, TypeError):  # torch refuses it
+                continue
+            for part in parts:
+                assert (type(part), part.shape, part.dtype) == (torch.Tensor, g.shape, g.dtype), arguments
+                seen += 1
+    assert seen >= len(FLOATS) * 4 * (10 if len(op.formulas) == 2 else 1)
+
+
+def test_the_commonest_ops_are_among_them():
+    assert {elementwise.add, elementwise.mul, activations.tanh} <= set(ELEMENTWISE)
+
+
+# --- the text ---
+
+
+def test_the_text_can_be_read():
+    x, y = ours(randn(3)), ours(randn(3))
+    source = text(structure((x * y).sum().record))
+    assert "g_r1 = r0_input(g_r0, r1.shape, saved[2], saved[3])" in source
+    assert "g_x0 = r1_input(g_r1, saved[2])" in source
+    compile(source, "road", "exec")
+
+
+def test_a_freed_tape_has_no_structure():
+    x = ours(randn(3))
+    out = x.exp().sum()
+    out.backward()
+    assert structure(out.record) is None
