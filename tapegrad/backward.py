@@ -12,7 +12,7 @@ import torch
 
 from tapegrad.anomaly import active
 from tapegrad.apply import node
-from tapegrad.broadcasting import Part, unbroadcast
+from tapegrad.broadcasting import Part
 from tapegrad.errors import FreedTape, StaleTensor
 from tapegrad.gradients import ALONE, Gradients, accumulate
 from tapegrad.stale import refuse_change
@@ -181,26 +181,16 @@ def walk(
         pullbacks: Sequence[Any] = record.op.pullbacks
         if unusual:
             saved, pullbacks = _unusual(record, create_graph)
-        for pullback, parent in zip(pullbacks, parents):  # noqa: B905  # as many of each; the check would take 1 % of a step
+        for pullback, parent in zip(pullbacks, parents, strict=True):
             if parent is None:
                 continue
             part = pullback(g, saved, parent)  # who has a parent has a rule
-            if part is None:
-                continue  # a rule's word for zeros
-            if type(parent) is tuple:
-                for place, piece in zip(parent, part, strict=True):
-                    if place is not None and piece is not None and (path is None or place in path):
-                        give(place, piece)
-            elif parent in pending or type(part) is Part:
+            if type(parent) is not tuple:
                 give(parent, part)
-            else:  # most are the first of their node; what give would do, without the time that a call takes
-                if part.shape != parent.shape:
-                    part = unbroadcast(part, parent.shape)
-                if part.dtype is not parent.dtype:
-                    part = part.to(parent.dtype)
-                pending[parent] = part
-                if type(parent) is Record:
-                    heappush(queue, (parent.rank, parent))
+            elif part is not None:
+                for place, piece in zip(parent, part, strict=True):
+                    if place is not None and (path is None or place in path):
+                        give(place, piece)
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()

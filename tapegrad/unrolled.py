@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tapegrad.op import Op
 
 LONGEST = 1000  # records; a longer tape is not written out
-MEETINGS = 100  # walks of a structure before it is written out, which pays after as many more
+MEETINGS = 20  # walks of a structure before it is written out, which pays after some hundred more
 PATIENCE = 200  # walks in vain, more than others, until only some are looked at; to look at a structure takes time
 MOST = 4  # written roads for tapes that end in the same op
 
