@@ -59,8 +59,8 @@ def lecture(
     dlogit_maxes = (-dnorm_logits).sum(1, True)
     dlogits = dnorm_logits + logits.new_zeros(*logits.shape).scatter_(1, indices, dlogit_maxes)
     db2 = dlogits.sum(0)
-    dh = dlogits @ W2.mT
-    dW2 = h.mT @ dlogits
+    dh = torch.mm(dlogits, W2.mT)
+    dW2 = torch.mm(h.mT, dlogits)
     dhpreact = torch.addcmul(one, h, h, value=-1).mul_(dh)
     dbnbias = dhpreact.sum(0, True)
     dbngain = (dhpreact * bnraw).sum(0, True)
@@ -72,7 +72,7 @@ def lecture(
     dbnmeani = (-dbndiff).sum(0, True)
     dhprebn = dbndiff + (dbnmeani * over_n).expand(hprebn.shape)
     db1 = dhprebn.sum(0)
-    demb = (dhprebn @ W1.mT).view(emb.shape)
-    dW1 = embcat.mT @ dhprebn
+    demb = torch.mm(dhprebn, W1.mT).view(emb.shape)
+    dW1 = torch.mm(embcat.mT, dhprebn)
     dC = C.new_zeros(*C.shape).index_put_((Xb,), demb, accumulate=True)
     return loss, [dC, dW1, db1, dW2, db2, dbngain, dbnbias]

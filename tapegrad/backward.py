@@ -1,4 +1,7 @@
-"""The one road of the backward pass: walk the records, apply each rule, unbroadcast, accumulate."""
+"""The road of the backward pass: walk the records, apply each rule, unbroadcast, accumulate.
+
+``walk`` takes any tape; ``unrolled.py`` writes the same road out for those that ``backward`` meets again and again.
+"""
 
 from __future__ import annotations
 
@@ -186,7 +189,8 @@ def walk(
                 continue
             part = pullback(g, saved, parent)  # who has a parent has a rule
             if type(parent) is not tuple:
-                give(parent, part)
+                if gradients.give(parent, part) and type(parent) is Record:
+                    heappush(queue, (parent.rank, parent))
             elif part is not None:
                 for place, piece in zip(parent, part, strict=True):
                     if place is not None and (path is None or place in path):
@@ -194,7 +198,7 @@ def walk(
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-    g = part = came = None  # these would count
+    g = part = piece = came = None  # these would count
     for leaf in list(pending):
         g = pending.pop(leaf)
         if not create_graph and (getrefcount(g) > ALONE or g._is_view() or g.is_inference()):

@@ -37,7 +37,7 @@ def _made(number: float, like: torch.Tensor) -> Any:
             _met.clear()
         _met.add(key)
         return number
-    if not abs(number) < 2**63 or _in_a_mode():  # an int that torch refuses, or infinite, or no number
+    if not abs(number) < 2**63 or in_a_mode():  # an int that torch refuses, or infinite, or no number
         return number
     if len(OPERANDS) >= MOST:
         OPERANDS.clear()
@@ -47,7 +47,7 @@ def _made(number: float, like: torch.Tensor) -> Any:
     return operand
 
 
-def _in_a_mode() -> bool:
+def in_a_mode() -> bool:
     """Whether torch would make a tensor that is of no use outside the mode it is in."""
     return (
         torch.is_inference_mode_enabled()

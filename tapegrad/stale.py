@@ -25,9 +25,11 @@ def refuse_change(record: Record, held: torch.Tensor, version: int) -> None:
     """
     named = zip(record.op.saved, record.saved, strict=True)
     names = [name for name, value in named if any(v is held for v in _tensors(value))]
-    if record.op.needed(record.parents or ()).isdisjoint(names):
+    needed = record.op.needed(record.parents or ())
+    which = next((name for name in names if name in needed), None)
+    if which is None:
         return
-    which = "output" if names[0] == "out" else names[0]
+    which = "output" if which == "out" else which
     raise StaleTensor(
         f"backward: {record.op.name} needs its {which}, of shape {shape_text(held.shape)}, as it was in the forward "
         f"pass, but it was changed in place since (version {held._version}, expected {version}); change a copy "

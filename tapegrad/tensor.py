@@ -321,7 +321,15 @@ def wrap(data: torch.Tensor, record: Record | None) -> Tensor:
 
 
 def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: Watched, out: torch.Tensor) -> Tensor:
-    """A Tensor around a result, with a Record of how it was computed: see there. In one function, for the time."""
+    """A Tensor around a result, with the Record of how it was computed; in one function, for it runs at every op.
+
+    Args:
+        op: as the attribute of ``Record``.
+        saved: likewise.
+        parents: likewise.
+        watched: likewise.
+        out: the raw result.
+    """
     record = _new(Record)
     record.rank = next_rank()
     record.op = op

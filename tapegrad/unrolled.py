@@ -1,16 +1,19 @@
 """The road of the backward pass, written out for one structure of tape.
 
-``walk`` takes any tape, and finds out at every step what there is to do. A program that trains makes the same tape
-again and again, with other values: so for a tape that has been met a few times the walk is written out as Python
-source, record after record, and compiled. ``print(tapegrad.unrolled.text(tapegrad.unrolled.structure(loss.record)))``
-shows it. What it does is what ``walk`` does; only the order is known beforehand, and nothing about shapes or values.
+``walk``, in ``backward.py``, takes any tape, and finds out at every step what there is to do. A program that trains
+makes the same tape again and again, with other values: so once a tape has been met some 20 times, its walk is written
+out as Python source, record after record, and compiled. What it does is what ``walk`` does; only the order is known
+beforehand, and nothing about shapes or values. ``print(tapegrad.unrolled.text(loss.record))`` shows it.
+
+It is for ``loss.backward()`` alone, on tapes without hooks, and outside ``detect_anomaly``; a very long tape, or one of
+very many that are all different, is left to ``walk``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from operator import attrgetter
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
@@ -26,11 +29,12 @@ from tapegrad.written import compiled
 
 if TYPE_CHECKING:
     from tapegrad.op import Op
+    from tapegrad.tensor import Tensor
 
-LONGEST = 1000  # records; a longer tape is not written out
+LONGEST = 1500  # arguments of all records together; a longer tape is not written out, which takes a second for 5,000
 MEETINGS = 20  # walks of a structure before it is written out, which pays after some hundred more
-PATIENCE = 200  # walks in vain, more than others, until only some are looked at; to look at a structure takes time
-MOST = 4  # written roads for tapes that end in the same op
+PATIENCE = 200  # misses, less the hits, after which only one walk in 16 is looked at: a look takes time
+MOST = 8  # written roads for tapes that end in the same op
 
 Places = tuple[Any, ...]  # for each argument, "r3" for a record, "x0" for a leaf, None, or a tuple of these
 Structure = tuple[tuple["Op", Places], ...]  # of each record, newest first: "r0" is the first
@@ -68,13 +72,13 @@ class Roads:
 
     Attributes:
         written: the roads that are written out.
-        met: how often each structure was walked that is not.
-        patience: falls with each walk for which there is no road, and rises with the others.
+        met: hash of a structure -> how often it was walked without a road.
+        patience: falls with each walk that finds no road, and rises with each that does.
     """
 
     def __init__(self) -> None:
         self.written: list[Road] = []
-        self.met: Counter[int] = Counter()  # by hash
+        self.met: Counter[int] = Counter()
         self.patience = PATIENCE
 
     def walk(self, start: Record, g: Any, retain_graph: bool) -> bool:
@@ -88,6 +92,10 @@ class Roads:
                     self.patience = max(self.patience, 0) + 1
                 return True
         self.patience -= 1
+        if self.patience < 0:  # the program has come to other tapes
+            self.written.clear()
+        if len(self.written) == MOST:
+            return False
         found = structure(start)
         return found is not None and self.due(found) and self.write(found)(start, g, retain_graph)
 
@@ -99,57 +107,73 @@ class Roads:
         return self.met[hash(found)] > MEETINGS
 
     def write(self, found: Structure) -> Road:
-        """Write a road out, and keep it in place of an older one."""
-        del self.met[hash(found)], self.written[MOST - 1 :]
+        """Write a road out, and keep it."""
+        del self.met[hash(found)]
         scope = dict(_WORDS)
         for i, (op, _) in enumerate(found):
-            scope[f"r{i}_op"] = op
+            scope[f"op_r{i}"] = op
             scope |= {f"r{i}_{argument}": formula for argument, formula in op.kernels.items()}
-        file = f"{__file__[:-3]}/{found[0][0].name}_{len(self.written)}.py"
-        self.written.insert(0, compiled(text(found), "road", scope, file))
-        return self.written[0]
+        file = f"{__file__[:-3]}/{found[0][0].name}_{next(_number)}.py"
+        self.written.append(compiled(_Writer(found).text(), "road", scope, file))
+        return self.written[-1]
 
 
+_number = count()
 _roads: dict[Op, Roads] = {}  # by the op that a tape ends in
 
 
 def structure(start: Record) -> Structure | None:
-    """The ops of a tape and how they hang together; None if it is too long, or freed."""
+    """The ops of a tape and how they hang together; None if it is for ``walk``: long, freed, or with hooks."""
     records = [start]
     seen: set[Any] = {start}
+    leaves: list[Tensor] = []
+    length = 0
     for record in records:  # which grow
-        if record.parents is None or len(records) > LONGEST:
+        parents = record.parents
+        if parents is None or record.hooks is not None:
             return None
-        new = dict.fromkeys(p for p in parents_of(record) if p not in seen)
-        seen.update(new)
-        records += [p for p in new if type(p) is Record]
+        length += sum([len(p) if type(p) is tuple else 1 for p in parents])
+        if length > LONGEST:
+            return None
+        for p in parents_of(record):
+            if p not in seen:
+                seen.add(p)
+                (records if type(p) is Record else leaves).append(p)
+    if any(leaf.hooks is not None or not leaf._requires_grad for leaf in leaves):
+        return None
     records.sort(key=attrgetter("rank"))
     names: dict[Any, str] = {record: f"r{i}" for i, record in enumerate(records)}
-    leaves = dict.fromkeys(p for r in records for p in parents_of(r) if p not in names)
     names |= {leaf: f"x{i}" for i, leaf in enumerate(leaves)}
-    return tuple([(r.op, _named(r.parents, names)) for r in records])
-
-
-def _named(parents: Any, names: dict[Any, str]) -> Places:
-    return tuple([_named(p, names) if type(p) is tuple else names.get(p) for p in parents])
+    named = lambda p: tuple([names.get(q) for q in p]) if type(p) is tuple else names.get(p)
+    return tuple([(r.op, tuple([named(p) for p in r.parents or ()])) for r in records])
 
 
 # --- the text ---
 
+# What it speaks of, besides the ops and their formulas.
 _WORDS = {
     "ALONE": ALONE,
-    "CONTIGUOUS": torch.contiguous_format,
     "Gradients": Gradients,
-    "Raw": torch.Tensor,
     "accumulate": accumulate,
     "getrefcount": getrefcount,
     "refuse_change": refuse_change,
+    "torch": torch,
     "unbroadcast": unbroadcast,
 }
 
 
-def text(found: Structure) -> str:
-    """The source of the walk along a tape."""
+def text(start: Record) -> str:
+    """The source of the walk along a tape, from the record of its output.
+
+    Raises:
+        ValueError: the tape is left to ``walk``.
+    """
+    found = structure(start)
+    if found is None:
+        raise ValueError(
+            "unrolled.text: a tape that is freed, has hooks, or is long is not written out; "
+            "ask before backward(), which frees it"
+        )
     return _Writer(found).text()
 
 
@@ -175,19 +199,22 @@ class _Writer:
             f"{' = '.join([f'g_{place}' for place in self.uses])} = None",
             "gradients = Gradients(in_place=True)",
             *[line for record in self.rows for line in self.step(record)],
-            "part = None  # it would count",
+            *[line for leaf in self.leaves for line in self.own(leaf)],
             *[line for leaf in self.leaves for line in self.leave(leaf)],
             "return True",
         ]
-        return "\n".join(["def road(r0, g_r0, retain_graph):", *_indented(lines), ""])
+        head = ["# What walk does on a tape of this structure: see unrolled.py.", "def road(r0, g_r0, retain_graph):"]
+        return "\n".join([*head, *_indented(lines), ""])
 
     def guard(self) -> list[str]:
         """See whether this is a tape of that structure, without hooks, and give each record and leaf its name."""
         lines = []
         known = {"r0"}
         for record, (_, places) in self.rows.items():
-            lines.append(f"if {record}.op is not {record}_op or {record}.hooks is not None: return False")
+            lines.append(f"if {record}.op is not op_{record} or {record}.hooks is not None: return False")
             lines += self.unpack(places, f"{record}.parents", known)
+            for i, place in enumerate(places):  # in their turn, for they may hold what stands beside them as well
+                lines += self.unpack(place, f"p{i}", known) if type(place) is tuple else []
         # So that no two are the same, and gradients are summed in the walk's order. A parent is older in any case.
         newest_first = [f"{a}.rank < {b}.rank" for a, b in pairwise(self.rows) if b not in _flat(self.rows[a][1])] + [
             f"len({{{', '.join(self.leaves)}}}) == {len(self.leaves)}"
@@ -200,23 +227,22 @@ class _Writer:
             f"if not ({' and '.join(newest_first)}): return False",
         ]
 
-    def unpack(self, places: Places, source: str, known: set[str], name: str = "p") -> list[str]:
+    def unpack(self, places: Places, source: str, known: set[str]) -> list[str]:
         """Name what stands at some places, and see whether it is what is known of it."""
-        targets, tests, inner = [], [], []
+        targets, tests = [], []
         for i, place in enumerate(places):
-            new = type(place) is str and place not in known
-            targets.append(place if new else f"{name}{i}")
-            if new:
+            if type(place) is tuple:
+                targets.append(f"p{i}")
+            elif place is None or place in known:
+                targets.append(f"q{i}")
+                tests.append(f"q{i} is {place}")
+            else:
+                targets.append(place)
                 known.add(place)
                 if place in self.leaves:
-                    tests.append(f"{place}._requires_grad and {place}.record is None and {place}.hooks is None")
-            elif type(place) is tuple:
-                tests.append(f"type({name}{i}) is tuple")
-                inner += self.unpack(place, f"{name}{i}", known, f"{name}{i}_")
-            else:
-                tests.append(f"{name}{i} is {place}")
+                    tests.append(f"{place}._requires_grad and {place}.hooks is None")
         lines = [f"{', '.join(targets)}, = {source}"]
-        return lines + [f"if not ({' and '.join(tests)}): return False"] * bool(tests) + inner
+        return [*lines, f"if not ({' and '.join(tests)}): return False"] if tests else lines
 
     def step(self, record: str) -> list[str]:
         """What the walk does at one record."""
@@ -235,7 +261,7 @@ class _Writer:
             lines += [f"part = {call}", f"{', '.join(pieces)}, = {(None,) * len(place)} if part is None else part"]
             for piece, p in zip(pieces, place, strict=True):
                 lines += self.give(p, piece) if p else []
-            lines.append(f"{' = '.join(pieces)} = None")
+            lines.append(f"part = {' = '.join(pieces)} = None")
         return [
             f"if {g} is not None or ({g} := gradients.take({record})) is not None:  # {op.name}",
             f"    for held, version in {record}.watched:",
@@ -254,40 +280,50 @@ class _Writer:
         Args:
             place: the node.
             part: source of the gradient.
-            like: the record whose shape and dtype it has, if that is known; to ask a torch tensor takes longer.
+            like: the record whose shape and dtype it has, if that is known.
         """
         if self.uses[place] > 2:
             return [f"gradients.give({place}, {part})"]
         g = f"g_{place}"
-        first = place not in self.given
-        self.given.add(place)
-        known = like or (g if first else "part")
-        data = f"{place}._data" if place in self.leaves else place  # which is quicker
-        fits = f"{known} is not None and " * (not like)
-        fits += f"{known}.shape == {data}.shape and {known}.dtype is {data}.dtype"
-        if first:
+        node = f"{place}._data" if place in self.leaves else place  # where shape and dtype are read most quickly
+        if place not in self.given:
+            self.given.add(place)
             return [
                 f"{g} = {part}",
-                f"if {fits}: pass",
-                f"elif type({g}) is Raw and {g}.dtype is {place}.dtype: {g} = unbroadcast({g}, {place}.shape)",
+                f"if {_fits(g, node, like)}: pass",
+                f"elif type({g}) is torch.Tensor and {g}.dtype is {node}.dtype: {g} = unbroadcast({g}, {node}.shape)",
                 f"else: gradients.give({place}, {g}); {g} = None",
             ]
         return [
             f"part = {part}",
-            f"if {g} is not None and {fits}: {g} = {g} + part",
+            f"if {g} is not None and {_fits('part', node, like)}: {g} = {g} + part",
             f"else: gradients.give({place}, {g}); gradients.give({place}, part); {g} = None",
+            "part = None",
+        ]
+
+    def own(self, leaf: str) -> list[str]:
+        """Make a leaf's gradient nobody else's: see the end of ``walk``."""
+        g = f"g_{leaf}"
+        return [
+            f"if {g} is None: {g} = gradients.take({leaf})",
+            f"if {g} is not None and (getrefcount({g}) > ALONE or {g}._is_view() or {g}.is_inference()):",
+            f"    {g} = {g}.clone(memory_format=torch.contiguous_format)",
         ]
 
     def leave(self, leaf: str) -> list[str]:
-        """Leave a leaf its gradient; a copy unless it is nobody else's: see the end of ``walk``."""
-        g = f"g_{leaf}"
+        """Leave a leaf its gradient."""
         return [
-            f"if {g} is not None or ({g} := gradients.take({leaf})) is not None:",
-            f"    if getrefcount({g}) > ALONE or {g}._is_view() or {g}.is_inference():",
-            f"        {g} = {g}.clone(memory_format=CONTIGUOUS)",
-            f"    if {leaf}._grad is None: {leaf}._grad = {g}",
-            f"    else: accumulate({leaf}, {g})",
+            f"if g_{leaf} is None: pass",
+            f"elif {leaf}._grad is None: {leaf}._grad = g_{leaf}",
+            f"else: accumulate({leaf}, g_{leaf})",
         ]
+
+
+def _fits(part: str, node: str, like: str) -> str:
+    """Whether a gradient has its node's shape and dtype; to ask a record takes less time than to ask a torch tensor."""
+    if like:
+        return f"{like}.shape == {node}.shape and {like}.dtype is {node}.dtype"
+    return f"{part} is not None and {part}.shape == {node}.shape and {part}.dtype is {node}.dtype"
 
 
 def _shape(place: Any, value: str) -> str:
@@ -301,7 +337,7 @@ def _shape(place: Any, value: str) -> str:
 def _flat(places: Places) -> Iterator[str]:
     for place in places:
         if type(place) is tuple:
-            yield from _flat(place)
+            yield from (p for p in place if p)
         elif place is not None:
             yield place
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 from collections.abc import Callable
 from typing import Any
+from weakref import finalize
 
 
 def compiled(source: str, name: str, scope: dict[str, Any], file: str) -> Callable[..., Any]:
@@ -16,10 +17,17 @@ def compiled(source: str, name: str, scope: dict[str, Any], file: str) -> Callab
         scope: what the source may refer to.
         file: the path that tracebacks are to give, with the lines of the source; no such file need exist.
     """
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    entry = linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     exec(compile(source, file, "exec"), scope)
-    function: Callable[..., Any] = scope[name]
+    function: Callable[..., Any] = scope.pop(name)  # no cycle of references
+    finalize(function, _drop, file, entry)
     return function
+
+
+def _drop(file: str, entry: tuple[Any, ...]) -> None:
+    """Forget the lines of a function that is gone, unless they are now another's."""
+    if linecache.cache.get(file) is entry:
+        del linecache.cache[file]
 
 
 def identifier(name: str) -> str:

@@ -51,6 +51,7 @@ counts: Counter[str] = Counter()
 # What a user may meet; anything else is a bug.
 USUAL = (RuntimeError, TypeError, IndexError, ValueError)
 
+FAILED = -1  # in place of a tensor's number: the step failed in both worlds
 LARGEST = 1000  # elements of a tensor that is kept: a program may double sizes at each step
 SHAPES = [(), (1,), (3,), (2, 3), (2, 1), (1, 3), (3, 2), (2, 2, 3), (0, 3)]
 DTYPES = [torch.float64, torch.float32]
@@ -378,6 +379,8 @@ class Programs(RuleBasedStateMachine):
         world = World("functional")
         for past, was_recording, number in self.history:
             result, error = attempt(past, world, was_recording)
+            if number == FAILED:
+                continue
             if error is not None:
                 return  # changed without recording, and needed only by torch's own formula
             if number is not None:
@@ -428,6 +431,8 @@ class Programs(RuleBasedStateMachine):
         passed = self.behind(starts, targets) if begins and not retain else set()
         before = counts["errors in both"]
         results = self.step(run, starts)
+        if counts["errors in both"] > before and not begins:
+            self.history.append([run, True, FAILED])  # it may have asked for gradients to be retained
         if counts["errors in both"] > before and begins:
             if "do not depend" not in self.errors[0] or "not have been used" not in self.errors[1]:
                 self.over = True  # how far the walk came before the error is not compared

@@ -112,6 +112,17 @@ def a_hooked_target_on_the_way_to_another(s):
     s.grad(outputs=[s.unary(name="sum", x=h)], inputs=[h, x], key=1, retain=None, allow_unused=False)
 
 
+def a_backward_that_fails_before_one_that_torch_refuses(s):
+    x = s.first(shape=(), key=0)
+    y = s.tangle(x=x, y=x, knots=[("add", 0, 0), ("add", 0, 0), ("tanh", 0, 0)])
+    s.change(name="add_ 1", x=y)
+    c = s.view(name="detach", x=y)
+    s.change(name="add_ 1", x=c)
+    z = s.tangle(x=y, y=c, knots=[("add", 0, 0), ("add", 0, 0), ("add", 0, 0)])
+    s.backward(x=z, key=1, retain=True, inputs=[z, c])
+    s.backward(x=z, key=1, retain=True, inputs=None)
+
+
 def items_assigned_with_a_dimension_too_many(s):
     x = s.first(shape=(1, 3), key=0)
     row = s.unary(name="sum 0", x=s.unary(name="neg", x=x))

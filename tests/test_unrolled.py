@@ -9,11 +9,12 @@ from weakref import ref
 import pytest
 import torch
 from helpers import assert_same, ours, randn, theirs
+from torch.overrides import TorchFunctionMode
 
 import tapegrad
 from tapegrad import unrolled
 from tapegrad.op import Op, kernel, rule
-from tapegrad.rules import activations, elementwise
+from tapegrad.rules import activations, elementwise, reduction
 from tapegrad.unrolled import structure, text
 
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -111,11 +112,11 @@ def test_zeros_leave_no_gradient():
 
 
 def walks(out, *leaves):
-    """Gradients of the leaves."""
-    for x in leaves:
-        x.grad = None
+    """Gradients of the leaves, added to some that are there already, so that the order of a sum shows."""
+    for i, x in enumerate(leaves):
+        x.grad = randn(*x.shape, seed=50 + i)
     out().sum().backward()
-    return [None if x.grad is None else x.grad.clone() for x in leaves]
+    return [x.grad.clone() for x in leaves]
 
 
 a, b, c = ours(randn(3)), ours(randn(3, seed=1)), ours(randn(3, seed=2))
@@ -125,6 +126,7 @@ PAIRS = {
     "the same leaf twice": (lambda: a * b, lambda: a * a),
     "the same record twice": (lambda: a.exp() * b.exp(), lambda: (e := a.exp()) * e),
     "two records for one": (lambda: (e := a.exp()) * e, lambda: a.exp() * a.exp()),
+    "the same leaf twice, and once more": (lambda: a * b + c, lambda: a * a + a),
     "a constant": (lambda: a * b, lambda: a * b.detach()),
     "a leaf for a record": (lambda: a * b.exp(), lambda: a * b),
     "a record for a leaf": (lambda: a * b, lambda: a * b.exp()),
@@ -166,6 +168,23 @@ def test_gradients_are_summed_in_the_order_of_the_tape_at_hand():
         program(x, order).backward()
         program(y, order).backward()
         assert_same(x.grad, y.grad, f"order {order}")
+
+
+def test_a_sequence_may_hold_what_stands_beside_it():
+    @rule(xs=lambda g: [g, g * 2], y=lambda g: g * 3)
+    def op(xs, y):
+        return xs[0] + xs[1] * 2 + y * 3
+
+    x, y = ours(randn(3)), ours(randn(3))
+    h = lambda: x.exp()
+    for program in (lambda: op([x, y], x), lambda: op([y, (e := h())], e), lambda: op([h(), y], h())):
+        x.grad = y.grad = None
+        program().sum().backward()
+        expected = x.grad, y.grad
+        for _ in range(4):
+            x.grad = y.grad = None
+            program().sum().backward()
+            assert_same((x.grad, y.grad), expected, "gradients")
 
 
 # --- what is for the walk ---
@@ -260,12 +279,43 @@ def test_gradients_are_nobody_elses():
         assert x.grad.tolist() == y.grad.tolist() == [2, 2, 2]
 
 
-def test_a_sum_is_contiguous():
-    x = ours(randn(3))
+@pytest.mark.parametrize("program", [torch.sum, torch.t])
+def test_gradients_are_contiguous(program):
+    x = ours(randn(3, 2))
     for _ in range(4):
         x.grad = None
-        x.sum().backward()
+        out = program(x)
+        out.backward(torch.ones(out.shape, dtype=out.dtype))
         assert x.grad.is_contiguous()
+
+
+def test_all_are_copied_before_any_is_left():
+    x, y = ours(randn(2)), ours(randn(2))
+    for _ in range(4):
+        x.grad, y.grad = torch.ones(2, dtype=torch.float64), None
+        (x + y).backward(x.grad)
+        assert (x.grad.tolist(), y.grad.tolist()) == ([2, 2], [1, 1])
+
+
+def test_nothing_is_copied_without_need():
+    class Counting(TorchFunctionMode):
+        clones = 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            self.clones += func is torch.Tensor.clone
+            return func(*args, **(kwargs or {}))
+
+    @rule(xs=lambda g: [g * 2, g * 3])
+    def op(xs):
+        return xs[0] * 2 + xs[1] * 3
+
+    x, y = ours(randn(3)), ours(randn(3))
+    for _ in range(4):
+        x.grad = y.grad = None
+        out = (op([x, y]) + x * y).sum()
+        with Counting() as counting:
+            out.backward()
+        assert counting.clones == 0
 
 
 # --- when it is written, and for how long ---
@@ -285,6 +335,107 @@ def test_a_new_kernel_is_used():
     assert x.grad.tolist() == [3, 3, 3]
 
 
+def writes(monkeypatch):
+    """A list that grows whenever a road is written."""
+    written = []
+    write = unrolled.Roads.write
+    monkeypatch.setattr(unrolled.Roads, "write", lambda self, found: written.append(found) or write(self, found))
+    return written
+
+
+def retained(x, i):
+    h = x.exp()
+    h.retain_grad()
+    return h * h
+
+
+def hooked(x, i):
+    h = x.exp()
+    h.register_hook(lambda g: None)
+    return h * h
+
+
+def with_a_hook_on_the_leaf(x, i):
+    x.hooks = x.hooks or tapegrad.hooks.Hooks()
+    return x.exp()
+
+
+def switched_off(x, i):
+    out = x * x.exp()
+    x.requires_grad = False
+    return out
+
+
+def by_turns(x, i):
+    return retained(x, i) if i % 2 else x.exp() * 2
+
+
+@rule(op=lambda g: g * 2)
+def named(op):
+    """Its argument has the name of a thing that roads speak of."""
+    return op * 2
+
+
+def with_an_op_of_that_name(x, i):
+    return named(x)
+
+
+@pytest.mark.parametrize(
+    ("program", "roads"),
+    [
+        (retained, 0),
+        (hooked, 0),
+        (with_a_hook_on_the_leaf, 0),
+        (switched_off, 0),
+        (by_turns, 1),
+        (with_an_op_of_that_name, 1),
+    ],
+)
+def test_nothing_is_written_in_vain(program, roads, monkeypatch):
+    written = writes(monkeypatch)
+    x = ours(randn(3))
+    for i in range(50):
+        x.requires_grad = True
+        program(x, i).sum().backward()
+    assert len(written) == roads
+
+
+def test_nothing_is_written_for_a_leaf_that_is_none_any_more(monkeypatch):
+    written = writes(monkeypatch)
+    for _ in range(10):
+        x, y = tapegrad.tensor([1.0], requires_grad=True), tapegrad.tensor([1.0], requires_grad=True)
+        out = x * 2
+        x.requires_grad = False
+        x += y
+        with pytest.raises(RuntimeError, match="changed in place after it was used"):
+            out.backward()
+    assert written == []
+
+
+def test_more_structures_than_are_kept_are_not_written_in_turn(monkeypatch):
+    written = writes(monkeypatch)
+    x = ours(randn(3))
+    for i in range(1000):
+        y = x
+        for _ in range(i % (unrolled.MOST + 2)):
+            y = y * 2
+        y.sum().backward()
+    assert len(written) == unrolled.MOST
+
+
+def test_other_tapes_take_the_place_of_those_that_do_not_come_again(monkeypatch):
+    monkeypatch.setattr(unrolled, "PATIENCE", 40)
+    written = writes(monkeypatch)
+    x = ours(randn(3))
+    for n in range(unrolled.MOST + 1):
+        for _ in range(4 if n < unrolled.MOST else 200):
+            y = x
+            for _ in range(n):
+                y = y * 2
+            y.sum().backward()
+    assert len(written) == unrolled.MOST + 1
+
+
 def test_only_so_many_are_kept():
     x = ours(randn(3))
     for n in range(1, 10):
@@ -299,6 +450,9 @@ def test_only_so_many_are_kept():
 def test_long_tapes_are_not_written(monkeypatch):
     monkeypatch.setattr(unrolled, "LONGEST", 5)
     x = ours(randn(3))
+    for _ in range(4):
+        torch.stack([x, *[x.data] * 5]).exp().backward(torch.ones(6, 3, dtype=torch.float64))
+    assert written(elementwise.exp) == 0  # for it is wide
     for n, roads in [(5, 1), (6, 1)]:
         for _ in range(4):
             y = x
@@ -363,6 +517,37 @@ def test_it_frees_as_it_goes():
         y = y.sum()
         y.backward()
     assert seen[2:] == [0, 0]
+
+
+def test_no_gradient_outlives_its_use():
+    """Not those of second uses, nor the pieces for a sequence."""
+    seen, given = [], []
+
+    def noted(*parts):
+        given.extend(map(ref, parts))
+        return parts
+
+    @rule(x=lambda g: noted(g * 1)[0])
+    def one(x):
+        return x * 1
+
+    @rule(xs=lambda g: noted(g * 1, g * 1))
+    def both(xs):
+        return xs[0] * xs[1]
+
+    @rule(x=lambda g: seen.append(sum(r() is not None for r in given)) or g * 1)
+    def first(x):
+        return x * 1
+
+    x = ours(randn(3))
+    for _ in range(4):
+        given.clear()
+        h = first(first(x).exp())
+        both([h.exp(), h.exp()]).sum().backward()
+        assert seen[-2:] == [0, 0] or not written(reduction.sum)
+        h = first(first(x).exp())
+        (one(h).exp() * one(h).exp()).mean().backward()
+    assert seen[-4:] == [0, 0, 0, 0]
 
 
 def test_an_error_in_a_rule_shows_the_line():
@@ -435,7 +620,7 @@ def test_the_commonest_ops_are_among_them():
 
 def test_the_text_can_be_read():
     x, y = ours(randn(3)), ours(randn(3))
-    source = text(structure((x * y).sum().record))
+    source = text((x * y).sum().record)
     assert "g_r1 = r0_input(g_r0, r1.shape, saved[2], saved[3])" in source
     assert "g_x0 = r1_input(g_r1, saved[2])" in source
     compile(source, "road", "exec")
@@ -446,3 +631,5 @@ def test_a_freed_tape_has_no_structure():
     out = x.exp().sum()
     out.backward()
     assert structure(out.record) is None
+    with pytest.raises(ValueError, match="ask before backward"):
+        text(out.record)

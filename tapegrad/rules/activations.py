@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from tapegrad.op import alias, composition, elementwise, kernel, rule
+from tapegrad.scalar import in_a_mode
 from tapegrad.tensor import raw
 
 SIXTH = 0.1666666716337204  # torch's 1 / 6, a float32 in every dtype
 
 
-@cache
-def one(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """The number 1 as a tensor."""
-    return torch.ones((), dtype=dtype, device=device)
+_ones: dict[tuple[torch.dtype, torch.device], torch.Tensor] = {}
+
+
+def one(like: torch.Tensor) -> torch.Tensor:
+    """The number 1 as a tensor, of the dtype and on the device of another."""
+    key = like.dtype, like.device
+    kept = _ones.get(key) if type(like) is torch.Tensor else None
+    if kept is None:
+        kept = torch.ones((), dtype=like.dtype, device=like.device)
+        if type(like) is torch.Tensor and not in_a_mode():
+            _ones[key] = kept
+    return kept
 
 
 # --- saturating ---
 
 tanh = rule(torch.tanh, input=lambda g, out: g * (1 - out * out))
 # torch rounds 1 - out * out once (a fused multiply-add); so does addcmul.
-kernel(tanh, input=lambda g, out: torch.addcmul(one(out.dtype, out.device), out, out, value=-1).mul_(g))
+kernel(tanh, input=lambda g, out: torch.addcmul(one(out), out, out, value=-1).mul_(g))
 sigmoid = rule(torch.sigmoid, input=lambda g, out: g * (1 - out) * out)
 alias(torch.sigmoid, torch.special.expit)
 # At their corners hardtanh and hardsigmoid are flat, as in torch.
@@ -164,13 +172,13 @@ def mish_slope(x: Any, gate: Any) -> Any:
 
 def mish_slope_fused(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
     """``mish_slope`` with torch's roundings."""
-    falloff = torch.addcmul(one(x.dtype, x.device), gate, gate, value=-1)
+    falloff = torch.addcmul(one(x), gate, gate, value=-1)
     return torch.addcmul(gate, x * torch.sigmoid(x), falloff)
 
 
 def silu_kernel(g: torch.Tensor, x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
     """The gradient of x s, s = sigmoid(x), with torch's roundings."""
-    return g * s * torch.addcmul(one(x.dtype, x.device), x, 1 - s)
+    return g * s * torch.addcmul(one(x), x, 1 - s)
 
 
 def gelu_slope(x: Any) -> Any:
