@@ -134,7 +134,9 @@ def page(results: Results, costs: Sequence[Cost], profiles: Mapping[str, Profile
         "Contestants take turns, A B C, then C B A, and so on; a sample is as many steps as take 10 ms, and the ratio "
         "is the median over the rounds of a contestant's time to torch's in the same round. Before it is timed, a "
         "contestant's loss and gradients are compared with torch's: on one thread tapegrad and the bare kernels must "
-        f"agree to the bit where that is promised, all others within {Work.tolerance:g} of the largest gradient.",
+        f"agree to the bit where that is promised, all others within {Work.tolerance:g} of the largest gradient. What "
+        "happens once, such as compiling, or tapegrad's writing a walk out (tapegrad/unrolled.py), is over after the "
+        "first rounds, and does not show in a median.",
         "`kernels` are the torch calls that tapegrad makes, one after another with no tape: the floor for any tape "
         "that runs op by op. `hand` is the lecture's exercise 4, a backward pass derived on paper, in fewer steps.",
     ]
@@ -145,7 +147,7 @@ def page(results: Results, costs: Sequence[Cost], profiles: Mapping[str, Profile
         "## The cost of an op",
         "In microseconds on one thread, the least of many samples, for tensors of 32 by 64: the bare torch call with "
         "no gradient asked for; what tapegrad and torch.autograd add to it when they record; the bare torch calls of "
-        "the op's rule; what tapegrad's walk adds to those; and torch's whole backward.",
+        "the op's rule; what tapegrad's general walk adds to those; and torch's whole backward.",
         cost_table(costs),
         "## Where a step spends its time",
     ]
