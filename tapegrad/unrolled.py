@@ -73,7 +73,7 @@ class Roads:
     Attributes:
         written: the roads that are written out.
         met: hash of a structure -> how often it was walked without a road.
-        patience: falls with each walk that finds no road, and rises with each that does.
+        patience: falls with each walk that finds no road, and rises with each that does, or when one is written.
     """
 
     def __init__(self) -> None:
@@ -92,9 +92,9 @@ class Roads:
                     self.patience = max(self.patience, 0) + 1
                 return True
         self.patience -= 1
-        if self.patience < 0:  # the program has come to other tapes
+        if self.patience == -1:  # the program has come to other tapes
             self.written.clear()
-        if len(self.written) == MOST:
+        if len(self.written) >= MOST:
             return False
         found = structure(start)
         return found is not None and self.due(found) and self.write(found)(start, g, retain_graph)
@@ -104,11 +104,14 @@ class Roads:
         if len(self.met) >= 256:
             self.met.clear()
         self.met[hash(found)] += 1
-        return self.met[hash(found)] > MEETINGS
+        if self.met[hash(found)] <= MEETINGS:
+            return False
+        self.met.pop(hash(found), None)
+        return True
 
     def write(self, found: Structure) -> Road:
         """Write a road out, and keep it."""
-        del self.met[hash(found)]
+        self.patience = PATIENCE
         scope = dict(_WORDS)
         for i, (op, _) in enumerate(found):
             scope[f"op_r{i}"] = op
@@ -139,12 +142,15 @@ def structure(start: Record) -> Structure | None:
             if p not in seen:
                 seen.add(p)
                 (records if type(p) is Record else leaves).append(p)
-    if any(leaf.hooks is not None or not leaf._requires_grad for leaf in leaves):
+    if any(leaf.hooks or not leaf._requires_grad for leaf in leaves):
         return None
     records.sort(key=attrgetter("rank"))
     names: dict[Any, str] = {record: f"r{i}" for i, record in enumerate(records)}
     names |= {leaf: f"x{i}" for i, leaf in enumerate(leaves)}
-    named = lambda p: tuple([names.get(q) for q in p]) if type(p) is tuple else names.get(p)
+
+    def named(place: Any) -> Any:
+        return tuple([names.get(p) for p in place]) if type(place) is tuple else names.get(place)
+
     return tuple([(r.op, tuple([named(p) for p in r.parents or ()])) for r in records])
 
 
@@ -233,6 +239,7 @@ class _Writer:
         for i, place in enumerate(places):
             if type(place) is tuple:
                 targets.append(f"p{i}")
+                tests.append(f"type(p{i}) is tuple")
             elif place is None or place in known:
                 targets.append(f"q{i}")
                 tests.append(f"q{i} is {place}")
@@ -240,7 +247,7 @@ class _Writer:
                 targets.append(place)
                 known.add(place)
                 if place in self.leaves:
-                    tests.append(f"{place}._requires_grad and {place}.hooks is None")
+                    tests.append(f"{place}._requires_grad and not {place}.hooks")
         lines = [f"{', '.join(targets)}, = {source}"]
         return [*lines, f"if not ({' and '.join(tests)}): return False"] if tests else lines
 

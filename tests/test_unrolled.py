@@ -356,7 +356,7 @@ def hooked(x, i):
 
 
 def with_a_hook_on_the_leaf(x, i):
-    x.hooks = x.hooks or tapegrad.hooks.Hooks()
+    x.hooks or x.register_hook(lambda g: None)
     return x.exp()
 
 
@@ -434,6 +434,53 @@ def test_other_tapes_take_the_place_of_those_that_do_not_come_again(monkeypatch)
                 y = y * 2
             y.sum().backward()
     assert len(written) == unrolled.MOST + 1
+
+
+@pytest.mark.parametrize("structures", [3, unrolled.MOST, unrolled.MOST + 2])
+def test_structures_in_turn_come_to_rest_after_many_that_differ(structures, monkeypatch):
+    monkeypatch.setattr(unrolled, "PATIENCE", 30)
+    x = tapegrad.tensor(1.0, requires_grad=True)
+
+    def walk_chain(n):
+        y = x
+        for _ in range(n):
+            y = y * 2
+        y.backward()
+
+    for n in range(100):
+        walk_chain(20 + n)
+    written = writes(monkeypatch)
+    for i in range(3000):
+        walk_chain(1 + i % structures)
+    assert len(written) == min(structures, unrolled.MOST)
+
+
+def test_a_leaf_whose_hook_was_taken_away_is_as_any_other():
+    x = ours(randn(3))
+    x.register_hook(lambda g: None).remove()
+    for _ in range(4):
+        x.exp().backward(torch.ones(3, dtype=torch.float64))
+    assert written(elementwise.exp) == 1
+
+
+def test_a_leaf_in_place_of_a_sequence_is_not_taken_apart():
+    shapes = lambda g, xs: [g.expand(v.shape) for v in xs] if type(xs) is tuple else g.expand(xs.shape)
+
+    @rule(xs=shapes)
+    def op(xs):
+        return torch.stack([v.sum() for v in xs]).sum()
+
+    x, y = ours(randn(3)), ours(randn(3))
+    for _ in range(4):
+        op([x, y]).backward()
+    z = ours(randn(2, 3))
+    calls = []
+    z_iter = tapegrad.Tensor.__iter__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tapegrad.Tensor, "__iter__", lambda t: calls.append(t) or z_iter(t))
+        op(z).backward()
+    assert calls == []
+    assert z.grad.tolist() == [[1.0] * 3] * 2
 
 
 def test_only_so_many_are_kept():
