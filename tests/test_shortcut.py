@@ -223,3 +223,18 @@ def test_an_anomaly_is_no_reason_to_run_again():
     with tapegrad.detect_anomaly(), Watching(), pytest.raises(tapegrad.Anomaly):
         ours(torch.tensor([-1.0])).log()
     assert runs.count(torch.log) == 1
+
+
+def test_a_one_of_a_mode_is_not_kept():
+    activations._ones.clear()
+    with FakeTensorMode():
+        fake = tapegrad.tensor(torch.ones(3), requires_grad=True)
+        fake.tanh().sum().backward()
+    real = tapegrad.tensor(torch.zeros(3), requires_grad=True)
+    for _ in range(2):
+        real.grad = None
+        real.tanh().sum().backward()
+        assert real.grad.tolist() == [1.0] * 3
+    with FakeTensorMode():  # and one that is kept does not stand in its way
+        fake = tapegrad.tensor(torch.ones(3), requires_grad=True)
+        fake.tanh().sum().backward()
