@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from helpers import assert_same, ours, randn, theirs
@@ -80,17 +81,32 @@ def test_only_the_gradients_that_somebody_needs_are_computed():
     assert asked == ["x"]
 
 
-def test_no_gradient_for_an_argument():
-    """A formula may return None."""
+@pytest.mark.parametrize("nothing", [None, 1.0, "g", np.ones(3), (1, 2)], ids=str)
+def test_a_formula_must_return_a_tensor(nothing):
+    """With None there would be no gradient, and nobody would hear of it."""
 
-    @tapegrad.rule(x=lambda g: None, y=lambda g: g)
+    @tapegrad.rule(x=lambda g: nothing, y=lambda g: g)
     def second(x, y):
         return y * 1
 
     x, y = ours(randn(3)), ours(randn(3))
-    second(x, y).sum().backward()
+    with pytest.raises(TypeError, match=r"rule for second, gradient of x: it returned \w+, not a tensor"):
+        second(x, y).sum().backward()
     assert x.grad is None
-    assert y.grad is not None
+    assert y.grad is None
+
+
+@pytest.mark.parametrize("nothing", [None, [None, 1.0], 1.0, [torch.ones(3).double()]], ids=str)
+def test_a_formula_must_return_a_gradient_for_each_of_a_sequence(nothing):
+    @tapegrad.rule(xs=lambda g: nothing)
+    def plus(xs):
+        return xs[0] + xs[1]
+
+    x, y = ours(randn(3)), ours(randn(3))
+    with pytest.raises(TypeError, match=r"rule for plus, gradient of xs: "):
+        plus([x, y]).sum().backward()
+    assert x.grad is None
+    assert y.grad is None
 
 
 def test_sequences_of_tensors():
@@ -306,7 +322,7 @@ def test_a_sequences_gradients_must_be_as_many():
     def plus(xs):
         return xs[0] + xs[1]
 
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(TypeError, match="rule for plus, gradient of xs: it must return a list of 2 gradients"):
         plus([ours(randn(3)), ours(randn(3))]).sum().backward()
 
 

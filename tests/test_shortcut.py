@@ -70,7 +70,7 @@ def outcome(run, *args):
 @pytest.mark.parametrize(("op", "args"), CALLS)
 def test_a_shortcut_does_what_apply_does(op, args, mode):
     with mode():
-        assert outcome(op.short, *args) == outcome(apply, op, args)
+        assert outcome(op.road, *args) == outcome(apply, op, args)
 
 
 def test_most_ops_have_one():

@@ -1,27 +1,19 @@
-"""The one road of the forward pass: unwrap, run the torch kernel, wrap, record.
-
-``apply`` takes any op; ``shortcut.py`` writes the same road out for the commonest.
-"""
+"""Forward: unwrap, run the torch kernel, wrap, record."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from tapegrad.engine.op import Op
+from tapegrad.engine.tensor import Tensor, foreign, node, recorded, wrap
+from tapegrad.engine.versions import watch
 from tapegrad.errors import MissingRule
-from tapegrad.tape import Record, Watched
-from tapegrad.tensor import Tensor, foreign, recorded, wrap
 
-if TYPE_CHECKING:
-    from tapegrad.op import Op
-
-is_grad_enabled = torch.is_grad_enabled
 # Types that can carry a gradient.
 CONTINUOUS = {d for d in vars(torch).values() if isinstance(d, torch.dtype) and d.is_floating_point}
-# Arguments that are no tensors, known by their type: asking isinstance(x, torch.Tensor) takes longer.
-PLAIN_TYPES = {int, float, bool, str, type(None), torch.Size, slice, torch.dtype}
 
 
 def apply(op: Op, args: tuple[Any, ...]) -> Any:
@@ -64,9 +56,9 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     if not tensors:
         return result
     out, *aux = result if op.aux else (result,)
-    if not op.own and any(out is raw for raw in raws):
+    if not op.trusted and any(out is raw for raw in raws):
         out = out.view_as(out)  # a result of its own, to be recorded
-    if not wanted or not is_grad_enabled() or out.dtype not in CONTINUOUS or out.requires_grad or out is raws[0]:
+    if not wanted or not torch.is_grad_enabled() or out.dtype not in CONTINUOUS or out.requires_grad or out is raws[0]:
         t = _unrecorded(op, args, out)
     else:
         keep_out, *keep = op.plan(wanted)
@@ -75,18 +67,13 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     return (t, *aux) if op.aux else t
 
 
-def node(t: Tensor) -> Record | Tensor | None:
-    """Where the gradient of a tensor goes: to its record, to the leaf itself, or nowhere."""
-    return t.record or (t if t._requires_grad else None)
-
-
 def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor) -> Any:
     """Hand back a result that is not recorded."""
     if out.requires_grad:  # so torch.autograd recorded it: a tensor of its own is among the arguments
         raise foreign(op.name, op.parameters, args)
     if type(args[0]) is Tensor and out is args[0]._data:
         return args[0]  # there was nothing to do: like torch, hand back the tensor itself
-    if out.is_complex() and is_grad_enabled() and any(type(a) is Tensor and a.requires_grad for a in args):
+    if out.is_complex() and torch.is_grad_enabled() and any(type(a) is Tensor and a.requires_grad for a in args):
         raise MissingRule(
             f"{op.name}(): the result is complex, and the rules are for real numbers; compute with real and imaginary "
             f"parts, or under torch.no_grad()"
@@ -94,48 +81,8 @@ def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor) -> Any:
     return wrap(out, None) if out.dtype in CONTINUOUS or out.is_complex() else out
 
 
-def watch(op: Op, saved: Sequence[Any], parents: Sequence[Any]) -> Watched:
-    """The tensors among saved values, each with its version.
-
-    Raises:
-        RuntimeError: a rule needs one that was made in ``torch.inference_mode()``, which has no version.
-    """
-    watched: list[tuple[torch.Tensor, int]] = []
-    try:
-        for value in saved:
-            kind = type(value)
-            if kind is torch.Tensor:
-                watched.append((value, value._version))
-            elif kind is tuple:
-                watched.extend([(v, v._version) for v in value if isinstance(v, torch.Tensor)])
-            elif kind not in PLAIN_TYPES and isinstance(value, torch.Tensor):
-                watched.append((value, value._version))
-    except RuntimeError:
-        return _some_watched(op, saved, parents)
-    return tuple(watched)
-
-
-def _some_watched(op: Op, saved: Sequence[Any], parents: Sequence[Any]) -> Watched:
-    """As ``watch``, where some tensors were made in inference mode: no matter, unless a rule needs them."""
-    needed = op.needed(parents)
-    tensors = []
-    for name, value in zip(op.saved, saved, strict=True):
-        for v in value if type(value) is tuple else (value,):
-            if isinstance(v, torch.Tensor) and v.is_inference():
-                if name in needed:
-                    raise RuntimeError(
-                        f"{op.name}(): {name}, of shape {tuple(v.shape)}, was made in torch.inference_mode(), so that "
-                        f"a later change of it could not be noticed; use a .clone() of it, or torch.no_grad() there"
-                    )
-            elif isinstance(v, torch.Tensor):
-                tensors.append((v, v._version))
-    return tuple(tensors)
-
-
 def _saved(raw: Any, keep: bool, parent: Any) -> Any:
     """What a record holds of an argument; of a sequence that no rule needs, the tensors that take no gradient."""
-    if keep:
-        return raw
-    return (
-        tuple([v if p is None else None for v, p in zip(raw, parent, strict=True)]) if type(parent) is tuple else None
-    )
+    if keep or type(parent) is not tuple:
+        return raw if keep else None
+    return tuple([v if p is None else None for v, p in zip(raw, parent, strict=True)])

@@ -1,27 +1,22 @@
 """Tensor: a torch tensor, its gradient, and the record of how it was computed.
 
-This file says what a Tensor is; ``operators.py`` gives it its arithmetic.
+This file says what a Tensor is. ``backward.py`` gives it ``backward()``, and ``torch_api`` torch's vocabulary.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 from weakref import ref
 
-import numpy as np
 import torch
 
-from tapegrad.anomaly import active
+from tapegrad.engine.hooks import Hook, HookHandle, Hooks
+from tapegrad.engine.op import Op
+from tapegrad.engine.tape import Record, Watched, next_rank, observers
 from tapegrad.errors import ForeignTensor, MissingRule
-from tapegrad.hooks import Hook, HookHandle, Hooks
-from tapegrad.tape import Record, Watched, next_rank
-
-if TYPE_CHECKING:
-    from tapegrad.op import Op
 
 
 class Tensor:
@@ -49,65 +44,37 @@ class Tensor:
     record: Record | None
     hooks: Hooks | None  # of a leaf; a computed tensor's are its record's
 
-    if TYPE_CHECKING:  # backward.py adds backward; operators.py torch's operators, methods and properties
-
-        def backward(
-            self,
-            gradient: torch.Tensor | Tensor | None = None,
-            retain_graph: bool = False,
-            inputs: Sequence[Tensor] | Tensor | None = None,
-        ) -> None:
-            """Compute gradients: see ``backward.py``."""
+    if TYPE_CHECKING:  # the rest is added by backward.py and torch_api
 
         def __getattr__(self, name: str) -> Any: ...
-        def __getitem__(self, index: Any) -> Tensor: ...
-        def __setitem__(self, index: Any, value: Any) -> None: ...
-        def __neg__(self) -> Tensor: ...
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
-        def __pow__(self, other: Any) -> Tensor: ...
-        def __rpow__(self, other: Any) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __rmatmul__(self, other: Any) -> Tensor: ...
-        def __eq__(self, other: object) -> torch.Tensor: ...  # type: ignore[override]  # as torch: by element
-        def __ne__(self, other: object) -> torch.Tensor: ...  # type: ignore[override]  # likewise
-        def __lt__(self, other: Any) -> torch.Tensor: ...
-        def __le__(self, other: Any) -> torch.Tensor: ...
-        def __gt__(self, other: Any) -> torch.Tensor: ...
-        def __ge__(self, other: Any) -> torch.Tensor: ...
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
             raise TypeError("tensor(): data is a tapegrad.Tensor already; use data.detach() for a new leaf")
-        if not isinstance(data, torch.Tensor):
-            data = torch.tensor(data)
-        self._data = native(data, "tensor", "data")
+        self._data = native(data if isinstance(data, torch.Tensor) else torch.tensor(data), "tensor", "data")
         self._requires_grad = False
-        self._grad = None
-        self.record = None
-        self.hooks = None
+        self._grad = self.record = self.hooks = None
         if requires_grad:
             self.requires_grad = True
 
-    # --- values and gradients ---
+    def __init_subclass__(cls) -> None:
+        raise TypeError("Tensor cannot be subclassed: ops look for the very class; keep a Tensor in an attribute")
 
     def _replace(self, value: torch.Tensor) -> None:
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"Tensor.data: expected a torch.Tensor, got {type(value).__name__}")
         self._data = native(value, "Tensor.data", "value")
 
-    # Read in C, as what follows below.
     data = property(
         attrgetter("_data"),
         _replace,
         doc="The raw torch tensor. Assigning replaces it; ``p.data += ...`` updates it in place, unrecorded.",
     )
+    # Read in C, for they are asked for all the time.
+    shape = property(attrgetter("_data.shape"), doc="The size of each dimension, a ``torch.Size``.")
+    dtype = property(attrgetter("_data.dtype"), doc="The type of the elements, a ``torch.dtype``.")
+    device = property(attrgetter("_data.device"), doc="Where the elements are, a ``torch.device``.")
+    ndim = property(attrgetter("_data.ndim"), doc="The number of dimensions.")
 
     @property
     def grad(self) -> torch.Tensor | None:
@@ -125,11 +92,9 @@ class Tensor:
         if value is not None:
             if not isinstance(value, torch.Tensor):
                 raise TypeError(f"Tensor.grad: expected a torch.Tensor or None, got {type(value).__name__}")
-            mine, its = (self.shape, self.dtype, self.device), (value.shape, value.dtype, value.device)
-            if mine != its:
+            if kind(value) != kind(self):
                 raise RuntimeError(
-                    f"Tensor.grad: a gradient must match its tensor: expected {tuple(mine[0])} {mine[1]} on {mine[2]}, "
-                    f"got {tuple(its[0])} {its[1]} on {its[2]}"
+                    f"Tensor.grad: a gradient must match its tensor: expected {kind(self)}, got {kind(value)}"
                 )
         self._grad = value
 
@@ -174,8 +139,7 @@ class Tensor:
     def retain_grad(self) -> None:
         """Ask ``backward()`` to leave this computed tensor's gradient in ``grad``, as it does for leaves."""
         if self.record is not None:
-            if self.record.hooks is None:
-                self.record.hooks = Hooks()
+            self.record.hooks = self.record.hooks or Hooks()
             self.record.hooks.retained = ref(self)
         elif not self._requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require grad; set requires_grad = True first")
@@ -197,8 +161,8 @@ class Tensor:
         Returns:
             A handle whose ``remove()`` takes the hook away again.
         """
-        owner: Record | Tensor = self.record or self
-        if not self.requires_grad:
+        owner = node(self)
+        if owner is None:
             raise RuntimeError("register_hook: this tensor does not require grad, so it will have no gradient")
         if owner.hooks is None:
             owner.hooks = Hooks()
@@ -207,88 +171,6 @@ class Tensor:
     def detach(self) -> Tensor:
         """A tensor with the same storage, and no past."""
         return wrap(self._data.detach(), None)
-
-    # --- what carries no gradient behaves as on the torch tensor ---
-
-    # In C, for they are asked for all the time.
-    shape = property(attrgetter("_data.shape"), doc="The size of each dimension, a ``torch.Size``.")
-    dtype = property(attrgetter("_data.dtype"), doc="The type of the elements, a ``torch.dtype``.")
-    device = property(attrgetter("_data.device"), doc="Where the elements are, a ``torch.device``.")
-    ndim = property(attrgetter("_data.ndim"), doc="The number of dimensions.")
-
-    def item(self) -> Any:
-        """The value of a one-element tensor as a Python number."""
-        return self._data.item()
-
-    def tolist(self) -> Any:
-        """The values as nested lists of Python numbers."""
-        return self._data.tolist()
-
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """The values as a numpy array that shares storage. As in torch, a tensor that requires grad refuses."""
-        if self.requires_grad:
-            raise RuntimeError("numpy: this tensor requires grad; use t.detach().numpy() or t.data.numpy()")
-        return self._data.detach().numpy()  # a detached tensor, so that the storage counts the array as a user
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        return np.array(self.numpy(), dtype=dtype) if dtype is not None or copy else self.numpy()
-
-    __array_priority__ = 1000  # numpy leaves ``array * tensor`` to the tensor
-
-    def __len__(self) -> int:
-        if self._data.ndim == 0:  # torch.tensor([t]) ends here, for it knows a sequence by its len()
-            raise TypeError(
-                "len() of a 0-d tensor; torch.tensor and torch.as_tensor do not read Tensors: join them with "
-                "torch.stack, or give t.item() or t.data of a constant"
-            )
-        return len(self._data)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self._data.ndim == 0:
-            raise TypeError("iteration over a 0-d tensor")
-        return iter(self.unbind(0))
-
-    def __contains__(self, element: Any) -> bool:
-        return bool((self._data == raw(element)).any())
-
-    def __bool__(self) -> bool:
-        return bool(self._data)
-
-    def __int__(self) -> int:
-        return int(self._data)
-
-    def __float__(self) -> float:
-        return float(self._data)
-
-    def __complex__(self) -> complex:
-        return complex(self._data)
-
-    def __index__(self) -> int:
-        return self._data.__index__()
-
-    __hash__ = object.__hash__
-
-    def __init_subclass__(cls) -> None:
-        raise TypeError("Tensor cannot be subclassed: ops look for the very class; keep a Tensor in an attribute")
-
-    def __reduce__(self) -> Any:  # pickle and copy.copy
-        if self.record is not None:
-            raise RuntimeError("only leaves can be pickled or deep-copied; use t.detach(), or t.data")
-        return Tensor, (self._data, self._requires_grad)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        make, args = self.__reduce__()
-        twin: Tensor = make(*copy.deepcopy(args, memo))
-        twin._grad = copy.deepcopy(self._grad, memo)  # as torch, whose pickle leaves it out
-        return twin
-
-    def __repr__(self) -> str:
-        if self.record is not None:
-            return f"{repr(self._data)[:-1]}, op=<{self.record.op.name}>)"
-        return f"{repr(self._data)[:-1]}, requires_grad=True)" if self._requires_grad else repr(self._data)
-
-    def __format__(self, spec: str) -> str:
-        return format(self._data, spec) if self._data.ndim == 0 else format(repr(self), spec)
 
 
 def tensor(data: Any, requires_grad: bool = False) -> Tensor:
@@ -302,6 +184,10 @@ def tensor(data: Any, requires_grad: bool = False) -> Tensor:
     Raises:
         ForeignTensor: ``data`` is a torch tensor that itself requires grad.
         RuntimeError: a gradient was asked for integer data.
+
+    Example::
+
+        W = tapegrad.tensor(torch.randn(3, 2), requires_grad=True)
     """
     return Tensor(data, requires_grad)
 
@@ -324,10 +210,7 @@ def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: 
     """A Tensor around a result, with the Record of how it was computed; in one function, for it runs at every op.
 
     Args:
-        op: as the attribute of ``Record``.
-        saved: likewise.
-        parents: likewise.
-        watched: likewise.
+        op: as the attribute of ``Record``; ``saved``, ``parents`` and ``watched`` likewise.
         out: the raw result.
     """
     record = _new(Record)
@@ -339,8 +222,9 @@ def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: 
     record.shape = out.shape
     record.dtype = out.dtype
     record.hooks = None
-    if active:
-        active[-1].check_output(record, out)
+    if observers:
+        for observer in observers[-1:]:  # another thread may have taken it away meanwhile
+            observer.made(record, out)
     t = _new(Tensor)
     t._data = out
     t._requires_grad = False
@@ -350,6 +234,11 @@ def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: 
     return t
 
 
+def node(t: Tensor) -> Record | Tensor | None:
+    """Where the gradient of a tensor goes: to its record, to the leaf itself, or nowhere."""
+    return t.record or (t if t._requires_grad else None)
+
+
 def raw(value: Any) -> Any:
     """The torch tensor inside a Tensor; anything else as it is, lists, tuples and dicts element by element."""
     if isinstance(value, Tensor):
@@ -357,9 +246,7 @@ def raw(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         items = [raw(v) for v in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if isinstance(value, dict):
-        return {k: raw(v) for k, v in value.items()}
-    return value
+    return {k: raw(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def native(data: torch.Tensor, op: str, argument: str) -> torch.Tensor:
@@ -379,3 +266,8 @@ def foreign(op: str, parameters: Sequence[str], args: Sequence[Any]) -> ForeignT
             if isinstance(value, torch.Tensor):
                 native(value, op, name)
     raise AssertionError(f"{op}(): torch.autograd recorded it, though no argument requires grad there")
+
+
+def kind(t: Tensor | torch.Tensor) -> str:
+    """Shape, dtype and device, for messages and for comparing them."""
+    return f"{tuple(t.shape)} {t.dtype} on {t.device}"

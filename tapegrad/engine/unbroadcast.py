@@ -1,4 +1,4 @@
-"""Undoing a broadcast, where the forward pass copied a value, and an indexing, where it left values out."""
+"""Undoing a broadcast: where the forward pass copied a value, the backward pass sums over the copies."""
 
 from __future__ import annotations
 
@@ -35,43 +35,5 @@ def unbroadcast(g: Any, shape: torch.Size) -> Any:
         if new > 0 and summed.numel() == shape.numel():
             summed = summed.view(shape)
     if summed.shape != shape:
-        raise RuntimeError(
-            f"a rule gave a gradient of shape {tuple(g.shape)} for an argument of shape {tuple(shape)}, which does not "
-            f"broadcast to it"
-        )
+        raise RuntimeError(f"a gradient of shape {tuple(g.shape)} does not come from broadcasting {tuple(shape)}")
     return summed
-
-
-def zeros_for(g: Any, shape: torch.Size) -> Any:
-    """Zeros like ``g``, of another shape."""
-    return g.new_zeros(*shape) if shape else g.new_zeros(())  # torch takes numbers quicker than a torch.Size
-
-
-class Part:
-    """The gradient of a tensor of which only a part was used: zeros but at an index.
-
-    The zeros need not be written for each part: the gradients of a tensor that was taken apart cost no more than the
-    gradient of the whole. A kernel may return it.
-
-    Args:
-        g: the gradient of the part.
-        index: where the part is: integers, slices, None and Ellipsis, so that no element is there twice.
-    """
-
-    __slots__ = ("g", "index")
-
-    shape = None  # unlike that of any tensor
-
-    def __init__(self, g: Any, index: Any) -> None:
-        self.g = g
-        self.index = index
-
-    def whole(self, shape: torch.Size) -> Any:
-        """The gradient, written out."""
-        zeros = zeros_for(self.g, shape)
-        zeros[self.index] = self.g
-        return zeros
-
-    def add_to(self, total: torch.Tensor) -> None:
-        """Add it to a gradient, in place."""
-        total[self.index].add_(self.g)

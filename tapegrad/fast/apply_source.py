@@ -1,28 +1,27 @@
-"""The road of the forward pass, written out for one op.
+"""``apply``, written out as source for one op.
 
 ``apply`` takes any op, and finds out at every call what there is to do. For the calls that a program makes most, of one
 or two Tensors with numbers beside them, that is known beforehand: so it is written out as Python source, once for each
-op, and compiled. ``print(tapegrad.shortcut.text(op))`` shows it.
+op, and compiled. ``print(tapegrad.fast.apply_source.text(op))`` shows it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from tapegrad.apply import CONTINUOUS, PLAIN_TYPES, apply, is_grad_enabled, watch
+from tapegrad.engine.apply import CONTINUOUS, apply
+from tapegrad.engine.op import Op
+from tapegrad.engine.tensor import Tensor, recorded
+from tapegrad.engine.versions import PLAIN_TYPES, watch
 from tapegrad.errors import Anomaly
-from tapegrad.scalar import as_tensor
-from tapegrad.tensor import Tensor, recorded
-from tapegrad.written import compiled, identifier
-
-if TYPE_CHECKING:
-    from tapegrad.op import Op
+from tapegrad.fast.compiled import compiled, identifier
+from tapegrad.kernels.scalar import as_tensor
 
 # What the text speaks of, besides its op.
-_WORDS = {
+_GLOBALS = {
     "Anomaly": Anomaly,
     "CONTINUOUS": CONTINUOUS,
     "OPTIONS": PLAIN_TYPES | {torch.Tensor, tuple},
@@ -30,46 +29,39 @@ _WORDS = {
     "Tensor": Tensor,
     "apply": apply,
     "as_tensor": as_tensor,
-    "is_grad_enabled": is_grad_enabled,
+    "is_grad_enabled": torch.is_grad_enabled,
     "recorded": recorded,
     "watch": watch,
 }
 # Names that no argument of an op may have, for the text has them.
-_TAKEN = {*_WORDS, *"int float map node_1 node_2 op out plain raw_1 raw_2 parents run saved type watched".split()}
+_TAKEN = {*_GLOBALS, *"int float map node_1 node_2 op out plain raw_1 raw_2 parents run saved type watched".split()}
 # To these a number and a tensor of one element are the same, to the bit.
 _ARITHMETIC = {"add", "sub", "rsub", "mul", "div"}
 
 
-def shortcut(op: Op) -> Callable[..., Any]:
-    """A function that does what ``apply`` does, for one op.
-
-    Args:
-        op: what to run.
-
-    Returns:
-        A function of the op's arguments in canonical order, of which the first is a Tensor.
-    """
+def road(op: Op) -> Callable[..., Any]:
+    """A function that does what ``apply`` does, for one op, given its arguments in order."""
     source = text(op)
     if not source:
         return lambda *args: apply(op, args)
-    scope = {**_WORDS, "op": op, "run": op.run}
-    return compiled(source, _name(op), scope, file=f"{__file__[:-3]}/{op.name}.py")
+    scope = {**_GLOBALS, "op": op, "run": op.run}
+    return compiled(source, _name(op), scope, file=f"{__file__[:-3]}/{identifier(op.name)}.py")
 
 
 def text(op: Op) -> str:
-    """The source of an op's shortcut; "" if there is none: of ops of more tensors, and of yours, apply asks more."""
+    """The source of an op's road; "" if there is none: of ops of more tensors, and of yours, apply asks more."""
     first, *others = op.parameters
-    if not _TAKEN.isdisjoint((*op.parameters, *op.aux)):
+    if not op.trusted or not _TAKEN.isdisjoint((*op.parameters, *op.aux)):
         return ""
-    if op.own and op.formulas.keys() == {first}:
+    if op.formulas.keys() == {first}:
         return _one_tensor(op, first, others)
-    if op.own and op.formulas.keys() == {first, *others} and len(others) == 1 and not op.aux:
+    if op.formulas.keys() == {first, *others} and len(others) == 1 and not op.aux:
         return _two_operands(op, first, others[0])
     return ""
 
 
 def _name(op: Op) -> str:
-    return f"{identifier(op.name)}_shortcut"
+    return f"{identifier(op.name)}_road"
 
 
 def _one_tensor(op: Op, x: str, options: list[str]) -> str:
@@ -84,7 +76,7 @@ def _one_tensor(op: Op, x: str, options: list[str]) -> str:
         watched += " if plain else watch(op, saved, (node_1,))"
     return f"""\
 def {_name(op)}({arguments}):
-    node_1 = {x}.record or ({x} if {x}._requires_grad else None){which}
+    node_1 = {x}.record or ({x} if {x}._requires_grad else None) if type({x}) is Tensor else None{which}
     if node_1 is not None and is_grad_enabled(){usual}:
         raw_1 = {x}._data
         try:
@@ -107,7 +99,7 @@ def _two_operands(op: Op, x: str, y: str) -> str:
     operand = f"as_tensor({y}, raw_1)" if op.name in _ARITHMETIC else y
     return f"""\
 def {_name(op)}({x}, {y}):
-    node_1 = {x}.record or ({x} if {x}._requires_grad else None)
+    node_1 = {x}.record or ({x} if {x}._requires_grad else None) if type({x}) is Tensor else None
     if node_1 is not None and is_grad_enabled():
         raw_1 = {x}._data
         try:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from tapegrad.apply import is_grad_enabled
 from tapegrad.errors import InPlaceError, MissingRule
-from tapegrad.inplace import update
-from tapegrad.op import TABLE, torch_names
-from tapegrad.tensor import Tensor, native, raw, wrap
+from tapegrad.torch_api.inplace import update
+from tapegrad.torch_api.keywords import torch_names
+from tapegrad.engine.table import TABLE
+from tapegrad.engine.tensor import Tensor, native, raw, wrap
 
 # Functions whose results take no gradient: they run on the torch tensor and return what torch returns.
 PLAIN = frozenset(
@@ -44,7 +44,7 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     if name in PLAIN:
         return func(*raw(args), **raw(kwargs))
     recording = False
-    if is_grad_enabled():
+    if torch.is_grad_enabled():
         for t in tensors_in((args, kwargs)):
             recording = recording or t.requires_grad
             if not isinstance(t, Tensor):

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from tapegrad.apply import is_grad_enabled
 from tapegrad.errors import InPlaceError, MissingRule
-from tapegrad.op import TABLE, torch_names
+from tapegrad.engine.table import TABLE
 from tapegrad.rules import indexing
-from tapegrad.tensor import Tensor, native, raw
+from tapegrad.torch_api.keywords import torch_names
+from tapegrad.engine.tensor import Tensor, native, raw
 
 # What these draw takes nothing from the tensor but its shape.
 RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_"}
@@ -40,7 +40,7 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         MissingRule: the function has no rule.
     """
     values = (t, *args, *kwargs.values())
-    if not is_grad_enabled():
+    if not torch.is_grad_enabled():
         getattr(t._data, name)(*raw(args), **raw(kwargs))
         return t
     for value in values:

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
+from tapegrad.engine.tape import Record, observers
 from tapegrad.errors import Anomaly
 
-# Folders whose files hold no line of the user's.
-_OURS = tuple([str(Path(module).parent) + os.sep for module in (__file__, torch.__file__)])
+# Folders whose files hold no line of the user's: this package's root, and torch's.
+_OURS = tuple([str(Path(root)) + os.sep for root in (Path(__file__).parents[1], Path(torch.__file__).parent)])
 
 
 class detect_anomaly(ContextDecorator):
@@ -35,24 +36,25 @@ class detect_anomaly(ContextDecorator):
         self.infinite = infinite
 
     def __enter__(self) -> detect_anomaly:
-        active.append(self)
+        observers.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        active.remove(self)
+        observers.remove(self)
 
-    def check_output(self, record: Any, out: torch.Tensor) -> None:
+    def made(self, record: Record, out: torch.Tensor) -> None:
         """Check what an op has computed, and remember the line that ran it."""
         record.where = user_line()
         self._check(out, f"{record.op.name}(): the output", record)
 
-    def check_gradient(self, record: Any, argument: str, g: torch.Tensor) -> None:
+    def passed(self, record: Record, argument: str, g: Any) -> None:
         """Check the gradient of an op's argument."""
-        self._check(g, f"{record.op.name}(): the gradient of {argument}", record)
+        if isinstance(g, torch.Tensor):  # else the walk refuses it
+            self._check(g, f"{record.op.name}(): the gradient of {argument}", record)
 
-    def _check(self, value: torch.Tensor, what: str, record: Any) -> None:
+    def _check(self, value: torch.Tensor, what: str, record: Record) -> None:
         bad = ~value.isfinite() if self.infinite else value.isnan()
         if not bad.any():
             return
@@ -63,9 +65,6 @@ class detect_anomaly(ContextDecorator):
             f"{' or infinite' if self.infinite else ''}, the first at {list(place)}: {sample}\n"
             f"the op ran at {getattr(record, 'where', None) or 'a line outside detect_anomaly()'}"
         )
-
-
-active: list[detect_anomaly] = []  # those entered and not yet left, the innermost last
 
 
 def user_line() -> str:
