@@ -6,7 +6,13 @@ hand-written vector-Jacobian rules.
 
 import importlib
 
-import tapegrad.operators  # noqa: F401 - gives Tensor its operators and methods
+# Formulas, then kernels, then torch's functions in terms of them: a function's last entry in the table holds.
+import tapegrad.kernels
+import tapegrad.rules
+import tapegrad.torch_api.functions
+
+# isort: split
+import tapegrad.operators  # noqa: F401 - gives Tensor its operators and methods, as the table then has them
 from tapegrad.anomaly import detect_anomaly
 from tapegrad.backward import grad
 from tapegrad.check import Comparison, GradcheckError, Row, compare, gradcheck

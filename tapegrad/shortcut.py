@@ -14,7 +14,7 @@ import torch
 
 from tapegrad.apply import CONTINUOUS, PLAIN_TYPES, apply, is_grad_enabled, watch
 from tapegrad.errors import Anomaly
-from tapegrad.scalar import as_tensor
+from tapegrad.kernels.scalar import as_tensor
 from tapegrad.tensor import Tensor, recorded
 from tapegrad.written import compiled, identifier
 
