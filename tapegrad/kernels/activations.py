@@ -87,20 +87,22 @@ kernel(
 
 
 def silu_gradient(g: torch.Tensor, input: torch.Tensor) -> torch.Tensor:
-    """The gradient of x s, s = sigmoid(x), by torch's fused multiply-add."""
+    """The gradient of x s, s = sigmoid(x)."""
     s = torch.sigmoid(input)
     return g * s * torch.addcmul(one(input), input, 1 - s)
 
 
+# addcmul rounds once, as torch does (a fused multiply-add).
 kernel(silu, input=silu_gradient)
 
 
 def mish_slope(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-    """d(x t)/dx for the gate t = tanh(softplus(x)), by torch's fused multiply-adds."""
+    """d(x t)/dx for the gate t = tanh(softplus(x))."""
     falloff = torch.addcmul(one(x), gate, gate, value=-1)
     return torch.addcmul(gate, x * torch.sigmoid(x), falloff)
 
 
+# Likewise.
 kernel(mish, input=lambda g, input: g * mish_slope(input, F.softplus(input).tanh()))
 
 # A kernel takes its op's mark away, for it need not keep the shape and dtype of the cotangent; these do.

@@ -1,4 +1,4 @@
-"""Kernels of convolution: torch's own convolution of gradients, the one backward kernel that is taken from torch."""
+"""Kernels of convolution."""
 
 from __future__ import annotations
 
@@ -31,4 +31,5 @@ def gradient_of(which: int) -> Formula:
     return gradient
 
 
+# torch's own convolution of gradients, on its fast roads: the one backward kernel that is taken from torch.
 kernel(convolution, input=gradient_of(0), weight=gradient_of(1), bias=gradient_of(2))

@@ -1,4 +1,4 @@
-"""The rule of scaled dot-product attention."""
+"""Rules of scaled dot-product attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of cross-entropy: one op, its gradient derived by hand as in the lecture's exercise 2."""
+"""Rules of cross-entropy: one op for the whole of it, its gradient derived by hand as in the lecture's exercise 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of losses other than cross-entropy, which is in ``crossentropy.py``."""
+"""Rules of losses: of differences, of two classes and of more; cross-entropy is in ``crossentropy.py``."""
 
 from __future__ import annotations
 

@@ -10,10 +10,11 @@ import torch
 from tapegrad.op import rule
 
 
-# With n values normalized together, xhat = (x - mean) / std, and dy the gradient of xhat, the three paths (x, mean,
-# variance) collapse into dx = (dy - mean(dy) - xhat mean(dy xhat)) / std: Ioffe & Szegedy 2015, section 3, simplified.
 def normalized_gradient(dy: Any, xhat: Any, invstd: Any, dims: list[int]) -> Any:
-    """dx from dy: see above."""
+    """dx = (dy - mean(dy) - xhat mean(dy xhat)) / std, where xhat = (x - mean) / std and dy is its gradient.
+
+    The three paths, by x, its mean and its variance, collapse into that: Ioffe & Szegedy 2015, section 3, simplified.
+    """
     return (dy - dy.mean(dims, keepdim=True) - xhat * (dy * xhat).mean(dims, keepdim=True)) * invstd
 
 
@@ -55,7 +56,7 @@ def batch_normalized(input: Any, mean: Any, var: Any, training: bool, eps: float
 
 
 def batch_gradient(g: Any, xhat: Any, invstd: Any, weight: Any, training: bool) -> Any:
-    """With fixed statistics only the first path is there."""
+    """dx by all three paths; with fixed statistics only the first is there."""
     dy = g if weight is None else g * along_channels(weight, xhat)
     return normalized_gradient(dy, xhat, invstd, all_but_channels(xhat)) if training else dy * invstd
 
