@@ -62,6 +62,25 @@ def hinge_embedding_loss(
     return reduced(loss, reduction_of(reduction, size_average, reduce))
 
 
+@composition(F.triplet_margin_with_distance_loss)
+def triplet_margin_with_distance_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    *,
+    distance_function: Any = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Any:
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    distance = distance_function or F.pairwise_distance
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    far = torch.minimum(far, distance(positive, negative)) if swap else far
+    return reduced((margin + near - far).clamp(min=0), reduction)
+
+
 @composition(F.triplet_margin_loss)
 def triplet_margin_loss(
     anchor: Any,
@@ -84,25 +103,6 @@ def triplet_margin_loss(
         swap=swap,
         reduction=reduction_of(reduction, size_average, reduce),
     )
-
-
-@composition(F.triplet_margin_with_distance_loss)
-def triplet_margin_with_distance_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
-    *,
-    distance_function: Any = None,
-    margin: float = 1.0,
-    swap: bool = False,
-    reduction: str = "mean",
-) -> Any:
-    if margin <= 0:
-        raise ValueError(f"margin must be greater than 0, got {margin}")
-    distance = distance_function or F.pairwise_distance
-    near, far = distance(anchor, positive), distance(anchor, negative)
-    far = torch.minimum(far, distance(positive, negative)) if swap else far
-    return reduced((margin + near - far).clamp(min=0), reduction)
 
 
 # --- of scores ---
