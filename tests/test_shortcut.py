@@ -12,11 +12,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 import tapegrad
-from tapegrad import scalar
 from tapegrad.apply import apply
+from tapegrad.kernels import activations as kernels
+from tapegrad.kernels import scalar
+from tapegrad.kernels.scalar import MOST, OPERANDS, as_tensor
 from tapegrad.op import TABLE, Op
 from tapegrad.rules import activations, elementwise, indexing, linalg, reduction, shape
-from tapegrad.scalar import MOST, OPERANDS, as_tensor
 from tapegrad.shortcut import text
 
 x, y, constant = ours(randn(3, 3)), ours(randn(3, 3)), tapegrad.tensor(randn(3, 3))
@@ -226,7 +227,7 @@ def test_an_anomaly_is_no_reason_to_run_again():
 
 
 def test_a_one_of_a_mode_is_not_kept():
-    activations._ones.clear()
+    kernels._ones.clear()
     with FakeTensorMode():
         fake = tapegrad.tensor(torch.ones(3), requires_grad=True)
         fake.tanh().sum().backward()

@@ -13,22 +13,17 @@ OPERANDS: dict[tuple[float, torch.dtype], torch.Tensor] = {}  # number and dtype
 _met: set[tuple[float, torch.dtype]] = set()  # only what is met again is kept
 
 
-def as_tensor(number: Any, like: torch.Tensor) -> Any:
-    """A number as a tensor of one element, if a sum, product or quotient comes to the same; anything else as it is.
-
-    At every call that is given a number torch makes a tensor of it, which takes as long as a small call itself.
-
-    Args:
-        number: the other operand.
-        like: the tensor that it meets.
-    """
-    if (type(number) is float or type(number) is int) and type(like) is torch.Tensor and like.is_cpu:
-        kept = OPERANDS.get((number, like.dtype))
-        return _made(number, like) if kept is None else kept
-    return number
+def in_a_mode() -> bool:
+    """Whether torch would make a tensor that is of no use outside the mode it is in."""
+    return (
+        torch.is_inference_mode_enabled()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
 
 
-def _made(number: float, like: torch.Tensor) -> Any:
+def _kept_if_met(number: float, like: torch.Tensor) -> Any:
+    """A number that is not kept yet: as it is the first time, as a tensor that is kept from then on the second."""
     key = number, like.dtype
     if not number or like.dtype not in _EXACT:  # 0.0 and -0.0 are equal, and would be one key
         return number
@@ -47,10 +42,16 @@ def _made(number: float, like: torch.Tensor) -> Any:
     return operand
 
 
-def in_a_mode() -> bool:
-    """Whether torch would make a tensor that is of no use outside the mode it is in."""
-    return (
-        torch.is_inference_mode_enabled()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
-    )
+def as_tensor(number: Any, like: torch.Tensor) -> Any:
+    """A number as a tensor of one element, if a sum, product or quotient comes to the same; anything else as it is.
+
+    At every call that is given a number torch makes a tensor of it, which takes as long as a small call itself.
+
+    Args:
+        number: the other operand.
+        like: the tensor that it meets.
+    """
+    if (type(number) is float or type(number) is int) and type(like) is torch.Tensor and like.is_cpu:
+        kept = OPERANDS.get((number, like.dtype))
+        return _kept_if_met(number, like) if kept is None else kept
+    return number

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import TABLE, composition, rule
-from tapegrad.rules.loss import named, part, reduced
+from tapegrad.op import TABLE, composition
+from tapegrad.rules import losses
+from tapegrad.torch_api.functions.spellings import reduced, reduction_of
 
 # --- of embeddings ---
 
@@ -29,7 +30,7 @@ def cosine_embedding_loss(
     cosine = product / (square1 * square2).sqrt()
     alike = torch.where(target == 1, 1 - cosine, 0.0)
     unlike = torch.where(target == -1, (cosine - margin).clamp(min=0), 0.0)
-    return reduced(alike + unlike, named(reduction, size_average, reduce))
+    return reduced(alike + unlike, reduction_of(reduction, size_average, reduce))
 
 
 @composition(F.margin_ranking_loss)
@@ -45,7 +46,7 @@ def margin_ranking_loss(
     if not input1.ndim == input2.ndim == target.ndim:
         raise RuntimeError("margin_ranking_loss(): all tensors should have the same number of dimensions")
     loss = (-target * (input1 - input2) + margin).clamp(min=0)
-    return reduced(loss, named(reduction, size_average, reduce))
+    return reduced(loss, reduction_of(reduction, size_average, reduce))
 
 
 @composition(F.hinge_embedding_loss)
@@ -58,7 +59,26 @@ def hinge_embedding_loss(
     reduction: str = "mean",
 ) -> Any:
     loss = torch.where(target != 1, (margin - input).clamp(min=0), 0.0) + torch.where(target != -1, input, 0.0)
-    return reduced(loss, named(reduction, size_average, reduce))
+    return reduced(loss, reduction_of(reduction, size_average, reduce))
+
+
+@composition(F.triplet_margin_with_distance_loss)
+def triplet_margin_with_distance_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    *,
+    distance_function: Any = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Any:
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    distance = distance_function or F.pairwise_distance
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    far = torch.minimum(far, distance(positive, negative)) if swap else far
+    return reduced((margin + near - far).clamp(min=0), reduction)
 
 
 @composition(F.triplet_margin_loss)
@@ -81,55 +101,15 @@ def triplet_margin_loss(
         distance_function=lambda x, y: F.pairwise_distance(x, y, p, eps),
         margin=margin,
         swap=swap,
-        reduction=named(reduction, size_average, reduce),
+        reduction=reduction_of(reduction, size_average, reduce),
     )
-
-
-@composition(F.triplet_margin_with_distance_loss)
-def triplet_margin_with_distance_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
-    *,
-    distance_function: Any = None,
-    margin: float = 1.0,
-    swap: bool = False,
-    reduction: str = "mean",
-) -> Any:
-    if margin <= 0:
-        raise ValueError(f"margin must be greater than 0, got {margin}")
-    distance = distance_function or F.pairwise_distance
-    near, far = distance(anchor, positive), distance(anchor, negative)
-    far = torch.minimum(far, distance(positive, negative)) if swap else far
-    return reduced((margin + near - far).clamp(min=0), reduction)
 
 
 # --- of scores ---
 
-# The sum over the other classes i of max(0, margin - x[y] + x[i])^p: each has its slope, and y minus all of them.
-multi_margin_loss = rule(
-    F.multi_margin_loss,
-    "input, target, p=1, margin=1.0, weight=None, *, reduction='mean'",
-    input=lambda g, input, target, p, margin, weight, reduction: margin_slope(
-        g, input, target, p, margin, weight, reduction
-    ),
-)
-
-
-def margin_slope(g: Any, input: Any, target: Any, p: int, margin: float, weight: Any, reduction: str) -> Any:
-    x = input.view(1) if input.ndim == 0 else input
-    index = target.reshape(x.shape[:-1]).unsqueeze(-1)
-    others = torch.arange(x.shape[-1], device=x.device) != index
-    short = margin - x.gather(-1, index) + x
-    slope = torch.where(others & (short > 0), p * short ** (p - 1) / x.shape[-1], 0.0)
-    slope = slope if weight is None else slope * weight[index]
-    slope = slope - torch.where(others, 0.0, slope.sum(-1, keepdim=True))
-    g = g.reshape(x.shape[:-1]).unsqueeze(-1) if reduction == "none" else g * part(index, reduction)
-    return (slope * g).view(input.shape)
-
 
 @composition(F.multi_margin_loss)
-def _multi_margin_loss(
+def multi_margin_loss(
     input: Any,
     target: Any,
     p: int = 1,
@@ -139,7 +119,8 @@ def _multi_margin_loss(
     reduce: Any = None,
     reduction: str = "mean",
 ) -> Any:
-    return multi_margin_loss(input, target, p, margin, weight, reduction=named(reduction, size_average, reduce))
+    reduction = reduction_of(reduction, size_average, reduce)
+    return losses.multi_margin_loss(input, target, p, margin, weight, reduction=reduction)
 
 
 @composition(F.multilabel_margin_loss)
@@ -147,15 +128,16 @@ def multilabel_margin_loss(
     input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Any:
     """Each row of ``target`` lists classes, up to a -1."""
+    reduction = reduction_of(reduction, size_average, reduce)
     if input.ndim == 0:
-        return multilabel_margin_loss(input.view(1), target.view(1), reduction=named(reduction, size_average, reduce))
+        return multilabel_margin_loss(input.view(1), target.view(1), reduction=reduction)
     given = (target < 0).cumsum(-1) == 0
     index = torch.where(given, target, 0)
     classes = torch.arange(input.shape[-1], device=input.device)
     wanted = ((index.unsqueeze(-1) == classes) & given.unsqueeze(-1)).any(-2)
     short = (1 - input.gather(-1, index).unsqueeze(-1) + input.unsqueeze(-2)).clamp(min=0)
     loss = torch.where(given.unsqueeze(-1) & ~wanted.unsqueeze(-2), short, 0.0).sum((-2, -1)) / input.shape[-1]
-    return reduced(loss, named(reduction, size_average, reduce))
+    return reduced(loss, reduction)
 
 
 @composition(F.multilabel_soft_margin_loss)
@@ -169,7 +151,7 @@ def multilabel_soft_margin_loss(
 ) -> Any:
     loss = -(target * F.logsigmoid(input) + (1 - target) * F.logsigmoid(-input))
     loss = loss if weight is None else loss * weight
-    return reduced(loss.sum(-1) / input.shape[-1], named(reduction, size_average, reduce))
+    return reduced(loss.sum(-1) / input.shape[-1], reduction_of(reduction, size_average, reduce))
 
 
 # Of these names torch has functions of its own, which take the reduction as a number and elsewhere.
