@@ -6,13 +6,16 @@ hand-written vector-Jacobian rules.
 
 import importlib
 
-import tapegrad.operators  # noqa: F401 - gives Tensor its operators and methods
+import tapegrad.operators
+import tapegrad.source.program  # noqa: F401 - gives Tape its source
 from tapegrad.anomaly import detect_anomaly
 from tapegrad.backward import grad
-from tapegrad.check import Comparison, GradcheckError, Row, compare, gradcheck
 from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
+from tapegrad.inspect.compare import Comparison, Row, compare
+from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
+from tapegrad.inspect.tape import Tape, tape
 from tapegrad.op import kernel, rule
-from tapegrad.tape import Record, Tape, tape
+from tapegrad.tape import Record
 from tapegrad.tensor import Tensor, tensor
 
 __version__ = "0.1.0"
