@@ -19,7 +19,7 @@ import torch
 import tapegrad
 from benchmarks.works import Work
 from tapegrad import gradients, unrolled
-from tapegrad.backward import walk
+from tapegrad.engine.walk import walk
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ def watch(frame: Any, event: str, _: Any) -> None:
 
 sys.setprofile(watch)
 from tapegrad import kernels, rules  # noqa: E402 - while they are watched
-from tapegrad.op import TABLE, Op  # noqa: E402
+from tapegrad.engine.op import Op  # noqa: E402
+from tapegrad.engine.table import TABLE  # noqa: E402
 from tapegrad.torch_api import functions  # noqa: E402
 from tapegrad.torch_api.functions import spellings as torch_spellings  # noqa: E402
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tapegrad
-from tapegrad.broadcasting import unbroadcast
+from tapegrad.engine.unbroadcast import unbroadcast
 
 
 @st.composite

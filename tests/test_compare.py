@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from helpers import ours, randn
 
 import tapegrad
-from tapegrad.check import Row
+from tapegrad import Row
 
 
 class Network:

@@ -12,7 +12,8 @@ from conformance import FORWARD, database, examine, guarded, run
 from conformance_page import PAGE, listed
 
 import tapegrad
-from tapegrad.op import TABLE, Op
+from tapegrad.engine.op import Op
+from tapegrad.engine.table import TABLE
 
 
 @pytest.mark.parametrize("name", [name for name in FORWARD if name in listed(PAGE.read_text())])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tapegrad.op import TABLE
+from tapegrad.engine.table import TABLE
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -7,15 +7,15 @@ from functools import cache
 
 import fuzz
 import pytest
+import tapegrad.backward
 import torch
 from fuzz import Disagreement, Programs
 
-import tapegrad.backward
 from tapegrad import unrolled
-from tapegrad.broadcasting import unbroadcast
-from tapegrad.op import kernel
+from tapegrad.engine.table import kernel
+from tapegrad.engine.tape import Record, parents_of
+from tapegrad.engine.unbroadcast import unbroadcast
 from tapegrad.rules import elementwise
-from tapegrad.tape import Record, parents_of
 
 PROGRAMS = 300
 

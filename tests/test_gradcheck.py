@@ -12,7 +12,8 @@ from helpers import ours, randn
 
 import tapegrad
 from tapegrad import GradcheckError
-from tapegrad.op import TABLE, Op
+from tapegrad.engine.op import Op
+from tapegrad.engine.table import TABLE
 
 # --- rules wrong by 0.1 % ---
 

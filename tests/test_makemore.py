@@ -542,7 +542,7 @@ def test_source(run, small, tmp_path, style, batch, dtype):
 
 
 def test_source_fails_on_one_wrong_row(run, small, tmp_path, monkeypatch):
-    from tapegrad.tape import Tape
+    from tapegrad import Tape
 
     written = Tape.source
     monkeypatch.setattr(Tape, "source", lambda *args, **kwargs: written(*args, **kwargs).replace("1 - h * h", "1 - h"))

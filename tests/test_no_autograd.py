@@ -102,14 +102,14 @@ def relative(path: Path) -> str:
 
 
 def test_there_is_source_to_check():
-    assert {"tensor.py", "backward.py", "elementwise.py", "check.py"} <= {path.name for path in modules()}
+    assert {"tensor.py", "backward.py", "elementwise.py", "compare.py"} <= {path.name for path in modules()}
 
 
-@pytest.mark.parametrize("path", [p for p in modules() if p.name != "check.py"], ids=relative)
+@pytest.mark.parametrize("path", [p for p in modules() if p.name != "compare.py"], ids=relative)
 def test_the_source_does_not_use_it(path):
     """Code, that is: comments, docstrings and messages may say what is not used.
 
-    check.py is another matter: it replays a tape on torch, to compare with the gradients that torch gives.
+    compare.py is another matter: it replays a tape on torch, to compare with the gradients that torch gives.
     """
     tree = ast.parse(path.read_text())
     used = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "autograd"]

@@ -8,7 +8,7 @@ import torch
 from helpers import assert_same, ours, randn, theirs
 
 import tapegrad
-from tapegrad.op import TABLE, composition
+from tapegrad.engine.table import TABLE, composition
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,8 @@ from helpers import assert_same, copy, ours, raw, theirs
 from samples import SAMPLES, Call, assigned
 
 import tapegrad
-from tapegrad.op import TABLE, Op
+from tapegrad.engine.op import Op
+from tapegrad.engine.table import TABLE
 
 pytestmark = [  # torch still has them, and so have we
     pytest.mark.filterwarnings("ignore:.*deprecated"),

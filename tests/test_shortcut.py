@@ -8,17 +8,18 @@ import torch
 from helpers import ours, randn, raw, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
+from tapegrad.shortcut import text
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 import tapegrad
-from tapegrad.apply import apply
+from tapegrad.engine.apply import apply
+from tapegrad.engine.op import Op
+from tapegrad.engine.table import TABLE
 from tapegrad.kernels import activations as kernels
 from tapegrad.kernels import scalar
 from tapegrad.kernels.scalar import MOST, OPERANDS, as_tensor
-from tapegrad.op import TABLE, Op
 from tapegrad.rules import activations, elementwise, indexing, linalg, reduction, shape
-from tapegrad.shortcut import text
 
 x, y, constant = ours(randn(3, 3)), ours(randn(3, 3)), tapegrad.tensor(randn(3, 3))
 computed = y.exp()

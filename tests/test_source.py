@@ -20,7 +20,7 @@ from test_programs import each_program
 from test_rules import FLOATS, Run, for_each_call, name_of
 
 import tapegrad
-from tapegrad.source import STYLES, Program
+from tapegrad.source.program import STYLES, Program
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*deprecated"),

@@ -9,13 +9,14 @@ from weakref import ref
 import pytest
 import torch
 from helpers import assert_same, ours, randn, theirs
+from tapegrad.unrolled import structure, text
 from torch.overrides import TorchFunctionMode
 
 import tapegrad
 from tapegrad import unrolled
-from tapegrad.op import Op, kernel, rule
+from tapegrad.engine.op import Op
+from tapegrad.engine.table import kernel, rule
 from tapegrad.rules import activations, elementwise, reduction
-from tapegrad.unrolled import structure, text
 
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 

@@ -28,9 +28,7 @@ def binder(name: str, signature: inspect.Signature) -> Callable[..., tuple[Any, 
     ]))[1:-1]  # fmt: skip
     # A starred parameter takes torch's two spellings: view(2, 3) and view((2, 3)).
     values = [f"flat({n})" if p.kind is p.VAR_POSITIONAL else n for n, p in signature.parameters.items()]
-    bind: Callable[..., tuple[Any, ...]] = eval(
-        f"lambda {listed}: ({', '.join(values)},)", {**defaults, "flat": _flat}
-    )
+    bind: Callable[..., tuple[Any, ...]] = eval(f"lambda {listed}: ({', '.join(values)},)", {**defaults, "flat": _flat})
     bind.__name__ = bind.__qualname__ = name  # so that Python's own complaint about a bad call names the op
     return bind
 

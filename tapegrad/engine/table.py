@@ -31,7 +31,9 @@ def _enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
 
 
 def _is_torch(function: Any) -> bool:
-    return any(getattr(namespace, str(getattr(function, "__name__", "")), None) is function for namespace in _NAMESPACES)
+    return any(
+        getattr(namespace, str(getattr(function, "__name__", "")), None) is function for namespace in _NAMESPACES
+    )
 
 
 def _tell(entry: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from tapegrad.engine.gradients import Gradients, Part, one_each, own
 from tapegrad.engine.hooks import Hooks
-from tapegrad.engine.tape import Record, freed, observers, parents_of, reached, shape_text
+from tapegrad.engine.tape import Record, freed, observers, reached, shape_text
 from tapegrad.engine.tensor import Tensor, kind, raw, wrap
 from tapegrad.engine.versions import refuse_change
 from tapegrad.errors import StaleTensor
@@ -115,7 +115,13 @@ def run_hooks(hooks: Hooks, g: Any) -> Any:
                 f"{kind(replaced)}"
             )
         # A Tensor where the walk is recorded, else a torch tensor.
-        g = raw(replaced) if not isinstance(g, Tensor) else replaced if isinstance(replaced, Tensor) else Tensor(replaced)
+        g = (
+            raw(replaced)
+            if not isinstance(g, Tensor)
+            else replaced
+            if isinstance(replaced, Tensor)
+            else Tensor(replaced)
+        )
     tensor = None if hooks.retained is None else hooks.retained()
     if tensor is not None:
         tensor.grad = raw(g).clone() if tensor.grad is None else tensor.grad + raw(g)

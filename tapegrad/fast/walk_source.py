@@ -114,7 +114,10 @@ class _Writer:
             *[line for record in self.rows for line in self.step(record)],
             *self.finish(),
         ]
-        head = ["# What walk does on a tape of this structure: see walk_source.py.", "def road(r0, g_r0, retain_graph):"]
+        head = [
+            "# What walk does on a tape of this structure: see walk_source.py.",
+            "def road(r0, g_r0, retain_graph):",
+        ]
         return "\n".join([*head, *_indented(lines), ""])
 
     def guard(self) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from tapegrad.engine.table import elementwise, kernel
 from tapegrad.kernels.scalar import in_a_mode
-from tapegrad.op import elementwise, kernel
 from tapegrad.rules.activations import (
     celu,
     elu,

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import Formula, kernel
+from tapegrad.engine.op import Formula
+from tapegrad.engine.table import kernel
 from tapegrad.rules.convolution import convolution
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from tapegrad.engine.table import kernel
 from tapegrad.kernels.scalar import as_tensor
-from tapegrad.op import kernel
 from tapegrad.rules.crossentropy import cross_entropy, onehot, per_target
 
 

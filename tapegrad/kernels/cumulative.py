@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tapegrad.op import kernel
+from tapegrad.engine.table import kernel
 from tapegrad.rules.cumulative import cumprod, cumprod_gradient, cumsum_reversed
 
 # Without a 0, torch divides.

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from tapegrad.engine.table import elementwise, kernel
 from tapegrad.kernels.scalar import as_tensor
-from tapegrad.op import elementwise, kernel
 from tapegrad.rules.elementwise import addcdiv, base_gradient, div, masked_fill, mul, pow
 
 # --- arithmetic ---

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import kernel
+from tapegrad.engine.table import kernel
 from tapegrad.rules.normalization import (
     channel_sums,
     group_gradient,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import alias, elementwise, rule
+from tapegrad.engine.table import alias, elementwise, rule
 
 SIXTH = 0.1666666716337204  # torch's 1 / 6, a float32 in every dtype
 

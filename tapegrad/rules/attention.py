@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import rule
+from tapegrad.engine.table import rule
 
 
 def attention_weights(query: Any, key: Any, mask: Any, is_causal: bool, scale: float) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import rule
+from tapegrad.engine.table import rule
 
 
 def cut(x: Any, shape: torch.Size) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import rule
+from tapegrad.engine.table import rule
 
 
 def class_dim(input: Any) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import rule
+from tapegrad.engine.table import rule
 
 # --- cumulative sums ---
 

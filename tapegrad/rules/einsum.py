@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import rule
+from tapegrad.engine.table import rule
 
 
 def factor_gradient(g: Any, k: int, factors: list[str], output: str, operands: Sequence[Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import elementwise, rule
+from tapegrad.engine.table import elementwise, rule
 
 # --- arithmetic ---
 

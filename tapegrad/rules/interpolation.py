@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import rule
+from tapegrad.engine.table import rule
 from tapegrad.rules.pooling import add_at, per_dimension
 
 

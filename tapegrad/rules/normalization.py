@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import rule
+from tapegrad.engine.table import rule
 
 
 def normalized_gradient(dy: Any, xhat: Any, invstd: Any, dims: list[int]) -> Any:

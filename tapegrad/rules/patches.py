@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import rule
+from tapegrad.engine.table import rule
 
 # --- windows: an element gets the sum over the windows that it is in ---
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import Formula, Op, rule
+from tapegrad.engine.op import Formula, Op
+from tapegrad.engine.table import rule
 
 DIMENSIONS = (1, 2, 3)
 

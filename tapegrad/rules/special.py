@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import alias, rule
+from tapegrad.engine.table import alias, rule
 
 # --- the error function and the normal distribution ---
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition
+from tapegrad.engine.table import composition
 from tapegrad.rules import crossentropy
 from tapegrad.torch_api.functions.spellings import reduction_of
 

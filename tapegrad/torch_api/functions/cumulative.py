@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import composition
+from tapegrad.engine.table import composition
 from tapegrad.rules import cumulative
 from tapegrad.rules.pieces import along
 

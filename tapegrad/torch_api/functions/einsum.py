@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import composition
+from tapegrad.engine.table import composition
 from tapegrad.rules import einsum as rules
 
 

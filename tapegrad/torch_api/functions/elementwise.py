@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import TABLE, alias, composition
+from tapegrad.engine.table import TABLE, alias, composition
+from tapegrad.engine.tensor import raw
 from tapegrad.rules import elementwise
-from tapegrad.tensor import raw
 
 # --- arithmetic ---
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch.nn.functional as F
 
-from tapegrad.op import composition
+from tapegrad.engine.table import composition
 from tapegrad.rules import interpolation
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition
+from tapegrad.engine.table import composition
 from tapegrad.rules import losses
 from tapegrad.torch_api.functions.spellings import reduced, reduction_of
 

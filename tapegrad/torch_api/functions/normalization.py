@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import TABLE, composition
+from tapegrad.engine.table import TABLE, composition
+from tapegrad.engine.tensor import raw
 from tapegrad.rules import normalization
-from tapegrad.tensor import raw
 
 # --- over the batch ---
 

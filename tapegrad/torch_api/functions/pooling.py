@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import TABLE, Op, composition
+from tapegrad.engine.op import Op
+from tapegrad.engine.table import TABLE, composition
 from tapegrad.rules import pooling
 from tapegrad.rules.pooling import per_dimension
 

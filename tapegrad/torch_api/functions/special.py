@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import TABLE, composition
+from tapegrad.engine.table import TABLE, composition
 from tapegrad.rules import special
 
 # --- the error function and the normal distribution ---

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from tapegrad.apply import node
-from tapegrad.tensor import Tensor
+from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import node as node_of
 
 _DEPTH = 3  # model.layers[0].weight
 _LONGEST = 256  # lists longer than this are data, not parameters
@@ -21,8 +21,8 @@ def name_nodes(names: Mapping[str, Any]) -> dict[Any, str]:
     found: dict[Any, str] = {}
     for name, value in tensors_in(names):
         if isinstance(value, Tensor):
-            place = node(value)
-            found.setdefault(value if place is None else place, name)
+            node = node_of(value)
+            found.setdefault(value if node is None else node, name)
     return found
 
 

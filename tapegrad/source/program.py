@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from keyword import iskeyword
 from typing import Any
 
 import torch
 
-from tapegrad.apply import node
-from tapegrad.body import Body, Statement
-from tapegrad.gradients import Gradients
-from tapegrad.names import name_nodes, tensors_in
-from tapegrad.tape import Record, Tape, parents_of, reached, shape_text
-from tapegrad.tensor import Tensor
-from tapegrad.trace import Node, Trace
-from tapegrad.writing import LINE, Text, expression, plain
+from tapegrad.engine.gradients import Gradients
+from tapegrad.engine.tape import Record, parents_of, reached, shape_text
+from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import node as node_of
+from tapegrad.inspect.names import caller_scope, name_nodes, tensors_in
+from tapegrad.inspect.replay import replay
+from tapegrad.inspect.tape import Tape
+from tapegrad.source.body import Body, Statement
+from tapegrad.source.expression import Expression
+from tapegrad.source.layout import LINE, Text, plain, text_of
+from tapegrad.source.trace import Trace
 
 STYLES = ("plain", "exact")
 RESERVED = ("torch", "F", "forward", "backward")
@@ -44,12 +46,12 @@ class Program:
         self._names: dict[Any, str] = {}  # node, or id of a raw tensor -> what it is called
         self._called: set[str] = {*RESERVED}
         self._given: dict[str, torch.Tensor] = {}  # leaves and constants, by name
-        for place in [*tape.leaves, *tape]:
-            if place in self.named or type(place) is not Record:
-                self.variable(place)
+        for node in [*tape.leaves, *tape]:
+            if node in self.named or type(node) is not Record:
+                self.variable(node)
         constants = {id(value) for record in tape for value, origin in _arguments(record) if origin is None}
         for name, called in tensors_in(scope):
-            origin = node(called) if isinstance(called, Tensor) else None
+            origin = node_of(called) if isinstance(called, Tensor) else None
             data = called._data if isinstance(called, Tensor) else called
             if origin is not None:
                 self.values.setdefault(origin, data)
@@ -64,11 +66,11 @@ class Program:
         devices = {value.device for value in self.values.values() if value.device.type == "cuda"}
         with torch.random.fork_rng(devices), torch.no_grad():
             self._forward = Trace()
-            self._computed = self._run()
+            self._computed = self._replayed()
             self._backward = Trace(self.exact)
             self._statements: list[Statement] = []
             self._results: list[tuple[str, Statement]] = []
-            self._hints: dict[Node, str] = {}
+            self._hints: dict[Expression, str] = {}
             lines = Body(self._forward_statements(()), {}, RESERVED).lines
             self._lines = [line.strip().partition("  # ")[0] for line in lines]
             self._walk()
@@ -79,9 +81,9 @@ class Program:
 
     # --- names ---
 
-    def variable(self, place: Any) -> str:
+    def variable(self, node: Any) -> str:
         """What a node is called."""
-        return self._call(place, self.named[place] if place in self.named else self.tape.name(place))
+        return self._call(node, self.named[node] if node in self.named else self.tape.name(node))
 
     def _call(self, key: Any, name: str) -> str:
         """The variable name of a node, or of a constant by its id: near to the given one, and its alone."""
@@ -96,43 +98,24 @@ class Program:
 
     # --- forward ---
 
-    def _run(self) -> dict[Any, Any]:
-        """Run the records again, watched by a trace: a value for each node, and for (record, i) its auxiliary ones."""
-        computed: dict[Any, Any] = {leaf: leaf._data for leaf in self.tape.leaves}
+    def _replayed(self) -> dict[Any, Any]:
+        """The tape run again, watched by a trace: see ``replay``."""
         for leaf in self.tape.leaves:
             self._given[self.variable(leaf)] = leaf._data
             self._forward.name(leaf._data, self.variable(leaf))
         copies: dict[int, torch.Tensor] = {}  # of constants, for the ops that write into them
 
-        def again(value: Any, place: Any) -> Any:
-            if type(place) is tuple:
-                given = value or (None,) * len(place)
-                return tuple([again(v, p) for v, p in zip(given, place, strict=True)])
-            if place is not None:
-                return computed[place]
-            if isinstance(value, torch.Tensor):
-                if id(value) not in copies:
-                    copies[id(value)] = value.clone()
-                    self._name_constant(self._forward, copies[id(value)], value, hint)
-                return copies[id(value)]
-            if isinstance(value, torch.Generator):
-                return value.clone_state()
-            return type(value)([again(v, None) for v in value]) if type(value) in (tuple, list) else value
+        def constant(value: torch.Tensor, record: Record, argument: str) -> torch.Tensor:
+            if id(value) not in copies:
+                copies[id(value)] = value.clone()
+                self._name_constant(self._forward, copies[id(value)], value, f"{record.op.name}_{argument}")
+            return copies[id(value)]
 
-        for record in self.tape:
-            args = []
-            for parameter, value, place in zip(record.op.parameters, record.args, record.parents or (), strict=True):
-                hint = f"{record.op.name}_{parameter}"
-                args.append(again(value, place))
-            with self._forward:
-                result = record.op.run(*args)
-            computed[record], *aux = result if record.op.aux else (result,)
-            computed.update({(record, i): value for i, value in enumerate(aux)})
-        return computed
+        return replay(self.tape, {leaf: leaf._data for leaf in self.tape.leaves}, constant, within=self._forward)
 
     def _name_constant(self, trace: Trace, value: torch.Tensor, original: torch.Tensor, hint: str) -> None:
         """Call a constant by the user's name, by what it plainly is, or by the argument that it was given for."""
-        if id(original) in self._names or trace.node(value).kind == "input":
+        if id(original) in self._names or trace.expression(value).kind == "input":
             name = self._call(id(original), hint)
             self._given[name] = original
             trace.name(value, name)
@@ -141,46 +124,45 @@ class Program:
         statements = []
         for record in self.tape:
             if record in self.named or record in self.tape.outputs or self._names.get(record) in needed:
-                node = self._forward.node(self._computed[record])
-                statements.append(Statement(self.variable(record), node, _shape_comment(record)))
-            for i, name in enumerate(record.op.aux):
+                computed = self._forward.expression(self._computed[record])
+                statements.append(Statement(self.variable(record), computed, _shape_comment(record)))
+            for name in record.op.aux:
                 if self._names.get((record, name)) in needed:
-                    node = self._forward.node(self._computed[record, i])
-                    statements.append(Statement(self._names[record, name], node))
+                    computed = self._forward.expression(self._computed[record, name])
+                    statements.append(Statement(self._names[record, name], computed))
         return statements
 
     # --- backward ---
 
     def _walk(self) -> None:
         """Run every rule watched by a trace, newest record first, as the engine's walk runs it."""
-        trace = self._backward
         gradients = Gradients(in_place=True)
-        pending = gradients.pending
         for output in dict.fromkeys(self.tape.outputs):
-            pending[output] = torch.ones_like(self._computed[output])
-            if len(self.tape.outputs) == 1 and output.shape.numel() == 1:
-                trace.number(pending[output], 1.0)
-            else:
-                trace.name(pending[output], self._call(("cotangent", output), f"d{self.variable(output)}"))
-        uses = Counter(place for record in self.tape for place in parents_of(record))
+            gradients.give(output, self._cotangent(output))
+        uses = self.tape.uses()
         for record in reversed(self.tape):
-            g = pending.pop(record, None)
+            g = gradients.take(record)
             if g is not None:
                 self._settle(record, g)
-                for value, place in [(record.out, record), *_arguments(record)]:
-                    self._make_known(value, place, record)
-                for name, value in zip(record.op.aux, record.aux, strict=True):
-                    if isinstance(value, torch.Tensor):
-                        trace.name(value, self._call((record, name), f"{self.variable(record)}_{name}"))
-                with trace:
-                    for place, part in self._parts(record, g):
-                        gradients.give(place, part)
-            for place in parents_of(record):
-                uses[place] -= 1
-                if type(place) is not Record and not uses[place] and place in pending:
-                    self._settle(place, pending.pop(place))
-        for place, g in pending.items():
-            self._settle(place, g)
+                self._make_saved_known(record)
+                with self._backward:
+                    for node, part in self._parts(record, g):
+                        gradients.give(node, part)
+            for node in parents_of(record):
+                uses[node] -= 1
+                if not uses[node] and type(node) is not Record and node in gradients.pending:
+                    self._settle(node, gradients.take(node))
+        for node, g in gradients.pending.items():
+            self._settle(node, g)
+
+    def _cotangent(self, output: Any) -> torch.Tensor:
+        """What the walk starts from: a parameter of the function, or 1."""
+        g = torch.ones_like(self._computed[output])
+        if len(self.tape.outputs) == 1 and output.shape.numel() == 1:
+            self._backward.number(g, 1.0)
+        else:
+            self._backward.name(g, self._call(("cotangent", output), f"d{self.variable(output)}"))
+        return g
 
     def _parts(self, record: Record, g: torch.Tensor) -> Iterator[tuple[Any, torch.Tensor]]:
         """What a record's rule gives to each of its parents."""
@@ -192,33 +174,41 @@ class Program:
             pairs = zip(parent, part, strict=True) if type(parent) is tuple else ((parent, part),)
             yield from ((p, g) for p, g in pairs if p is not None and g is not None)
 
-    def _settle(self, place: Any, g: torch.Tensor) -> None:
+    def _settle(self, node: Any, g: torch.Tensor) -> None:
         """Note a node's complete gradient: a statement if the node has a name, a hint to a name if it has none."""
-        node = self._backward.node(g)
-        name = f"d{self.variable(place)}"
-        if place in self.named or type(place) is not Record:
-            cotangent = node.kind == "input" and node.name == self._names.get(("cotangent", place))
-            comment = () if node.number is not None else (*_shape_comment(place), *self._undone(place))
-            statement = Statement(node.name if cotangent else name, node, comment)
+        expression = self._backward.expression(g)
+        name = f"d{self.variable(node)}"
+        if node in self.named or type(node) is not Record:
+            cotangent = expression.kind == "input" and expression.name == self._names.get(("cotangent", node))
+            comment = () if expression.number is not None else (*_shape_comment(node), *self._undone(node))
+            statement = Statement(expression.name if cotangent else name, expression, comment)
             if not cotangent:
                 self._statements.append(statement)
-            self._results.append((self.named.get(place, self.variable(place)), statement))
+            self._results.append((self.named.get(node, self.variable(node)), statement))
         else:
-            self._hints.setdefault(node, name)
+            self._hints.setdefault(expression, name)
 
-    def _undone(self, place: Any) -> list[str]:
+    def _undone(self, node: Any) -> list[str]:
         """The forward lines that use a node, newest first."""
-        word = re.compile(rf"\b{self.variable(place)}\b")
+        word = re.compile(rf"\b{self.variable(node)}\b")
         return [line for line in reversed(self._lines) if word.search(line.partition(" = ")[2])]
 
-    def _make_known(self, value: Any, place: Any, record: Record) -> None:
+    def _make_saved_known(self, record: Record) -> None:
+        """Tell the trace what to call all that a record saved."""
+        for value, node in [(record.out, record), *_arguments(record)]:
+            self._make_known(value, node, record)
+        for name, value in zip(record.op.aux, record.aux, strict=True):
+            if isinstance(value, torch.Tensor):
+                self._backward.name(value, self._call((record, name), f"{self.variable(record)}_{name}"))
+
+    def _make_known(self, value: Any, node: Any, record: Record) -> None:
         """Tell the trace what to call a saved tensor."""
         if value is None or self._backward.known(value):
             return
-        if place is None:
+        if node is None:
             self._name_constant(self._backward, value, value, f"{record.op.name}_{self._parameter(record, value)}")
-        elif place in self.named or not self._write_out(value, place):
-            self._backward.name(value, self.variable(place))
+        elif node in self.named or not self._write_out(value, node):
+            self._backward.name(value, self.variable(node))
 
     def _parameter(self, record: Record, value: torch.Tensor) -> str:
         return next(
@@ -227,22 +217,22 @@ class Program:
             if any(v is value for v in _tensors(arg))
         )
 
-    def _write_out(self, value: torch.Tensor, place: Any) -> bool:
+    def _write_out(self, value: torch.Tensor, node: Any) -> bool:
         """Write an unnamed intermediate as an expression of named ones, if that is short: ``bnvar + 1e-05``."""
-        if type(place) is not Record or len(place.op.parameters) > 2 or place.op.aux:
+        if type(node) is not Record or len(node.op.parameters) > 2 or node.op.aux:
             return False
-        pairs = list(zip(place.args, place.parents or (), strict=True))
+        pairs = list(zip(node.args, node.parents or (), strict=True))
         if not all(p is None or (type(p) is not tuple and p in self.named and p in self.values) for _, p in pairs):
             return False
         for arg, p in pairs:
             for tensor in _tensors(arg if p is None else self.values[p]):
-                self._make_known(tensor, p, place)
+                self._make_known(tensor, p, node)
         with self._backward:
-            again = place.op.run(*[arg if p is None else self.values[p] for arg, p in pairs])
-        node = self._backward.node(again)
-        if len(_inline(node)) > _SHORT or not (value.is_meta or _equal(value, again)):
+            again = node.op.run(*[arg if p is None else self.values[p] for arg, p in pairs])
+        expression = self._backward.expression(again)
+        if len(_inline(expression)) > _SHORT or not (value.is_meta or _equal(value, again)):
             return False
-        self._backward.alias(value, node)
+        self._backward.alias(value, expression)
         return True
 
     # --- the whole ---
@@ -295,6 +285,40 @@ class Program:
         return [name for key, name in self._names.items() if type(key) is tuple and key[0] == "cotangent"]
 
 
+def source(self: Tape, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False) -> str:
+    """The backward pass of this tape, as PyTorch source.
+
+    Args:
+        self: the tape.
+        names: variable name -> value, to call tensors by, for example ``locals()``; by default, the variables that
+            the calling code can see.
+        style: ``"plain"`` writes the textbook formulas; ``"exact"`` writes the kernels, equal to the engine's
+            gradients bit for bit.
+        forward: write ``forward(...)`` as well, which returns the outputs and a dict of what ``backward`` needs:
+            together they are a whole program.
+
+    Returns:
+        A function ``backward(...)``, whose parameters are the tensors it needs, by name, and which returns a dict
+        from name to gradient: of the leaves and of every named intermediate. Of one output with one element the
+        gradient is 1; otherwise those of the outputs are parameters too: ``dout`` for ``out``.
+    """
+    return Program(self, caller_scope(1) if names is None else names, style).text(forward)
+
+
+def bindings(
+    self: Tape, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False
+) -> dict[str, torch.Tensor]:
+    """The raw tensors to call the functions of ``source`` with, by name: ``forward`` if it is there.
+
+    Gradients of outputs, where they are parameters, are for the caller to add.
+    """
+    return Program(self, caller_scope(1) if names is None else names, style).bindings(forward)
+
+
+Tape.source = source  # type: ignore[method-assign]  # which inspect/tape.py declares
+Tape.bindings = bindings  # type: ignore[method-assign]  # likewise
+
+
 def identifier(name: str) -> str:
     """A variable name as near to ``layers[0].weight`` as Python allows."""
     name = re.sub(r"\W+", "_", name).strip("_") or "x"
@@ -316,11 +340,11 @@ def _function(name: str, inputs: Sequence[str], lines: Sequence[str], before: st
 
 def _arguments(record: Record) -> Iterator[tuple[torch.Tensor | None, Any]]:
     """A record's tensors and where they come from; those of sequences and of indices one by one."""
-    for value, place in zip(record.args, record.parents or (), strict=True):
-        if type(place) is tuple:
-            yield from zip(value or (None,) * len(place), place, strict=True)
-        elif place is not None:
-            yield value, place
+    for value, node in zip(record.args, record.parents or (), strict=True):
+        if type(node) is tuple:
+            yield from zip(value or (None,) * len(node), node, strict=True)
+        elif node is not None:
+            yield value, node
         else:
             yield from ((tensor, None) for tensor in _tensors(value))
 
@@ -333,16 +357,16 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
             yield from _tensors(v)
 
 
-def _shape_comment(place: Any) -> tuple[str, ...]:
-    return (shape_text(place.shape),) if place.shape else ()
+def _shape_comment(node: Any) -> tuple[str, ...]:
+    return (shape_text(node.shape),) if node.shape else ()
 
 
-def _inline(node: Node) -> str:
+def _inline(expression: Expression) -> str:
     """A short expression in one piece; anything else as something long."""
-    if node.kind == "input" or node.number is not None:
-        return expression(node, {}).text
-    operands = list(node.operands())
-    return expression(node, {n: Text(_inline(n)) for n in operands}).text if len(operands) < 3 else "?" * LINE
+    if expression.kind == "input" or expression.number is not None:
+        return text_of(expression, {}).text
+    operands = list(expression.operands())
+    return text_of(expression, {n: Text(_inline(n)) for n in operands}).text if len(operands) < 3 else "?" * LINE
 
 
 def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from tapegrad.trace import INFIX, PREFIX, Node
+from tapegrad.source.expression import INFIX, PREFIX, Expression
 
 LINE = 88  # what formatters take for the longest line
 
@@ -61,28 +61,28 @@ def prefix(sign: str, a: Text) -> Text:
     return Text(f"{sign}{a.within(SIGN if a.binding != POWER else ATOM)}", SIGN)
 
 
-def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
-    """Write a node.
+def text_of(expression: Expression, texts: Mapping[Expression, Text]) -> Text:
+    """Write an expression.
 
     Args:
-        node: what to write.
+        expression: what to write.
         texts: how its operands are written.
     """
-    args = node.args
-    if node.number is not None:
-        return Text(_full(node.value, node.number))
-    match node.kind:
+    args = expression.args
+    if expression.number is not None:
+        return Text(_full(expression.value, expression.number))
+    match expression.kind:
         case "input":
-            return Text(node.name)
+            return Text(expression.name)
         case "filled":
-            return Text(_full(node.value, args[0]))
+            return Text(_full(expression.value, args[0]))
         case "infix":
-            a, b = _operand(node, 0, texts), _operand(node, 1, texts)
-            if node.name == "mul" and _is_number(args[1]) and a.binding >= SIGN:  # 2 * x, not x * 2
+            a, b = _operand(expression, 0, texts), _operand(expression, 1, texts)
+            if expression.name == "mul" and _is_number(args[1]) and a.binding >= SIGN:  # 2 * x, not x * 2
                 a, b = b, a
-            return infix(INFIX[node.name], a, b)
+            return infix(INFIX[expression.name], a, b)
         case "prefix":
-            return prefix(PREFIX[node.name], _text(args[0], texts))
+            return prefix(PREFIX[expression.name], _text(args[0], texts))
         case "index":
             return Text(
                 f"{_text(args[0], texts).within(ATOM)}[{subscript(args[1], lambda value: _value(value, texts))}]"
@@ -91,31 +91,33 @@ def expression(node: Node, texts: Mapping[Node, Text]) -> Text:
             fields = getattr(type(args[0].value), "__match_args__", ())  # .values, if it has names
             return Text(texts[args[0]].text + (f".{fields[args[1]]}" if fields else f"[{args[1]}]"))
         case "attribute":
-            name = "T" if node.name == "mT" and node.value.ndim == 2 else node.name
+            name = "T" if expression.name == "mT" and expression.value.ndim == 2 else expression.name
             return Text(f"{_text(args[0], texts).within(ATOM)}.{name}")
         case "write":
             into = texts[args[0]].text
-            if node.name == "setitem":
+            if expression.name == "setitem":
                 given = (
                     plain(args[2].number, args[2].value.dtype).text if _is_filled(args[2]) else _value(args[2], texts)
                 )
                 return Text(f"{into}[{subscript(args[1], lambda value: _value(value, texts))}] = {given}")
-            if node.name == "add_" and len(args) == 2 and not node.kwargs:
+            if expression.name == "add_" and len(args) == 2 and not expression.kwargs:
                 return Text(f"{into} += {_value(args[1], texts)}")
-            return Text(f"{into}.{node.name}({_arguments(args[1:], node.kwargs, texts)})")
-    path = node.name if isinstance(node.name, str) else _path(node.name)
+            return Text(f"{into}.{expression.name}({_arguments(args[1:], expression.kwargs, texts)})")
+    path = expression.name if isinstance(expression.name, str) else _path(expression.name)
     name = path.removeprefix("torch.")
     rest: Any = args[1:]
-    alone = isinstance(args[0], Node) and not any(isinstance(v, Node) for v in (*rest, *node.kwargs.values()))
-    kwargs = {k: v for k, v in node.kwargs.items() if k != "device" or v != torch.get_default_device()}
+    alone = isinstance(args[0], Expression) and not any(
+        isinstance(v, Expression) for v in (*rest, *expression.kwargs.values())
+    )
+    kwargs = {k: v for k, v in expression.kwargs.items() if k != "device" or v != torch.get_default_device()}
     if path.startswith("F."):
-        usual = _defaults(node.name)
+        usual = _defaults(expression.name)
         kwargs = {k: v for k, v in kwargs.items() if k not in usual or usual[k] is not v}
     if kwargs.get("dtype") == torch.get_default_dtype() and name in _FLOATING:
         del kwargs["dtype"]
-    if node.kind == "call" and not (alone and hasattr(torch.Tensor, name) and name not in _FUNCTIONS):
+    if expression.kind == "call" and not (alone and hasattr(torch.Tensor, name) and name not in _FUNCTIONS):
         return Text(f"{path}({_arguments(args, kwargs, texts)})")
-    if name == "t" and node.value.ndim == 2:
+    if name == "t" and expression.value.ndim == 2:
         return Text(f"{_text(args[0], texts).within(ATOM)}.T")
     if name in _REDUCTIONS:
         rest = _dims(rest, kwargs)
@@ -151,16 +153,16 @@ def _dims(rest: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     return () if rest == (None,) and not kwargs else rest
 
 
-def _operand(node: Node, i: int, texts: Mapping[Node, Text]) -> Text:
+def _operand(expression: Expression, i: int, texts: Mapping[Expression, Text]) -> Text:
     """An operand of a sign; numbers may stand there for tensors filled with them."""
-    value, other = node.args[i], node.args[1 - i]
-    if not _is_filled(value) or not isinstance(other, Node) or node.name == "matmul":
+    value, other = expression.args[i], expression.args[1 - i]
+    if not _is_filled(value) or not isinstance(other, Expression) or expression.name == "matmul":
         return _text(value, texts)
     a, b = value.value, other.value
     if not stretches(a.shape, b.shape):
         return _text(value, texts)
     whole = not a.is_floating_point() and b.is_floating_point()
-    default = not b.is_floating_point() and a.dtype == node.value.dtype == torch.get_default_dtype()
+    default = not b.is_floating_point() and a.dtype == expression.value.dtype == torch.get_default_dtype()
     if a.dtype == b.dtype or whole or default:
         return plain(value.number, a.dtype if a.is_floating_point() else torch.float64)
     return _text(value, texts)
@@ -171,14 +173,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_filled(value: Any) -> bool:
-    return isinstance(value, Node) and value.number is not None
+    return isinstance(value, Expression) and value.number is not None
 
 
-def _text(value: Any, texts: Mapping[Node, Text]) -> Text:
-    return texts[value] if isinstance(value, Node) else plain(value)
+def _text(value: Any, texts: Mapping[Expression, Text]) -> Text:
+    return texts[value] if isinstance(value, Expression) else plain(value)
 
 
-def _value(value: Any, texts: Mapping[Node, Text]) -> str:
+def _value(value: Any, texts: Mapping[Expression, Text]) -> str:
     """An argument."""
     if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
         inner = ", ".join([_value(v, texts) for v in value])
@@ -186,7 +188,7 @@ def _value(value: Any, texts: Mapping[Node, Text]) -> str:
     return _text(value, texts).text
 
 
-def _arguments(args: Any, kwargs: Mapping[str, Any], texts: Mapping[Node, Text]) -> str:
+def _arguments(args: Any, kwargs: Mapping[str, Any], texts: Mapping[Expression, Text]) -> str:
     return ", ".join([_value(a, texts) for a in args] + [f"{k}={_value(v, texts)}" for k, v in kwargs.items()])
 
 
