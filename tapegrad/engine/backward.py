@@ -53,7 +53,7 @@ def backward(
         _set_grad_enabled(recording)
 
 
-Tensor.backward = backward  # type: ignore[method-assign]  # which tensor.py declares
+Tensor.backward = backward  # type: ignore[attr-defined]  # added here, for it needs the walk
 
 
 def _targets(inputs: Sequence[Tensor] | Tensor) -> list[Any]:

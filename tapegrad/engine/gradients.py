@@ -48,6 +48,21 @@ def zeros_for(g: Any, shape: torch.Size) -> Any:
     return g.new_zeros(*shape) if shape else g.new_zeros(())  # torch takes numbers quicker than a torch.Size
 
 
+def _taken(pending: dict[Any, Any], leaf: Any) -> tuple[Any, int]:
+    """A gradient, no longer pending, and how many references Python counts to it here."""
+    g = pending.pop(leaf)
+    return g, getrefcount(g)
+
+
+ALONE = _taken({0: object()}, 0)[1]  # what is counted where nobody else holds the gradient
+_held = object()
+if _taken({0: _held}, 0)[1] <= ALONE:
+    raise ImportError("tapegrad counts references to tell a shared gradient from its own, and this Python does not")
+
+
+LARGE = 4096  # elements from which it pays to ask whether a sum may be made in place, as torch does
+
+
 class Gradients:
     """The gradients that nodes have so far.
 
@@ -70,7 +85,8 @@ class Gradients:
         Args:
             node: whose gradient it is.
             part: a tensor that unbroadcasts to the node's shape, or a Part.
-            record: whose rule has computed it, and for which ``argument``: for messages.
+            record: whose rule has computed it, for messages.
+            argument: which of its gradients it is, likewise.
 
         Raises:
             TypeError, RuntimeError: it is no tensor, or does not fit.
@@ -95,15 +111,28 @@ class Gradients:
             return True
         if node in sums:
             pending[node].add_(part)
-        else:
-            pending[node] = pending[node] + part
-            if self.in_place:
-                sums.add(node)
+            return False
+        g, pending[node] = pending[node], None  # which would count as a reference
+        alone = self.in_place and g.numel() >= LARGE and getrefcount(g) <= ALONE and _has_own_storage(g)
+        pending[node] = g.add_(part) if alone else g + part
+        if self.in_place:
+            sums.add(node)
         return False
 
     def take(self, node: Any) -> Any:
         """The gradient of a node, which is complete, or None if it got none."""
         return self.pending.pop(node, None)
+
+
+def _has_own_storage(g: Any) -> bool:
+    """Whether a gradient that Python refers to once is nobody else's buffer for torch either."""
+    return (
+        type(g) is torch.Tensor
+        and torch._C._has_storage(g)
+        and g.is_contiguous()
+        and g._use_count() == 1  # type: ignore[attr-defined]  # torch may hold it too; its stubs leave this out
+        and torch._C._storage_Use_Count(g.untyped_storage()._cdata) == 2  # by g, and by us who ask
+    )
 
 
 def fitted(part: Any, node: Any, record: Any, argument: str) -> Any:
@@ -138,18 +167,6 @@ def _misfit(node: Any, part: Any, record: Any, argument: str) -> Exception:
         f"{whose}: it returned a gradient of shape {shape_text(part.shape or ())} for an argument of shape "
         f"{shape_text(node.shape)}, which does not broadcast to it"
     )
-
-
-def _taken(pending: dict[Any, Any], leaf: Any) -> tuple[Any, int]:
-    """A gradient, no longer pending, and how many references Python counts to it here."""
-    g = pending.pop(leaf)
-    return g, getrefcount(g)
-
-
-ALONE = _taken({0: object()}, 0)[1]  # what is counted where nobody else holds the gradient
-_held = object()
-if _taken({0: _held}, 0)[1] <= ALONE:
-    raise ImportError("tapegrad counts references to tell a shared gradient from its own, and this Python does not")
 
 
 def own(pending: dict[Any, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The tape: a record of each op that ran. Records hold on to those that they were computed from, and to nothing newer."""
+"""The tape: a record of each op that ran, which holds on to those that it was computed from, and to nothing newer."""
 
 from __future__ import annotations
 

@@ -209,9 +209,7 @@ def wrap(data: torch.Tensor, record: Record | None) -> Tensor:
 def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: Watched, out: torch.Tensor) -> Tensor:
     """A Tensor around a result, with the Record of how it was computed; in one function, for it runs at every op.
 
-    Args:
-        op: as the attribute of ``Record``; ``saved``, ``parents`` and ``watched`` likewise.
-        out: the raw result.
+    ``out`` is the raw result; the other arguments are the attributes of ``Record``.
     """
     record = _new(Record)
     record.rank = next_rank()

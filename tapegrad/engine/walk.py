@@ -83,14 +83,16 @@ def walk(
             if type(parent) is not tuple:
                 if gradients.give(parent, part, record, argument) and type(parent) is Record:
                     heappush(queue, (parent.rank, parent))
-                continue
-            for node, piece in zip(parent, one_each(part, parent, record, argument), strict=True):
-                if node is not None and (path is None or node in path):
-                    give(node, piece, record, argument)
+            else:
+                for node, piece in zip(parent, one_each(part, parent, record, argument), strict=True):
+                    if node is not None and (path is None or node in path):
+                        give(node, piece, record, argument)
+            part = piece = None  # it may have been summed, and be gone
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-    g = computed = part = piece = None  # drop our own references, so that own() counts outside holders only
+        saved = held = None  # the next record may save nothing
+    g = computed = None  # drop our own references, so that own() counts outside holders only
     if not create_graph:
         own(pending)
     for leaf, g in pending.items():

@@ -1,4 +1,4 @@
-"""Optional: ``apply`` and ``walk`` written out as source, for what runs again and again. The engine is complete without.
+"""Optional: ``apply`` and ``walk`` written out as source, for what runs again and again. The engine needs none of it.
 
 ``TAPEGRAD_FAST=0`` in the environment leaves it out.
 """

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.gradients import Gradients, fitted, one_each, own
+from tapegrad.engine.gradients import LARGE, Gradients, fitted, one_each, own
 from tapegrad.engine.op import Op
 from tapegrad.engine.tape import Record, parents_of
 from tapegrad.engine.tensor import Tensor
@@ -62,6 +62,7 @@ def structure(start: Record) -> Structure | None:
 # What it speaks of, besides the ops and their formulas.
 GLOBALS = {
     "Gradients": Gradients,
+    "LARGE": LARGE,
     "fitted": fitted,
     "one_each": one_each,
     "own": own,
@@ -196,7 +197,8 @@ class _Writer:
         Args:
             node: whose gradient it is.
             part: source of the gradient.
-            record: whose rule computes it, and for which ``argument``.
+            record: whose rule computes it.
+            argument: for which argument.
             like: the record whose shape and dtype it has, if that is known.
         """
         rule = f"{record}, {argument!r}"
@@ -214,7 +216,7 @@ class _Writer:
             ]
         return [
             f"part = {part}",
-            f"if {g} is not None and {_fits('part', its, like)}: {g} = {g} + part",
+            f"if {g} is not None and {g}.numel() < LARGE and {_fits('part', its, like)}: {g} = {g} + part",
             "else:",
             f"    if {g} is not None: gradients.give({node}, {g}); {g} = None",
             f"    gradients.give({node}, part, {rule})",
