@@ -46,6 +46,7 @@ def walk(
     queue: list[tuple[int, Record]] = []
     result: dict[Any, Any] = {}
     observer = next(iter(observers[-1:]), None)
+    held: Any
 
     def give(node: Any, part: Any, record: Any = None, argument: str = "") -> None:
         if gradients.give(node, part, record, argument) and type(node) is Record:
@@ -91,7 +92,7 @@ def walk(
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-        saved = held = None  # the next record may save nothing
+        saved, held = (), None  # the next record may save nothing
     g = computed = None  # drop our own references, so that own() counts outside holders only
     if not create_graph:
         own(pending)
