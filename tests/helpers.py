@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 import tapegrad
+
+ROOT = Path(__file__).parents[1]  # of the repository
 
 
 def ours(data: torch.Tensor, requires_grad: bool = True) -> tapegrad.Tensor:
