@@ -1,10 +1,14 @@
 """Settings of the whole suite: the same examples on every run, and torch on one thread."""
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from tapegrad import unrolled
+from tests.helpers import FAST, unrolled
 
 settings.register_profile(
     "tapegrad",
@@ -29,9 +33,12 @@ def _torch_as_it_was():
     assert torch.get_default_dtype() == torch.float32
 
 
-@pytest.fixture(scope="module", params=["walked", "written out"])
+@pytest.fixture(scope="module", params=["walked", "written out"] if FAST else ["walked"])
 def road(request):
-    """Every backward pass as ``walk`` takes it, or as it is written out for its tape."""
+    """Every backward pass as ``walk`` takes it, or as it is written out for its tape: ``walk`` alone without fast/."""
+    if not FAST:
+        yield request.param
+        return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unrolled, "MEETINGS", 0 if request.param == "written out" else 10**9)
         patch.setattr(unrolled, "PATIENCE", 10**9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,12 @@ import torch
 
 import tapegrad
 
+try:
+    from tapegrad import unrolled
+except ImportError:  # fast/ is optional
+    unrolled = None
+
+FAST = unrolled is not None and os.environ.get("TAPEGRAD_FAST") != "0"  # whether there are roads besides the walk
 ROOT = Path(__file__).parents[1]  # of the repository
 
 

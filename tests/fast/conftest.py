@@ -1,16 +1,21 @@
-"""What tests of the fast roads share."""
+"""What tests of the fast roads share. Without fast/, or under TAPEGRAD_FAST=0, none of them are collected."""
 
 from __future__ import annotations
 
 import pytest
 
-from tapegrad import unrolled
+from tests.helpers import FAST, unrolled
+
+# test_optional.py starts processes of its own, with fast/ and without.
+collect_ignore_glob = [] if FAST else ["test_[!o]*.py"]
 
 
 @pytest.fixture(autouse=True)
 def _nothing_written(monkeypatch):
     """Each test begins with nothing written, and writes on the third walk."""
-    monkeypatch.setattr(unrolled, "MEETINGS", 2)
-    unrolled.forget()
+    if FAST:
+        monkeypatch.setattr(unrolled, "MEETINGS", 2)
+        unrolled.forget()
     yield
-    unrolled.forget()
+    if FAST:
+        unrolled.forget()

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import tapegrad.backward
-from tapegrad import unrolled
 from tapegrad.broadcasting import unbroadcast
 from tapegrad.op import kernel
 from tapegrad.rules import elementwise
 from tapegrad.tape import Record, parents_of
+from tests.helpers import FAST, unrolled
 from tests.provers import fuzz
 from tests.provers.fuzz import Disagreement, Programs
 
@@ -204,8 +204,9 @@ def test_a_fault_in_unbroadcast_is_found(road, monkeypatch):
         return unbroadcast(g, shape) if 1 not in shape else g.flatten()[: shape.numel()].view(shape)
 
     monkeypatch.setattr(tapegrad.gradients, "unbroadcast", wrong)
-    monkeypatch.setitem(unrolled._WORDS, "unbroadcast", wrong)
-    unrolled.forget()
+    if FAST:
+        monkeypatch.setitem(unrolled._WORDS, "unbroadcast", wrong)
+        unrolled.forget()
     find()
 
 

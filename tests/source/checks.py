@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import tapegrad
+from tapegrad.source import Program
 from tests.helpers import assert_same
 
 
@@ -36,12 +37,13 @@ def assert_written(outputs: Any, names: dict[str, Any], style: str) -> str:
     v = [torch.ones_like(o.data) for o in outputs] if alone else v
     wanted = {name: t for name, t in names.items() if isinstance(t, tapegrad.Tensor) and t.requires_grad}
     grads = tapegrad.grad(outputs, list(wanted.values()), v, retain_graph=True, allow_unused=True)
-    text = tape.source(names=scope, style=style)
+    written = Program(tape, scope, style)  # what tape.source() and tape.bindings() make anew at each call
+    text = written.text()
     cotangents = {} if alone else {f"d{name}": c for name, c in zip(called, v, strict=True)}
-    results = [execute(text)["backward"](**tape.bindings(names=scope, style=style), **cotangents)]
-    text = tape.source(names=scope, style=style, forward=True)
+    results = [execute(text)["backward"](**written.bindings(), **cotangents)]
+    text = written.text(forward=True)
     program = execute(text)
-    *values, saved = program["forward"](**tape.bindings(names=scope, style=style, forward=True))
+    *values, saved = program["forward"](**written.bindings(forward=True))
     assert_same(values, [o.data for o in outputs], "output")
     results.append(program["backward"](**saved, **cotangents))
     for result in results:

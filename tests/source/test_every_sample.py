@@ -11,6 +11,7 @@ import tapegrad
 from tapegrad.source import STYLES, Program
 from tests.helpers import ours, randn
 from tests.provers.runs import DEPRECATED, FLOATS, Run, for_each_call, name_of
+from tests.provers.samples import SAMPLES
 from tests.source.checks import assert_formatted, assert_written
 
 pytestmark = DEPRECATED
@@ -45,8 +46,6 @@ def test_every_sample(function, call):
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_every_sample_is_formatted(dtype, tmp_path):
-    from samples import SAMPLES
-
     texts = {}
     for f, calls in SAMPLES.items():
         for k, call in enumerate(calls):
