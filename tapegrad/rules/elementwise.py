@@ -67,27 +67,27 @@ def scaled_add(input: Any, other: Any, alpha: Any) -> Any:
 # --- steps: flat between the jumps, so the gradient is 0 ---
 
 
-def no_change(g: Any) -> Any:
-    """The gradient of what is constant but for jumps: zeros."""
+def zero_gradient(g: Any) -> Any:
+    """The gradient of what is constant between jumps."""
     return torch.zeros_like(g)
 
 
-floor = rule(torch.floor, input=no_change)
-ceil = rule(torch.ceil, input=no_change)
-trunc = rule(torch.trunc, input=no_change)
-sign = rule(torch.sign, input=no_change)
-sgn = rule(torch.sgn, input=no_change)
-round = rule(torch.round, "input, *, decimals=0", input=no_change)
+floor = rule(torch.floor, input=zero_gradient)
+ceil = rule(torch.ceil, input=zero_gradient)
+trunc = rule(torch.trunc, input=zero_gradient)
+sign = rule(torch.sign, input=zero_gradient)
+sgn = rule(torch.sgn, input=zero_gradient)
+round = rule(torch.round, "input, *, decimals=0", input=zero_gradient)
 
 
-@rule(input=no_change, other=no_change)
+@rule(input=zero_gradient, other=zero_gradient)
 def rounded_div(input: Any, other: Any, rounding_mode: Any) -> Any:
     """A quotient rounded down, or towards 0."""
     return torch.div(input, other, rounding_mode=rounding_mode)
 
 
 frac = rule(torch.frac, input=lambda g: g)
-nextafter = rule(torch.nextafter, "input, other", input=lambda g: g, other=no_change)
+nextafter = rule(torch.nextafter, "input, other", input=lambda g: g, other=zero_gradient)
 # x - y floor(x / y), and with trunc: between the jumps the quotient is constant.
 remainder = rule(
     torch.remainder,
@@ -215,13 +215,13 @@ sinc = rule(
 # The slope at 0 is 0, as in torch.
 abs = rule(torch.abs, input=lambda g, input: g * torch.sgn(input))
 # 0 or pi: flat.
-angle = rule(torch.angle, input=no_change)
+angle = rule(torch.angle, input=zero_gradient)
 # |a| with the sign of b; at a = 0 the slope is 0, as in torch.
 copysign = rule(
     torch.copysign,
     "input, other",
     input=lambda g, out, input: g * torch.where(input == 0, 0.0, out / input),
-    other=no_change,
+    other=zero_gradient,
 )
 # Ties are shared, each side getting half; where one side is NaN, both get all. As in torch.
 maximum = rule(
