@@ -45,3 +45,10 @@ def road(request):
         unrolled.forget()
         yield request.param
     unrolled.forget()
+
+
+@pytest.fixture
+def bundled(monkeypatch):
+    """No dot on PATH; pygraphviz's engine is there."""
+    monkeypatch.setenv("PATH", "")
+    pytest.importorskip("pygraphviz")

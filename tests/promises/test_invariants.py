@@ -1,7 +1,8 @@
-"""The invariants of DESIGN.md.
+"""The invariants of DESIGN.md: first of all, that torch.autograd takes no part.
 
-torch.autograd takes no part: everything works with each entry to it made to raise, and the source has none. The walk is
-iterative and linear; what it has passed is freed; threads do not meet; any device and type will do.
+Everything works with each entry to it made to raise, and the source has none. The others have files
+of their own in tests/engine: the walk is iterative and linear (test_depth.py), what it has passed is freed
+(test_lifetime.py), threads do not meet (test_threads.py), and any device and type will do (test_devices.py).
 """
 
 from __future__ import annotations
