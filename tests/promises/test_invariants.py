@@ -21,8 +21,6 @@ import tapegrad
 from tests.helpers import ours, randn
 from tests.provers.networks import each_program, gradients
 
-pytestmark = pytest.mark.usefixtures("road")
-
 PACKAGE = Path(tapegrad.__file__).parent
 
 
@@ -52,7 +50,7 @@ def test_the_entries_are_closed(without_autograd):
         torch.autograd.grad(x.sum(), x)
 
 
-@pytest.mark.usefixtures("without_autograd")
+@pytest.mark.usefixtures("without_autograd", "road")
 def test_a_network_trains():
     shapes = [(27, 10), (30, 64), (64,), (64, 27), (27,), (1, 64), (1, 64)]
     parameters = [tapegrad.tensor(randn(*s, dtype=torch.float32, seed=k) * 0.1) for k, s in enumerate(shapes)]
@@ -83,7 +81,7 @@ def test_a_network_trains():
     assert losses == sorted(losses, reverse=True)
 
 
-@pytest.mark.usefixtures("without_autograd")
+@pytest.mark.usefixtures("without_autograd", "road")
 def test_grad_higher_orders_and_gradcheck():
     x = tapegrad.tensor(randn(3), requires_grad=True)
     (g,) = tapegrad.grad((x**3).sum(), x, create_graph=True)
@@ -144,6 +142,7 @@ def test_no_rule_calls_a_derivative_of_torchs(path):
     assert {n for n in names if n.endswith("_backward") and not n.startswith("_")} <= {"convolution_backward"}
 
 
+@pytest.mark.usefixtures("road")
 @each_program
 def test_no_torch_autograd(parameters, loss_of, monkeypatch):
     def refuse(*args: Any, **kwargs: Any) -> None:
