@@ -45,3 +45,10 @@ def road(request):
         roads.forget()
         yield request.param
     roads.forget()
+
+
+@pytest.fixture
+def bundled(monkeypatch):
+    """No dot on PATH; pygraphviz's engine is there."""
+    monkeypatch.setenv("PATH", "")
+    pytest.importorskip("pygraphviz")
