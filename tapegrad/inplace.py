@@ -16,6 +16,7 @@ from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.op import TABLE, torch_names
 from tapegrad.rules import indexing
 from tapegrad.tensor import Tensor, native, raw
+from tapegrad.torch_api.index import canonical
 
 # What these draw takes nothing from the tensor but its shape.
 RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_"}
@@ -63,7 +64,7 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         result = written(t, ..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
     elif name == "__setitem__":
         index, value = args
-        result = written(t, indexing.canonical(index, t._data), without_leading_ones(value))
+        result = written(t, canonical(index, t._data), without_leading_ones(value))
     elif name in ("copy_", "fill_", "zero_"):
         value = (*args, *kwargs.values(), 0.0)[0]
         if name == "fill_" and isinstance(value, (Tensor, torch.Tensor)) and value.ndim:

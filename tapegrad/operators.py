@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
+from tapegrad import kernels  # noqa: F401 - before an op's short form is captured below
 from tapegrad.apply import apply, is_grad_enabled
 from tapegrad.dispatch import PLAIN, call
 from tapegrad.inplace import update
 from tapegrad.op import TABLE, Op, torch_names
-from tapegrad.rules import elementwise, indexing, linalg, reduction, shape
+from tapegrad.rules import elementwise, indexing, matmul, reduction, shape
 from tapegrad.tape import Watched
 from tapegrad.tensor import Tensor, raw, recorded
+from tapegrad.torch_api.functions.matmul import batched
+from tapegrad.torch_api.index import canonical
 
 # --- operators: the short road, for they run most ---
 
@@ -25,16 +28,16 @@ def _reflected_pow(self: Tensor, base: Any) -> Any:
 
 
 def _reflected_matmul(self: Tensor, left: Any) -> Any:
-    return linalg.batched(left, self)
+    return batched(left, self)
 
 
-_two_matrices = linalg.two_matrices.short
+_two_matrices = matmul.two_matrices.short
 
 
 def _matmul(self: Tensor, other: Any) -> Any:
     if type(other) is not Tensor and not isinstance(other, torch.Tensor):
         return NotImplemented
-    return _two_matrices(self, other) if self._data.ndim == 2 == other.ndim else linalg.batched(self, other)
+    return _two_matrices(self, other) if self._data.ndim == 2 == other.ndim else batched(self, other)
 
 
 def _reflected_div(self: Tensor, numerator: Any) -> Any:
@@ -44,7 +47,7 @@ def _reflected_div(self: Tensor, numerator: Any) -> Any:
 def _getitem(self: Tensor, index: Any) -> Any:
     """``getitem``'s shortcut, by hand: an index is, or holds, tensors to watch."""
     data = self._data
-    index = indexing.canonical(index, data)
+    index = canonical(index, data)
     place = self.record or (self if self._requires_grad else None)
     if place is not None and is_grad_enabled():
         try:

@@ -15,7 +15,7 @@ import tapegrad
 from tapegrad import scalar
 from tapegrad.apply import apply
 from tapegrad.op import TABLE, Op
-from tapegrad.rules import activations, elementwise, indexing, linalg, reduction, shape
+from tapegrad.rules import activations, elementwise, indexing, matmul, reduction, shape
 from tapegrad.scalar import MOST, OPERANDS, as_tensor
 from tapegrad.shortcut import text
 
@@ -37,7 +37,7 @@ CALLS = [
         for a in (x, computed, constant)
         for b in operands
     ],
-    *[(linalg.two_matrices, (a, b)) for a in (x, computed, constant) for b in (x, computed, constant, constant.data)],
+    *[(matmul.two_matrices, (a, b)) for a in (x, computed, constant) for b in (x, computed, constant, constant.data)],
     *[
         (op, (a,))
         for op in (elementwise.neg, elementwise.exp, elementwise.log, activations.tanh)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tapegrad.op import composition, kernel, rule
-from tapegrad.rules.pieces import along
+from tapegrad.rules.slicing import along
 
 # --- cumulative sums ---
 

@@ -1,0 +1,1 @@
+"""torch's vocabulary, said in terms of the rules."""
