@@ -86,16 +86,14 @@ class Body:
         """Leave out an ``expand`` that an elementwise operation does anyway."""
         if expression.kind != "infix" or expression.name == "matmul":
             return
-        for one, other in (expression.args, expression.args[::-1]):
-            if (
-                isinstance(one, Expression)
-                and isinstance(other, Expression)
-                and one.name == "expand"
-                and self._uses[one] == 1
-            ):
-                inner: Expression = one.args[0]
-                if other.value.shape == expression.value.shape and stretches(inner.value.shape, expression.value.shape):
-                    expression.args = tuple([inner if arg is one else arg for arg in expression.args])
+        shape = expression.value.shape
+        for i in (0, 1):
+            one, other = expression.args[i], expression.args[1 - i]  # as they are now: one of two has to stretch
+            if not isinstance(one, Expression) or one.name != "expand" or self._uses[one] != 1:
+                continue
+            whole = isinstance(other, Expression) and other.number is None and other.value.shape == shape
+            if whole and stretches(one.args[0].value.shape, shape):
+                expression.args = tuple([one.args[0] if arg is one else arg for arg in expression.args])
 
     def _state(self, statement: Statement) -> None:
         expression = statement.expression

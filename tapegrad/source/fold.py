@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -14,9 +15,19 @@ _FILLED = {"zeros": 0.0, "new_zeros": 0.0, "zeros_like": 0.0, "ones": 1.0, "new_
 
 
 def folded(
-    kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: torch.Tensor
+    kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: torch.Tensor, exact: bool
 ) -> Expression | None:
-    """The expression of a result that needs no computing, or that is a number."""
+    """The expression of a result that needs no computing, or that is a number.
+
+    Args:
+        kind: of the expression that it would be otherwise.
+        name: likewise.
+        args: likewise.
+        kwargs: likewise.
+        value: the result.
+        exact: ask for the result to the bit, and in the same memory layout: sums of the same numbers in another order
+            of memory may differ.
+    """
     name = name if isinstance(name, str) else name.__name__
     floating = value.is_floating_point() or value.is_complex()
     if floating and name in _FILLED:
@@ -25,7 +36,7 @@ def folded(
         return filled(value, float(args[-1]))
     first = args[0] if args and isinstance(args[0], Expression) else None
     if name in INFIX and len(args) == 2 and not kwargs:
-        return _folded_infix(name, *(args[::-1] if kind == "reversed" else args), value)
+        return _folded_infix(name, *(args[::-1] if kind == "reversed" else args), value, exact)
     if first is None:
         return None
     if first.number is not None and name == "neg":
@@ -36,11 +47,12 @@ def folded(
             return first
         if name in ("view", "reshape") and first.name in ("view", "reshape"):  # there and back
             inner: Expression = first.args[0]
-            return inner if inner.value.shape == value.shape and inner.value.dtype == value.dtype else None
+            return inner if _alike(inner.value, value, exact) else None
     return None
 
 
-def _folded_infix(name: str, a: Any, b: Any, value: torch.Tensor) -> Expression | None:
+def _folded_infix(name: str, a: Any, b: Any, value: torch.Tensor, exact: bool) -> Expression | None:
+    """The expression of a sign's result, likewise."""
     x, y = [
         v.number if isinstance(v, Expression) else v if isinstance(v, (int, float, complex)) else None for v in (a, b)
     ]
@@ -51,13 +63,24 @@ def _folded_infix(name: str, a: Any, b: Any, value: torch.Tensor) -> Expression 
     for one, number, commutes in ((a, y, True), (b, x, name in ("mul", "add"))):
         if not isinstance(one, Expression) or one.value.dtype != value.dtype or number is None or not commutes:
             continue
-        if number == _NEUTRAL.get(name):
-            if one.value.shape == value.shape:
+        if number == _NEUTRAL.get(name) and not (exact and _turns_zeros(name, number)):
+            if _alike(one.value, value, exact):
                 return one
-            return Expression("method", "expand", (one, *value.shape), {}, value)
-        if name == "mul" and number == -1 and one.value.shape == value.shape:
+            if not exact:
+                return Expression("method", "expand", (one, *value.shape), {}, value, view=True)
+        if name == "mul" and number == -1 and _alike(one.value, value, exact):
             return Expression("prefix", "neg", (one,), {}, value)
     return None
+
+
+def _alike(a: torch.Tensor, b: torch.Tensor, exact: bool) -> bool:
+    """Whether one tensor can be written in place of another of the same values."""
+    return a.shape == b.shape and a.dtype == b.dtype and (not exact or a.stride() == b.stride())
+
+
+def _turns_zeros(name: str, number: Any) -> bool:
+    """Whether -0.0 becomes 0.0: when 0.0 is added, or -0.0 taken away."""
+    return name == ("add" if math.copysign(1, number.real) > 0 else "sub")
 
 
 def _scalar(value: Any) -> Any:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -34,6 +35,8 @@ _SPREAD = {"view", "reshape", "expand", "permute"}  # x.view(2, 3), not x.view((
 _MODULES = {"torch": torch, "F": F} | {
     f"torch.{name}": getattr(torch, name) for name in ("special", "linalg", "fft", "Tensor")
 }
+# torch rounds a number to the type that it computes in: for the half types, that is float32.
+_OPERAND = dict.fromkeys((torch.float32, torch.float16, torch.bfloat16), torch.float32)
 _SIMPLE = re.compile(r"-?[\w.]+|-?\d+(\.\d+)?(e-?\d+)?")  # what ** hugs
 
 
@@ -106,7 +109,8 @@ def text_of(expression: Expression, texts: Mapping[Expression, Text]) -> Text:
     path = expression.name if isinstance(expression.name, str) else _path(expression.name)
     name = path.removeprefix("torch.")
     rest: Any = args[1:]
-    alone = isinstance(args[0], Expression) and not any(
+    first = args[0] if args else None
+    alone = isinstance(first, Expression) and not any(
         isinstance(v, Expression) for v in (*rest, *expression.kwargs.values())
     )
     kwargs = {k: v for k, v in expression.kwargs.items() if k != "device" or v != torch.get_default_device()}
@@ -117,6 +121,8 @@ def text_of(expression: Expression, texts: Mapping[Expression, Text]) -> Text:
         del kwargs["dtype"]
     if expression.kind == "call" and not (alone and hasattr(torch.Tensor, name) and name not in _FUNCTIONS):
         return Text(f"{path}({_arguments(args, kwargs, texts)})")
+    if not isinstance(first, Expression):  # of a number: it has no such method
+        return Text(f"torch.{name}({_arguments(args, kwargs, texts)})")
     if name == "t" and expression.value.ndim == 2:
         return Text(f"{_text(args[0], texts).within(ATOM)}.T")
     if name in _REDUCTIONS:
@@ -164,7 +170,7 @@ def _operand(expression: Expression, i: int, texts: Mapping[Expression, Text]) -
     whole = not a.is_floating_point() and b.is_floating_point()
     default = not b.is_floating_point() and a.dtype == expression.value.dtype == torch.get_default_dtype()
     if a.dtype == b.dtype or whole or default:
-        return plain(value.number, a.dtype if a.is_floating_point() else torch.float64)
+        return plain(value.number, _OPERAND.get(a.dtype, torch.float64))
     return _text(value, texts)
 
 
@@ -214,6 +220,8 @@ def plain(value: Any, dtype: torch.dtype = torch.float64) -> Text:
         value: a number, a string, or what else torch functions take.
         dtype: of floating-point numbers: as many digits are needed.
     """
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, bool) or value is None:
         return Text(repr(value))
     if isinstance(value, complex):

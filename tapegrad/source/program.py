@@ -65,7 +65,7 @@ class Program:
                     self.values.setdefault(origin, value)
         devices = {value.device for value in self.values.values() if value.device.type == "cuda"}
         with torch.random.fork_rng(devices), torch.no_grad():
-            self._forward = Trace()
+            self._forward = Trace(self.exact)
             self._computed = self._replayed()
             self._backward = Trace(self.exact)
             self._statements: list[Statement] = []
