@@ -160,7 +160,7 @@ class Body:
     def _buffer(self, expression: Expression) -> str:
         """The name of a tensor that may be written into, after a line that makes it if need be."""
         base: Expression = expression.args[0]
-        apart = base.kind not in ("input", "item") and not base.view and base.name not in MOVES
+        apart = base.kind not in ("input", "item") and not base.view and base.name not in MOVES and not base.spread
         ours = self._uses[base] == 1 and apart
         if ours and base in self._named:
             return self._texts[base].text

@@ -27,9 +27,10 @@ class Expression:
         value: the tensor, or a tuple of tensors.
         view: whether the tensor shares the storage of its first argument.
         number: the number that every element is, if it is known.
+        spread: whether that number is to be written as one element that is expanded, not as so many.
     """
 
-    __slots__ = ("args", "kind", "kwargs", "name", "number", "order", "value", "view")
+    __slots__ = ("args", "kind", "kwargs", "name", "number", "order", "spread", "value", "view")
 
     def __init__(
         self, kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any, view: bool = False
@@ -41,6 +42,7 @@ class Expression:
         self.value = value
         self.view = view
         self.number: Any = None
+        self.spread = False
         self.order = _order()
 
     def operands(self) -> Iterator[Expression]:

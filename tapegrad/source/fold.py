@@ -29,18 +29,18 @@ def folded(
             of memory may differ.
     """
     name = name if isinstance(name, str) else name.__name__
-    floating = value.is_floating_point() or value.is_complex()
+    floating = (value.is_floating_point() or value.is_complex()) and writable(value, exact)
     if floating and name in _FILLED:
-        return filled(value, _FILLED[name])
+        return filled(value, _FILLED[name], exact)
     if floating and name in ("full", "new_full", "full_like") and isinstance(args[-1], (int, float)):
-        return filled(value, float(args[-1]))
+        return filled(value, float(args[-1]), exact)
     first = args[0] if args and isinstance(args[0], Expression) else None
     if name in INFIX and len(args) == 2 and not kwargs:
         return _folded_infix(name, *(args[::-1] if kind == "reversed" else args), value, exact)
     if first is None:
         return None
-    if first.number is not None and name == "neg":
-        return filled(value, -first.number)
+    if first.number is not None and name == "neg" and writable(value, exact):
+        return filled(value, -first.number, exact)
     if name in MOVES:
         same = value.shape == first.value.shape and value.dtype == first.value.dtype
         if name in ("view", "reshape", "expand", "squeeze") and same:
@@ -56,10 +56,11 @@ def _folded_infix(name: str, a: Any, b: Any, value: torch.Tensor, exact: bool) -
     x, y = [
         v.number if isinstance(v, Expression) else v if isinstance(v, (int, float, complex)) else None for v in (a, b)
     ]
-    if x is not None and y is not None and name in ("add", "sub", "mul", "div") and value.is_floating_point():
+    both = x is not None and y is not None and value.is_floating_point() and writable(value, exact)
+    if both and name in ("add", "sub", "mul", "div"):
         known = value.numel() and not value.is_meta
         computed = value.reshape(-1)[0] if known else getattr(torch, name)(_scalar(a), _scalar(b))
-        return filled(value, computed.item())
+        return filled(value, computed.item(), exact)
     for one, number, commutes in ((a, y, True), (b, x, name in ("mul", "add"))):
         if not isinstance(one, Expression) or one.value.dtype != value.dtype or number is None or not commutes:
             continue
@@ -67,7 +68,7 @@ def _folded_infix(name: str, a: Any, b: Any, value: torch.Tensor, exact: bool) -
             if _alike(one.value, value, exact):
                 return one
             if not exact:
-                return Expression("method", "expand", (one, *value.shape), {}, value, view=True)
+                return Expression("method", "expand", (one, *value.shape), {}, one.value.expand(value.shape), view=True)
         if name == "mul" and number == -1 and _alike(one.value, value, exact):
             return Expression("prefix", "neg", (one,), {}, value)
     return None
@@ -94,11 +95,24 @@ def apart(index: Any) -> bool:
     return any(all(n.value.ndim == 1 and len(n.value) in (1, len(r.value)) for n in index) for r in ranges)
 
 
-def filled(value: torch.Tensor, number: Any) -> Expression:
-    """A tensor that is one number throughout."""
+def filled(value: torch.Tensor, number: Any, exact: bool, *, known: bool = True) -> Expression:
+    """A tensor that is one number throughout; if that is not to be ``known``, it is written out as a tensor."""
     expression = Expression("filled", "", (number,), {}, value)
-    expression.number = number
+    expression.number = number if known else None
+    expression.spread = exact and spread(value)
     return expression
+
+
+def writable(value: torch.Tensor, exact: bool) -> bool:
+    """Whether a tensor that is one number throughout can be written as ``torch.full``, or as that number expanded."""
+    return not exact or value.is_contiguous() or spread(value)
+
+
+def spread(value: torch.Tensor) -> bool:
+    """Whether all elements of a tensor, which are several, are one place in memory."""
+    return value.numel() > 1 and all(
+        n == 1 or not stride for n, stride in zip(value.shape, value.stride(), strict=True)
+    )
 
 
 def recognized(value: torch.Tensor) -> Expression | None:
@@ -106,7 +120,7 @@ def recognized(value: torch.Tensor) -> Expression | None:
     if value.is_meta or value.layout is not torch.strided:
         return None
     if value.ndim == 0:
-        return filled(value, value.item())
+        return filled(value, value.item(), True)
     if value.ndim == 1 and value.dtype == torch.long and value.equal(torch.arange(len(value), device=value.device)):
         options = {} if value.device == torch.get_default_device() else {"device": value.device}
         return Expression("call", torch.arange, (len(value),), options, value)

@@ -73,12 +73,12 @@ def text_of(expression: Expression, texts: Mapping[Expression, Text]) -> Text:
     """
     args = expression.args
     if expression.number is not None:
-        return Text(_full(expression.value, expression.number))
+        return Text(_full(expression, expression.number))
     match expression.kind:
         case "input":
             return Text(expression.name)
         case "filled":
-            return Text(_full(expression.value, args[0]))
+            return Text(_full(expression, args[0]))
         case "infix":
             a, b = _operand(expression, 0, texts), _operand(expression, 1, texts)
             if expression.name == "mul" and _is_number(args[1]) and a.binding >= SIGN:  # 2 * x, not x * 2
@@ -103,7 +103,8 @@ def text_of(expression: Expression, texts: Mapping[Expression, Text]) -> Text:
                     plain(args[2].number, args[2].value.dtype).text if _is_filled(args[2]) else _value(args[2], texts)
                 )
                 return Text(f"{into}[{subscript(args[1], lambda value: _value(value, texts))}] = {given}")
-            if expression.name == "add_" and len(args) == 2 and not expression.kwargs:
+            plain_target = args[0].kind in ("buffer", "index")
+            if expression.name == "add_" and len(args) == 2 and not expression.kwargs and plain_target:
                 return Text(f"{into} += {_value(args[1], texts)}")
             return Text(f"{into}.{expression.name}({_arguments(args[1:], expression.kwargs, texts)})")
     path = expression.name if isinstance(expression.name, str) else _path(expression.name)
@@ -255,8 +256,9 @@ def _number(value: float, dtype: torch.dtype) -> Text:
     return min(spellings, key=lambda s: len(s.text))
 
 
-def _full(value: torch.Tensor, number: Any) -> str:
+def _full(expression: Expression, number: Any) -> str:
     """A tensor filled with a number."""
+    value = expression.value
     options = "" if value.dtype == torch.get_default_dtype() else f", dtype={value.dtype}"
     options = "" if isinstance(number, (bool, int)) and value.dtype in (torch.bool, torch.long) else options
     options += "" if value.device == torch.get_default_device() else f', device="{value.device}"'
@@ -264,6 +266,8 @@ def _full(value: torch.Tensor, number: Any) -> str:
     text = plain(number, value.dtype if value.is_floating_point() else torch.float64).text
     if value.ndim == 0:
         return f"torch.tensor({text}{options})"
+    if expression.spread:
+        return f"torch.tensor({text}{options}).expand({sizes})"
     if number in (0.0, 1.0) and not math.copysign(1, number) < 0:
         return f"torch.{'ones' if number else 'zeros'}({sizes}{options})"
     return f"torch.full(({sizes}{',' if value.ndim == 1 else ''}), {text}{options})"

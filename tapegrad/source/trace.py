@@ -13,7 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from tapegrad.source.expression import INFIX, PREFIX, Expression, found, key_of
-from tapegrad.source.fold import MOVES, apart, filled, folded, recognized
+from tapegrad.source.fold import MOVES, apart, filled, folded, recognized, spread, writable
 
 # What Python's operators and torch's functions are called, apart from their own names.
 _ALIASES = {
@@ -23,8 +23,8 @@ _ALIASES = {
 }  # fmt: skip
 
 
-# In place, these change what a tensor is a view of, and no element.
-_RESHAPING = {"squeeze", "unsqueeze", "t", "transpose", "swapaxes", "swapdims", "detach"}
+# In place, these change what a tensor is a view of.
+_RESHAPING = {"squeeze", "unsqueeze", "t", "transpose", "swapaxes", "swapdims", "detach", "resize", "set", "as_strided"}
 # Equal calls of these are not equal.
 _RANDOM = set(
     """
@@ -85,7 +85,7 @@ class Trace(TorchFunctionMode):
 
     def number(self, value: torch.Tensor, number: Any) -> Expression:
         """Take it from the caller that a tensor is a number throughout."""
-        return self.alias(value, filled(value, number))
+        return self.alias(value, filled(value, number, self._exact))
 
     def alias(self, value: torch.Tensor, expression: Expression) -> Expression:
         """Take it from the caller that a tensor is what an expression computes."""
@@ -124,6 +124,10 @@ class Trace(TorchFunctionMode):
         operands, options = self._expressed(args), self._expressed(kwargs)
         if name == "view" and operands[0].value.stride() != args[0].stride():
             name = "reshape"  # what is written in place of the tensor lies otherwise in memory
+        if name == "as_strided" and not self._exact and not _plainly(operands[0].value, args[0]):
+            raise NotImplementedError("source: as_strided() of this tensor needs its strides: use style='exact'")
+        if kind == "inplace" and name in _RESHAPING:
+            raise NotImplementedError(f"source: {name}_() cannot be written; use {name}(), which gives another tensor")
         value = func(*args, **kwargs)
         changed = args[0] if kind == "inplace" or name == "setitem" else kwargs.get("out")
         storages = set(map(_storage, given))
@@ -132,14 +136,15 @@ class Trace(TorchFunctionMode):
             self._write(changed, name, operands, options)
         elif isinstance(value, (tuple, list)) and any(isinstance(v, torch.Tensor) for v in value):
             several = self._new(kind, name, operands, options, value)
+            first = args if len(given) == 1 else ()  # of several tensors, each may have its views
             for i, v in enumerate(value):
-                if isinstance(v, torch.Tensor):
+                if isinstance(v, torch.Tensor) and not any(v is t for t in given):
                     item = self._new("item", "", (several, i), {}, v, view=True)
-                    self._set(v, item, self._whole(v, args) if _storage(v) in storages else item)
+                    self._set(v, item, self._whole(v, first) if _storage(v) in storages else item)
         elif isinstance(value, torch.Tensor) and not any(value is t for t in given):
             view = _storage(value) in storages
             whole = self._whole(value, args) if view else None
-            new = self._result(kind, name, operands, options, value, whole)
+            new = self._result(kind, name, operands, options, value, view, whole)
             self._set(value, new, whole if view else new)
         return value
 
@@ -160,7 +165,14 @@ class Trace(TorchFunctionMode):
         return {k: self._expressed(v) for k, v in value.items()} if isinstance(value, dict) else value
 
     def _result(
-        self, kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: torch.Tensor, whole: Any
+        self,
+        kind: str,
+        name: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        value: torch.Tensor,
+        view: bool = False,
+        whole: Expression | None = None,
     ) -> Expression:
         """The expression of a result: folded, found again, or new."""
         shorter = folded(kind, name, args, kwargs, value, self._exact)
@@ -172,13 +184,13 @@ class Trace(TorchFunctionMode):
         elif name in INFIX and len(args) == 2 and not kwargs:
             kind = "infix"
             if self._exact:
-                args = tuple([_operand(args, i, name, value) for i in (0, 1)])
+                args = tuple([_as_operand(args, i, name, value) for i in (0, 1)])
         elif name in PREFIX and len(args) == 1:
             kind = "prefix"
-        new = self._new(kind, name, args, kwargs, value, view=whole is not None)
-        first = args[0] if args else None
-        if name in (*MOVES, "to") and isinstance(first, Expression) and isinstance(first.number, float):
-            new.number = first.number
+        new = self._new(kind, name, args, kwargs, value, view)
+        first = args[0] if args and name in (*MOVES, "to") else None
+        if isinstance(first, Expression) and isinstance(first.number, float) and writable(value, self._exact):
+            new.number, new.spread = first.number, self._exact and spread(value)
         return new
 
     def _new(
@@ -196,17 +208,16 @@ class Trace(TorchFunctionMode):
         whole = self._known[id(changed)].whole
         if whole is None:
             raise NotImplementedError(
-                f"source: {name}_ on a view that {_called(old)} made cannot be followed; write into a tensor of its own"
+                f"source: {'[...] =' if name == 'setitem' else f'{name}_()'} on a view that {_called(old)} made cannot be "
+                f"followed; write into a tensor of its own"
             )
-        if name in _RESHAPING:
-            self._set(changed, self._new("method", name, args, kwargs, changed, view=True), whole)
-            return
         others = [n.value for n in found(Expression, (args[1:], kwargs)) if isinstance(n.value, torch.Tensor)]
         plain = all(o.dtype == changed.dtype or not o.is_floating_point() for o in others)
         if name == "index_put" and whole.number == 0 and apart(args[1]):
             name, args, kwargs = "setitem", args[:3], {}
-        if name != "setitem" and old is whole and plain and hasattr(torch.Tensor, name):
-            new = self._result("method", name, args, kwargs, changed, None)
+        lies = changed.is_contiguous() or not self._exact  # else the result might lie otherwise in memory
+        if name != "setitem" and old is whole and plain and lies and hasattr(torch.Tensor, name):
+            new = self._result("method", name, args, kwargs, changed)
         else:
             buffer = Expression("buffer", "", (whole,), {}, whole.value)
             into = self._moved(old, whole, buffer)
@@ -228,7 +239,7 @@ def _storage(tensor: torch.Tensor) -> Any:
     return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else id(tensor)
 
 
-def _operand(args: tuple[Any, ...], i: int, name: str, value: torch.Tensor) -> Any:
+def _as_operand(args: tuple[Any, ...], i: int, name: str, value: torch.Tensor) -> Any:
     """An operand of a sign: a tensor that is a number throughout stays one where a number would give other bits.
 
     A number, or a tensor of no dimensions, leaves it to the other operand how the result lies in memory.
@@ -237,16 +248,20 @@ def _operand(args: tuple[Any, ...], i: int, name: str, value: torch.Tensor) -> A
     if not isinstance(one, Expression) or one.number is None or not isinstance(other, Expression):
         return one
     lies_as_other = other.value.shape == value.shape and other.value.stride() == value.stride()
-    if lies_as_other or not any(one.value.stride()):
-        if i not in _ROUNDED.get(name, ()):
-            return one
-        if other.value.shape == value.shape:
-            return Expression("filled", "", (one.number,), {}, one.value.new_empty(()))
-    return Expression("filled", "", (one.number,), {}, one.value)
+    if i not in _ROUNDED.get(name, ()) and (lies_as_other or one.spread or one.value.numel() == 1):
+        return one
+    return filled(one.value, one.number, True, known=False)
+
+
+def _plainly(written: torch.Tensor, value: torch.Tensor) -> bool:
+    """Whether a tensor lies in memory as it does by default, and what is written in its place as well."""
+    return written.is_contiguous() and value.is_contiguous()
 
 
 def _called(expression: Expression) -> str:
-    """The function of an expression, for messages."""
+    """The function that made a tensor, for messages."""
+    if expression.kind == "item":
+        expression = expression.args[0]
     return str(getattr(expression.name, "__name__", expression.name) or expression.kind)
 
 

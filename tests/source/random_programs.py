@@ -6,6 +6,7 @@ fails. A program is Python source, a statement a line, on leaves ``x``, ``m``, `
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -98,7 +99,7 @@ def draw(random: Random, length: int) -> Case:
         a, b = random.choice(names[-6:]), random.choice(names)
         new = f"t{len(names)}"
         words = {"a": a, "b": b, "c": new}
-        text = "".join(words.get(word, word) for word in _words(text))
+        text = re.sub(r"(?<![\w.])[abc]\b", lambda word, words=words: words[word[0]], text)
         tried = [f"{new} = {a}.clone()", text] if kind == len(KINDS) - 1 else [f"{new} = {text}"]
         before = dict(scope)
         try:
@@ -123,19 +124,6 @@ def draw(random: Random, length: int) -> Case:
         lines.append("loss = " + " + ".join([f"{name}.sum()" for name in outputs]))
         named, outputs = (*named, "loss"), ("loss",)
     return Case(tuple(lines), named, outputs, dtype)
-
-
-def _words(text: str) -> Iterator[str]:
-    """A template in pieces, its one-letter words apart."""
-    word = ""
-    for c in text + "\0":
-        if c.isalnum() or c == "_":
-            word += c
-            continue
-        yield word
-        word = ""
-        if c != "\0":
-            yield c
 
 
 def disagreement(case: Case) -> str:

@@ -38,6 +38,7 @@ FOUND = {
     "numpy's numbers": ["loss = (x * np.float64(0.1) - np.float32(0.3) / (w + 2) + x[np.int64(1)]).sum()"],
     "bounds that are tensors": ["loss = (x[torch.tensor(0) : torch.tensor(2)] * x[1:, : torch.tensor(4)]).sum()"],
     "a number of few digits": ["loss = (x * torch.full((), 0.1, dtype=x.dtype) * w.mean()).sum()"],
+    "the same number many times": ["loss = (w + x.repeat(25, 1)).mean() + (s + m.repeat(1, 33)).mean()"],
     "zeros of either sign": ["loss = (x * 0.0 + x.floor() * -x).sum()"],
 }
 
