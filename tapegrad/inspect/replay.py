@@ -59,6 +59,9 @@ def replay(
         args = [again(value, parent, record, name) for value, parent, name in arguments]
         with within:
             result = op.run(*args)
-        values[record], *aux = result if op.aux else (result,)
+            out, *aux = result if op.aux else (result,)
+            if any(out is arg for arg in args):
+                out = out.view_as(out)  # a tensor of its own, as on the tape
+        values[record] = out
         values.update({(record, name): value for name, value in zip(op.aux, aux, strict=True)})
     return values

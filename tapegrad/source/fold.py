@@ -43,7 +43,7 @@ def folded(
         return filled(value, -first.number, exact)
     if name in MOVES:
         same = value.shape == first.value.shape and value.dtype == first.value.dtype
-        if name in ("view", "reshape", "expand", "squeeze") and same:
+        if name in ("view", "view_as", "reshape", "expand", "expand_as", "squeeze") and same:
             return first
         if name in ("view", "reshape") and first.name in ("view", "reshape"):  # there and back
             inner: Expression = first.args[0]

@@ -130,7 +130,7 @@ class Trace(TorchFunctionMode):
             raise NotImplementedError(f"source: {name}_() cannot be written; use {name}(), which gives another tensor")
         value = func(*args, **kwargs)
         changed = args[0] if kind == "inplace" or name == "setitem" else kwargs.get("out")
-        storages = set(map(_storage, given))
+        storages, ids = set(map(_storage, given)), set(map(id, given))
         if changed is not None:
             options.pop("out", None)
             self._write(changed, name, operands, options)
@@ -138,10 +138,10 @@ class Trace(TorchFunctionMode):
             several = self._new(kind, name, operands, options, value)
             first = args if len(given) == 1 else ()  # of several tensors, each may have its views
             for i, v in enumerate(value):
-                if isinstance(v, torch.Tensor) and not any(v is t for t in given):
+                if isinstance(v, torch.Tensor) and id(v) not in ids:
                     item = self._new("item", "", (several, i), {}, v, view=True)
                     self._set(v, item, self._whole(v, first) if _storage(v) in storages else item)
-        elif isinstance(value, torch.Tensor) and not any(value is t for t in given):
+        elif isinstance(value, torch.Tensor) and id(value) not in ids:
             view = _storage(value) in storages
             whole = self._whole(value, args) if view else None
             new = self._result(kind, name, operands, options, value, view, whole)
@@ -207,9 +207,9 @@ class Trace(TorchFunctionMode):
         old = self.expression(changed)
         whole = self._known[id(changed)].whole
         if whole is None:
+            what = "[...] =" if name == "setitem" else f"{name}_()"
             raise NotImplementedError(
-                f"source: {'[...] =' if name == 'setitem' else f'{name}_()'} on a view that {_called(old)} made cannot be "
-                f"followed; write into a tensor of its own"
+                f"source: {what} on a view that {_called(old)} made cannot be followed; write into a tensor of its own"
             )
         others = [n.value for n in found(Expression, (args[1:], kwargs)) if isinstance(n.value, torch.Tensor)]
         plain = all(o.dtype == changed.dtype or not o.is_floating_point() for o in others)
