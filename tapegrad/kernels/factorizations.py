@@ -35,10 +35,10 @@ kernel(log_abs_det, A=lambda g, A: torch.linalg.lu_solve(*factors(A), diagonal(g
 # --- inverses: d(A^-1) = -A^-1 dA A^-1 ---
 
 
-def solved(A: torch.Tensor, g: torch.Tensor, B: torch.Tensor, left: bool) -> torch.Tensor:
+def solve_transposed(g: torch.Tensor, A: torch.Tensor, B: torch.Tensor, left: bool) -> torch.Tensor:
     """dB, from the triangular factors of A itself, which torch has at hand."""
     if is_vector(A, B):
-        return solved(A, g.unsqueeze(-1), A, left).squeeze(-1)
+        return solve_transposed(g.unsqueeze(-1), A, A, left).squeeze(-1)
     LU, pivots, _ = torch.linalg.lu_factor_ex(A)
     dB: torch.Tensor = torch.linalg.lu_solve(LU, pivots, g, left=left, adjoint=True)
     return dB
@@ -46,6 +46,6 @@ def solved(A: torch.Tensor, g: torch.Tensor, B: torch.Tensor, left: bool) -> tor
 
 kernel(
     solve,
-    A=lambda g, out, A, B, left: outer_gradient(solved(A, g, B, left), out, A, B, left),
-    B=lambda g, A, B, left: solved(A, g, B, left),
+    A=lambda g, out, A, B, left: outer_gradient(solve_transposed(g, A, B, left), out, A, B, left),
+    B=solve_transposed,
 )

@@ -50,8 +50,4 @@ def folded_right(g: Any, input: Any, other: Any) -> Any:
 
 
 # The same fold backward: the batch is summed over in one go.
-kernel(
-    folded,
-    input=lambda g, input, other: folded_left(g, input, other),
-    other=lambda g, input, other: folded_right(g, input, other),
-)
+kernel(folded, input=folded_left, other=folded_right)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from tapegrad.engine.table import kernel
-from tapegrad.rules.spectral import eigenvalues, singular_gradient, singular_values, values_gradient
+from tapegrad.rules.spectral import eigenvalues, eigenvalues_gradient, singular_values, singular_values_gradient
 
 # --- A = V diag(L) V^T ---
 
 
-kernel(eigenvalues, A=lambda g, V: values_gradient(g, V))
+kernel(eigenvalues, A=eigenvalues_gradient)
 
 
 # --- A = U diag(S) V^T ---
 
 
-kernel(singular_values, A=lambda g, U, Vh: singular_gradient(g, U, Vh))
+kernel(singular_values, A=singular_values_gradient)

@@ -96,18 +96,16 @@ def coefficient(input: Any, A: Any) -> Any:
 # --- Cholesky: A = L L^T ---
 
 
-def cholesky_gradient(g: Any, L: Any, upper: bool) -> Any:
-    """dA from dL: see above."""
-    if upper:
-        g, L = g.mT, L.mT
+def cholesky_gradient(g: Any, out: Any, upper: bool) -> Any:
+    """L^-T (P + P^T) L^-1 / 2, where P is the lower triangle of L^T dL, its diagonal halved."""
+    g, L = (g.mT, out.mT) if upper else (g, out)
     P = (L.mT @ g).tril()
     P = 0.5 * (P + P.tril(-1).mT)
     P = torch.linalg.solve_triangular(L.mT, P, upper=True)
     return torch.linalg.solve_triangular(L, P, upper=False, left=False)
 
 
-# With P the lower triangle of L^T dL, its diagonal halved: dA = L^-T (P + P^T) L^-1 / 2.
-cholesky = rule(torch.linalg.cholesky, "A, *, upper=False", A=lambda g, out, upper: cholesky_gradient(g, out, upper))
+cholesky = rule(torch.linalg.cholesky, "A, *, upper=False", A=cholesky_gradient)
 
 
 def of_factor(S: Any, L: Any, upper: bool) -> Any:

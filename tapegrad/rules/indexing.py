@@ -198,7 +198,7 @@ def factor_gradient(g: Any, out: Any, input: Any, dim: int, index: Any, src: Any
         * scatter_prod(without(input == 0, input), dim, index, src)  # type: ignore[has-type]  # the rule names itself
         / without(input == 0, input)
     ),
-    src=lambda g, out, input, dim, index, src: factor_gradient(g, out, input, dim, index, src),
+    src=factor_gradient,
 )
 def scatter_prod(input: Any, dim: int, index: Any, src: Any) -> Any:
     """``input`` times the elements of ``src`` that go to the same place."""
@@ -247,22 +247,22 @@ def lookup(input: Any, weight: Any, padding_idx: Any, scale_grad_by_freq: Any) -
 # --- order: each value's gradient goes to the element that it was ---
 
 
-def returned(g: Any, indices: torch.Tensor, shape: torch.Size, dim: int) -> Any:
+def scatter_back(g: Any, indices: torch.Tensor, input_shape: torch.Size, dim: int) -> Any:
     """Send each gradient to the position along ``dim`` that its value came from; zeros elsewhere."""
-    return torch.scatter(g.new_zeros(shape), dim, indices, g)
+    return torch.scatter(g.new_zeros(input_shape), dim, indices, g)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim: returned(g, indices, input_shape, dim))
+@rule(aux=["indices"], input=scatter_back)
 def sort(input: Any, dim: Any, descending: Any, stable: Any) -> Any:
     return torch.sort(input, dim=dim, descending=descending, stable=stable)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim: returned(g, indices, input_shape, dim))
+@rule(aux=["indices"], input=scatter_back)
 def topk(input: Any, k: Any, dim: Any, largest: Any, sorted: Any) -> Any:
     return torch.topk(input, k, dim, largest, sorted)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim: returned(g, indices, input_shape, dim))
+@rule(aux=["indices"], input=scatter_back)
 def kthvalue(input: Any, k: Any, dim: Any) -> Any:
     return torch.kthvalue(input, k, dim, keepdim=True)
 

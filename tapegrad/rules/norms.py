@@ -84,11 +84,11 @@ cdist = rule(
 )
 
 
-def pdist_gradient(g: Any, out: Any, x: Any, p: float) -> Any:
+def pdist_gradient(g: Any, out: Any, input: Any, p: float) -> Any:
     """Each pair's gradient, added to its first row and taken from its second."""
-    i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
-    pairs = norm_gradient(g.unsqueeze(-1), out.unsqueeze(-1), x[i] - x[j], p, [-1])
-    return torch.zeros_like(x).index_add(0, i, pairs).index_add(0, j, -pairs)
+    i, j = torch.triu_indices(len(input), len(input), 1, device=input.device)
+    pairs = norm_gradient(g.unsqueeze(-1), out.unsqueeze(-1), input[i] - input[j], p, [-1])
+    return torch.zeros_like(input).index_add(0, i, pairs).index_add(0, j, -pairs)
 
 
-pdist = rule(F.pdist, "input, p=2.0", input=lambda g, out, input, p: pdist_gradient(g, out, input, p))
+pdist = rule(F.pdist, "input, p=2.0", input=pdist_gradient)

@@ -129,7 +129,7 @@ def mean_beside_var(input: Any, dim: Any, correction: Any, keepdim: Any) -> Any:
 # --- extremes ---
 
 
-def shared(g: Any, chosen: torch.Tensor) -> Any:
+def split_among_ties(g: Any, chosen: torch.Tensor) -> Any:
     """Split a gradient evenly between the chosen elements."""
     return torch.where(chosen, g / chosen.sum(), 0.0)
 
@@ -140,63 +140,55 @@ def same(x: Any, y: Any) -> Any:
 
 
 # Over all elements, ties share the gradient evenly, and NaN ties with NaN, as in torch.
-max_all = rule(torch.max, input=lambda g, out, input: shared(g, same(input, out)))
-min_all = rule(torch.min, input=lambda g, out, input: shared(g, same(input, out)))
-median_all = rule(torch.median, input=lambda g, out, input: shared(g, same(input, out)))
-nanmedian_all = rule(torch.nanmedian, input=lambda g, out, input: shared(g, same(input, out)))
+max_all = rule(torch.max, input=lambda g, out, input: split_among_ties(g, same(input, out)))
+min_all = rule(torch.min, input=lambda g, out, input: split_among_ties(g, same(input, out)))
+median_all = rule(torch.median, input=lambda g, out, input: split_among_ties(g, same(input, out)))
+nanmedian_all = rule(torch.nanmedian, input=lambda g, out, input: split_among_ties(g, same(input, out)))
 
 
-def shared_along(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
+def split_among_ties_along(g: Any, out: Any, input: Any, dim: Any, keepdim: bool) -> Any:
     """Split each gradient evenly between the elements that equal the result."""
-    chosen = x == restore(out, x.shape, dim, keepdim)
-    return restore(g, x.shape, dim, keepdim) * chosen / chosen.sum(dims_of(x.shape, dim), keepdim=True)
+    chosen = input == restore(out, input.shape, dim, keepdim)
+    return restore(g, input.shape, dim, keepdim) * chosen / chosen.sum(dims_of(input.shape, dim), keepdim=True)
 
 
 # Over the dims that amax and amin were given, too.
-amax = rule(
-    torch.amax,
-    "input, dim=(), keepdim=False",
-    input=lambda g, out, input, dim, keepdim: shared_along(g, out, input, dim, keepdim),
-)
-amin = rule(
-    torch.amin,
-    "input, dim=(), keepdim=False",
-    input=lambda g, out, input, dim, keepdim: shared_along(g, out, input, dim, keepdim),
-)
+amax = rule(torch.amax, "input, dim=(), keepdim=False", input=split_among_ties_along)
+amin = rule(torch.amin, "input, dim=(), keepdim=False", input=split_among_ties_along)
 
 
-def route(g: Any, indices: torch.Tensor, shape: torch.Size, dim: int, keepdim: bool) -> Any:
+def route(g: Any, indices: torch.Tensor, input_shape: torch.Size, dim: int, keepdim: bool) -> Any:
     """Send each gradient to the position along ``dim`` that its value came from; zeros elsewhere."""
-    if not shape:
+    if not input_shape:
         return g
     if not keepdim:
         g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
     scattered = scatter.function if type(g) is torch.Tensor else scatter  # there is nothing to record
-    return scattered(g, indices, shape, dim)
+    return scattered(g, indices, input_shape, dim)
 
 
 # Along a dim, the one index that torch returned gets the gradient.
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+@rule(aux=["indices"], input=route)
 def max_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
     return torch.max(input, dim, keepdim)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+@rule(aux=["indices"], input=route)
 def min_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
     return torch.min(input, dim, keepdim)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+@rule(aux=["indices"], input=route)
 def median_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
     return torch.median(input, dim, keepdim)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+@rule(aux=["indices"], input=route)
 def nanmedian_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
     return torch.nanmedian(input, dim, keepdim)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+@rule(aux=["indices"], input=route)
 def mode_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
     return torch.mode(input, dim, keepdim)
 

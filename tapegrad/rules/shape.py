@@ -60,21 +60,23 @@ rot90 = rule(torch.rot90, "input, k=1, dims=(0, 1)", input=lambda g, k, dims: g.
 expand = rule(torch.Tensor.expand, "input, *size", input=lambda g: g)  # a broadcast: the walk sums it
 
 
-def summed_copies(g: Any, repeats: tuple[int, ...], shape: torch.Size) -> Any:
-    """Sum the copies that ``repeats`` made of a tensor of ``shape``; as torch does, along new dimensions first."""
-    for _ in range(len(repeats) - len(shape)):
+def sum_copies(g: Any, repeats: tuple[int, ...], input_shape: torch.Size) -> Any:
+    """Sum the copies that ``repeats`` made of the input; as torch does, along new dimensions first."""
+    for _ in range(len(repeats) - len(input_shape)):
         g = g.sum(0)
-    repeats = (1,) * (len(shape) - len(repeats)) + repeats[max(0, len(repeats) - len(shape)) :]
-    split = [size for pair in zip(repeats, shape, strict=True) for size in pair]  # each dimension: copies, elements
+    repeats = (1,) * (len(input_shape) - len(repeats)) + repeats[max(0, len(repeats) - len(input_shape)) :]
+    split = [
+        size for pair in zip(repeats, input_shape, strict=True) for size in pair
+    ]  # each dimension: copies, elements
     return g.reshape(split).sum(list(range(0, len(split), 2))) if split else g
 
 
-repeat = rule(
-    torch.Tensor.repeat,
-    "input, *repeats",
-    input=lambda g, repeats, input_shape: summed_copies(g, repeats, input_shape),
+repeat = rule(torch.Tensor.repeat, "input, *repeats", input=sum_copies)
+tile = rule(
+    torch.tile,
+    "input, *dims",
+    input=lambda g, dims, input_shape: sum_copies(g, repeats=dims, input_shape=input_shape),
 )
-tile = rule(torch.tile, "input, *dims", input=lambda g, dims, input_shape: summed_copies(g, dims, input_shape))
 
 
 # --- memory and type ---

@@ -83,16 +83,16 @@ diagonal_scatter = rule(
 # --- tensors joined: each gets its part ---
 
 
-def pieces(g: Any, shapes: list[torch.Size], dim: int) -> list[Any]:
-    """The parts of a concatenation's gradient."""
-    skipped = [tuple(shape) == (0,) and g.ndim > 1 for shape in shapes]  # torch skips empty lists
-    lengths = [0 if skip else shape[dim] for shape, skip in zip(shapes, skipped, strict=True)]
+def split_back(g: Any, tensors_shape: list[torch.Size], dim: int) -> list[Any]:
+    """Split a concatenation's gradient into those of the tensors that were joined."""
+    skipped = [tuple(shape) == (0,) and g.ndim > 1 for shape in tensors_shape]  # torch skips empty lists
+    lengths = [0 if skip else shape[dim] for shape, skip in zip(tensors_shape, skipped, strict=True)]
     starts = accumulate(lengths, initial=0)
     parts = [g.narrow(dim, start, length) for start, length in zip(starts, lengths, strict=False)]
     return [part.reshape(0) if skip else part for part, skip in zip(parts, skipped, strict=True)]
 
 
-cat = rule(torch.cat, "tensors, dim=0", tensors=lambda g, tensors_shape, dim: pieces(g, tensors_shape, dim))
+cat = rule(torch.cat, "tensors, dim=0", tensors=split_back)
 stack = rule(torch.stack, "tensors, dim=0", tensors=lambda g, dim: g.unbind(dim))
 
 

@@ -43,11 +43,12 @@ def eigh_stacked(A: Any, UPLO: str) -> Any:
     return torch.cat([L.unsqueeze(-2), V], -2)
 
 
-def values_gradient(gL: Any, V: Any) -> Any:
-    return V @ (gL.unsqueeze(-1) * V.mT)
+def eigenvalues_gradient(g: Any, V: Any) -> Any:
+    """V diag(g) V^T."""
+    return V @ (g.unsqueeze(-1) * V.mT)
 
 
-@rule(aux=["V"], A=lambda g, A, UPLO: values_gradient(g, torch.linalg.eigh(A, UPLO)[1]))
+@rule(aux=["V"], A=lambda g, A, UPLO: eigenvalues_gradient(g, torch.linalg.eigh(A, UPLO)[1]))
 def eigenvalues(A: Any, UPLO: str) -> Any:
     L, V = torch.linalg.eigh(A, UPLO)
     return L, V
@@ -93,11 +94,12 @@ def thin_svd(A: Any, driver: Any) -> tuple[Any, Any]:
     return U, Vh
 
 
-def singular_gradient(gS: Any, U: Any, Vh: Any) -> Any:
-    return U @ (gS.unsqueeze(-1) * Vh) if U.shape[-2] >= Vh.shape[-1] else (U * gS.unsqueeze(-2)) @ Vh
+def singular_values_gradient(g: Any, U: Any, Vh: Any) -> Any:
+    """U diag(g) V^T; the smaller of the two factors is scaled."""
+    return U @ (g.unsqueeze(-1) * Vh) if U.shape[-2] >= Vh.shape[-1] else (U * g.unsqueeze(-2)) @ Vh
 
 
-@rule(aux=["U", "Vh"], A=lambda g, A, driver: singular_gradient(g, *thin_svd(A, driver)))
+@rule(aux=["U", "Vh"], A=lambda g, A, driver: singular_values_gradient(g, *thin_svd(A, driver)))
 def singular_values(A: Any, driver: Any) -> Any:
     U, S, Vh = torch.linalg.svd(A, False, driver=driver)
     return S, U, Vh
