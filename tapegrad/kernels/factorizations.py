@@ -15,21 +15,26 @@ def strided(A: torch.Tensor) -> bool:
     return not A.is_contiguous()
 
 
-def factors(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def lu_factors(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The triangular factors that torch has for a backward pass: of A^T where A is stored row by row."""
     LU, pivots, _ = torch.linalg.lu_factor_ex(A if strided(A) else A.mT)
     return LU, pivots
 
 
-def nudged(LU: torch.Tensor, pivots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def without_zero_pivots(LU: torch.Tensor, pivots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Factors with the smallest step from 1 for each 0 on the diagonal."""
     zero = LU.diagonal(0, -2, -1) == 0
     return LU + torch.diag_embed(torch.where(zero, torch.finfo(LU.dtype).eps, 0.0)), pivots
 
 
 # A singular matrix has a gradient too: torch nudges the zeros on the diagonal of its triangular factor.
-kernel(det, A=lambda g, out, A: torch.linalg.lu_solve(*nudged(*factors(A)), diagonal(g * out, A), adjoint=strided(A)))
-kernel(log_abs_det, A=lambda g, A: torch.linalg.lu_solve(*factors(A), diagonal(g, A), adjoint=strided(A)))
+kernel(
+    det,
+    A=lambda g, out, A: torch.linalg.lu_solve(
+        *without_zero_pivots(*lu_factors(A)), diagonal(g * out, A), adjoint=strided(A)
+    ),
+)
+kernel(log_abs_det, A=lambda g, A: torch.linalg.lu_solve(*lu_factors(A), diagonal(g, A), adjoint=strided(A)))
 
 
 # --- inverses: d(A^-1) = -A^-1 dA A^-1 ---

@@ -6,7 +6,7 @@ from typing import Any
 
 from tapegrad.engine.gradients import Part, zeros_for
 from tapegrad.engine.table import kernel
-from tapegrad.rules.indexing import gather, getitem, index_select, puttable, scattered, viewed
+from tapegrad.rules.indexing import add_at_any_index, fits_index_put, gather, getitem, gives_view, index_select
 
 # --- brackets ---
 
@@ -14,9 +14,9 @@ from tapegrad.rules.indexing import gather, getitem, index_select, puttable, sca
 def _getitem_kernel(g: Any, input_shape: Any, index: Any) -> Any:
     """The same with fewer calls, and without writing the zeros of a view."""
     entries = index if type(index) is tuple else (index,)
-    if puttable(entries):
+    if fits_index_put(entries):
         return zeros_for(g, input_shape).index_put_(entries, g, accumulate=True)
-    return Part(g, index) if viewed(index) else scattered(g, input_shape, index)
+    return Part(g, index) if gives_view(index) else add_at_any_index(g, input_shape, index)
 
 
 kernel(getitem, input=_getitem_kernel)

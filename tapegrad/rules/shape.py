@@ -28,13 +28,13 @@ t = rule(torch.t, input=lambda g: g.t())
 transpose = rule(torch.transpose, "input, dim0, dim1", input=lambda g, dim0, dim1: g.transpose(dim0, dim1))
 
 
-def inverse(dims: tuple[int, ...]) -> list[int]:
+def inverse_permutation(dims: tuple[int, ...]) -> list[int]:
     """The permutation that undoes ``dims``."""
     dims = tuple(d % len(dims) for d in dims)
     return [dims.index(i) for i in range(len(dims))]
 
 
-permute = rule(torch.permute, "input, *dims", input=lambda g, dims: g.permute(inverse(dims)))
+permute = rule(torch.permute, "input, *dims", input=lambda g, dims: g.permute(inverse_permutation(dims)))
 movedim = rule(
     torch.movedim,
     "input, source, destination",
@@ -45,12 +45,12 @@ fliplr = rule(torch.fliplr, input=lambda g: g.fliplr())
 flipud = rule(torch.flipud, input=lambda g: g.flipud())
 
 
-def negated(shifts: Any) -> Any:
+def opposite(shifts: Any) -> Any:
     """Shifts the other way."""
     return -shifts if isinstance(shifts, int) else [-shift for shift in shifts]
 
 
-roll = rule(torch.roll, "input, shifts, dims=()", input=lambda g, shifts, dims: g.roll(negated(shifts), dims))
+roll = rule(torch.roll, "input, shifts, dims=()", input=lambda g, shifts, dims: g.roll(opposite(shifts), dims))
 rot90 = rule(torch.rot90, "input, k=1, dims=(0, 1)", input=lambda g, k, dims: g.rot90(-k, dims))
 
 

@@ -52,14 +52,14 @@ select_scatter = rule(
 )
 
 
-def at(dim: int, index: Any, ndim: int) -> tuple[Any, ...]:
+def index_along(dim: int, index: Any, ndim: int) -> tuple[Any, ...]:
     """The index of a whole tensor that indexes one dimension."""
     return (slice(None),) * (dim % ndim) + (index,)
 
 
 def along(input: Any, dim: int, index: Any) -> Any:
     """Index one dimension."""
-    return input[at(dim, index, input.ndim)]
+    return input[index_along(dim, index, input.ndim)]
 
 
 slice_scatter = rule(

@@ -57,7 +57,7 @@ def eigenvalues(A: Any, UPLO: str) -> Any:
 # --- A = U diag(S) V^T ---
 
 
-def unstacked(x: Any, shape: torch.Size) -> tuple[Any, Any, Any]:
+def unstack_svd(x: Any, shape: torch.Size) -> tuple[Any, Any, Any]:
     """U, S and V."""
     m = shape[-2]
     return x[..., :m, :], x[..., m, :], x[..., m + 1 :, :]
@@ -80,7 +80,7 @@ def svd_gradient(U: Any, S: Any, V: Any, gU: Any, gS: Any, gV: Any) -> Any:
 
 @rule(
     aux=["U", "Vh"],
-    A=lambda g, out, A: svd_gradient(*unstacked(out, A.shape), *unstacked(g, A.shape)),
+    A=lambda g, out, A: svd_gradient(*unstack_svd(out, A.shape), *unstack_svd(g, A.shape)),
 )
 def svd_stacked(A: Any, full_matrices: bool, driver: Any) -> Any:
     """U, S as a row, and V, one above the other, as far as there are singular values; then all of U and V^T."""
@@ -111,7 +111,7 @@ values_alone = rule(torch.linalg.svdvals, "A, *, driver=None")  # torch has a qu
 # --- A = Q R ---
 
 
-def parted(x: Any, m: int) -> tuple[Any, Any]:
+def unstack_qr(x: Any, m: int) -> tuple[Any, Any]:
     """Q and R."""
     return x[..., :m, :], x[..., m:, :].mT
 
@@ -128,7 +128,7 @@ def qr_gradient(Q: Any, R: Any, gQ: Any, gR: Any) -> Any:
     return torch.linalg.solve_triangular(R.mT, gQ + Q @ inner, upper=False, left=False)
 
 
-@rule(A=lambda g, out, A: qr_gradient(*parted(out, A.shape[-2]), *parted(g, A.shape[-2])))
+@rule(A=lambda g, out, A: qr_gradient(*unstack_qr(out, A.shape[-2]), *unstack_qr(g, A.shape[-2])))
 def qr_stacked(A: Any, mode: str) -> Any:
     """Q above R^T."""
     Q, R = torch.linalg.qr(A, mode)
@@ -150,11 +150,11 @@ def pseudoinverse(A: Any, rcond: Any, atol: Any, rtol: Any, hermitian: bool) -> 
     return torch.linalg.pinv(A, atol=atol, rtol=rtol, hermitian=hermitian)
 
 
-def corner(A: Any, E: Any) -> Any:
+def exp_derivative(A: Any, E: Any) -> Any:
     n = A.shape[-1]
     blocks = torch.cat([torch.cat([A, E], -1), torch.cat([torch.zeros_like(A), A], -1)], -2)
     return torch.linalg.matrix_exp(blocks)[..., :n, n:]
 
 
 # exp of the block matrix [[A, E], [0, A]] has the derivative of exp in the direction E in its corner.
-matrix_exp = rule(torch.linalg.matrix_exp, "A", A=lambda g, A: corner(A.mT, g))
+matrix_exp = rule(torch.linalg.matrix_exp, "A", A=lambda g, A: exp_derivative(A.mT, g))

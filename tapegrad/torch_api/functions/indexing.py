@@ -32,7 +32,7 @@ def take_along_dim(input: Any, indices: torch.Tensor, dim: int | None = None) ->
 # --- writing at indices: what is overwritten gets no gradient, what is written gets that of its place ---
 
 
-def used(src: Any, index: torch.Tensor) -> Any:
+def indexed_part(src: Any, index: torch.Tensor) -> Any:
     """The part of ``src`` that ``index`` speaks of: they need not have one shape."""
     if not hasattr(src, "shape") or src.shape == index.shape:
         return src
@@ -43,7 +43,7 @@ def used(src: Any, index: torch.Tensor) -> Any:
 def _scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: Any = None) -> Any:
     if reduce is not None:
         raise MissingRule(f"scatter(): no rule for reduce={reduce!r}; use scatter_add or scatter_reduce")
-    return scatter(input, dim, index, value if src is None else used(src, index))
+    return scatter(input, dim, index, value if src is None else indexed_part(src, index))
 
 
 # --- adding at indices ---
@@ -51,7 +51,7 @@ def _scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = 
 
 @composition(torch.scatter_add)
 def _scatter_add(input: Any, dim: int, index: torch.Tensor, src: Any) -> Any:
-    return scatter_add(input, dim, index, used(src, index))
+    return scatter_add(input, dim, index, indexed_part(src, index))
 
 
 # --- reducing at indices ---
@@ -66,7 +66,7 @@ def scatter_reduce(
 ) -> Any:
     if reduce not in NEUTRAL:
         raise RuntimeError(f"scatter_reduce(): reduce must be one of {', '.join(NEUTRAL)}, got {reduce!r}")
-    src = used(src, index)
+    src = indexed_part(src, index)
     count = torch.ones_like(input) if reduce == "mean" else None
     if not include_self:
         input = input.scatter(dim, index, NEUTRAL[reduce])

@@ -52,7 +52,7 @@ def swapdims(input: Any, dim0: int, dim1: int) -> Any:
     return input.transpose(dim0, dim1)
 
 
-def half_turn(input: Any, dim: Any, shift: Any) -> Any:
+def roll_by_half(input: Any, dim: Any, shift: Any) -> Any:
     """Roll each dimension by half its length."""
     dims = tuple(range(input.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     return input.roll([shift(input.shape[d]) for d in dims], dims)
@@ -60,12 +60,12 @@ def half_turn(input: Any, dim: Any, shift: Any) -> Any:
 
 @composition(torch.fft.fftshift)
 def fftshift(input: Any, dim: Any = None) -> Any:
-    return half_turn(input, dim, lambda n: n // 2)
+    return roll_by_half(input, dim, lambda n: n // 2)
 
 
 @composition(torch.fft.ifftshift)
 def ifftshift(input: Any, dim: Any = None) -> Any:
-    return half_turn(input, dim, lambda n: (n + 1) // 2)
+    return roll_by_half(input, dim, lambda n: (n + 1) // 2)
 
 
 # --- copies: an element that was copied gets the sum ---
