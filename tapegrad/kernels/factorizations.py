@@ -1,4 +1,4 @@
-"""Kernels of factorizations: the mathematics of the rules, on raw tensors."""
+"""Kernels of determinants and linear systems: from the LU factors that torch's own backward pass uses."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def lu_factors(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def without_zero_pivots(LU: torch.Tensor, pivots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors with the smallest step from 1 for each 0 on the diagonal."""
+    """The factors, with machine epsilon for each 0 on the diagonal."""
     zero = LU.diagonal(0, -2, -1) == 0
     return LU + torch.diag_embed(torch.where(zero, torch.finfo(LU.dtype).eps, 0.0)), pivots
 
 
-# A singular matrix has a gradient too: torch nudges the zeros on the diagonal of its triangular factor.
+# A singular matrix has a gradient too: torch replaces the zeros on the diagonal of its triangular factor.
 kernel(
     det,
     A=lambda g, out, A: torch.linalg.lu_solve(

@@ -1,4 +1,4 @@
-"""Kernels of indexing: the mathematics of the rules, on raw tensors."""
+"""Kernels of indexing: gradients are added to fresh zeros in place, and the zeros around a view are never written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tapegrad.rules.indexing import add_at_any_index, fits_index_put, gather, ge
 
 
 def _getitem_kernel(g: Any, input_shape: Any, index: Any) -> Any:
-    """The same with fewer calls, and without writing the zeros of a view."""
+    """``add_at_index`` in fewer calls, and without writing the zeros around a view."""
     entries = index if type(index) is tuple else (index,)
     if fits_index_put(entries):
         return zeros_for(g, input_shape).index_put_(entries, g, accumulate=True)
@@ -25,6 +25,6 @@ kernel(getitem, input=_getitem_kernel)
 # --- reading at indices: the gradient is added where it was read ---
 
 
-# The same, without a copy of the zeros.
+# In place on the zeros, where the rules copy them.
 kernel(gather, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).scatter_add_(dim, index, g))
 kernel(index_select, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).index_add_(dim, index, g))

@@ -1,4 +1,4 @@
-"""Kernels of matmul: the mathematics of the rules, on raw tensors."""
+"""Kernels of matmul: a matrix stored by columns gets its gradient by columns, and a batch is folded as in torch."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def folded_right(g: Any, input: Any, other: Any) -> Any:
     return left_factor(rows(g.mT) if input.ndim == 2 else g.reshape(-1), rows(turned), input.t()).view(turned.shape).mT
 
 
-# The same fold backward: the batch is summed over in one go.
+# Folded backward, too: one product sums over the whole batch.
 kernel(folded, input=folded_left, other=folded_right)

@@ -1,4 +1,4 @@
-"""Kernels of slicing: the mathematics of the rules, on raw tensors."""
+"""Kernels of select and narrow: the gradient stays a part of the whole, and the zeros around it are never written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tapegrad.rules.slicing import index_along, narrow, select
 # --- one part: the gradient goes where it came from, zeros elsewhere ---
 
 
-# The same, without writing the zeros.
+# A Part stands for the gradient among its zeros, and writes none.
 kernel(select, input=lambda g, input_shape, dim, index: Part(g, index_along(dim, index, len(input_shape))))
 kernel(
     narrow,

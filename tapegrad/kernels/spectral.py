@@ -1,4 +1,4 @@
-"""Kernels of spectral: the mathematics of the rules, on raw tensors."""
+"""Kernels of eigenvalues and singular values: the vectors are known from the forward pass, and not computed again."""
 
 from __future__ import annotations
 

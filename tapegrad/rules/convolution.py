@@ -15,7 +15,7 @@ from tapegrad.engine.table import rule
 
 
 def cut(x: Any, shape: torch.Size) -> Any:
-    """Leave off what the stride passed over at the far ends."""
+    """Cut off the elements at the far ends that the stride never reached."""
     for d in range(2, len(shape)):
         if x.shape[d] != shape[d]:
             x = x.narrow(d, 0, shape[d])

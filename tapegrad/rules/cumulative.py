@@ -76,9 +76,11 @@ def scatter_add_back(g: Any, indices: torch.Tensor, dim: int) -> Any:
 # Each result's gradient goes to the element it came from.
 @rule(aux=["indices"], input=scatter_add_back)
 def cummax_dim(input: Any, dim: Any) -> Any:
+    """The largest value so far along ``dim``, and its index."""
     return torch.cummax(input, dim)
 
 
 @rule(aux=["indices"], input=scatter_add_back)
 def cummin_dim(input: Any, dim: Any) -> Any:
+    """The smallest value so far along ``dim``, and its index."""
     return torch.cummin(input, dim)

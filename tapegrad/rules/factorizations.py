@@ -67,7 +67,7 @@ solve = rule(
 
 
 def triangle(x: Any, upper: bool, unit: bool) -> Any:
-    """The part of a matrix that a triangular one has; a diagonal of ones is given."""
+    """The triangle of a matrix that is read; with ``unit``, without its diagonal, which is taken to be 1."""
     return x.triu(1 if unit else 0) if upper else x.tril(-1 if unit else 0)
 
 
@@ -76,7 +76,7 @@ def solve_transposed(g: Any, A: Any, upper: bool, left: bool, unitriangular: boo
     return torch.linalg.solve_triangular(A.mT, g, upper=not upper, left=left, unitriangular=unitriangular)
 
 
-# The same, of which only the triangle is seen.
+# The same, for a matrix of which only the triangle is read.
 solve_triangular = rule(
     torch.linalg.solve_triangular,
     "A, B, *, upper, left=True, unitriangular=False",
@@ -114,6 +114,7 @@ def factor_gradient(S: Any, L: Any, upper: bool) -> Any:
 
 
 def symmetric(x: Any) -> Any:
+    """x + x^T."""
     return x + x.mT
 
 

@@ -1,4 +1,4 @@
-"""Rules of indexing: what was read from a place gets its gradient added at that place."""
+"""Rules of indexing: each gradient is added to the element that was read."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def add_at_any_index(source: Any, shape: Any, index: Any) -> Any:
     entries = index if type(index) is tuple else (index,)
     if fits_index_put(entries):
         return zeros.index_put_(entries, source, accumulate=True)
-    # A mixture: index the elements' own numbers, and add at the numbers that come out.
-    numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
-    return zeros.view(-1).index_add_(0, numbers.reshape(-1), source.reshape(-1)).view(shape)
+    # Any other index: apply it to the elements' positions, and add at the positions that it selects.
+    positions = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
+    return zeros.view(-1).index_add_(0, positions.reshape(-1), source.reshape(-1)).view(shape)
 
 
 _VIEW_ENTRIES = {type(None), type(Ellipsis), int, slice}
@@ -60,7 +60,7 @@ def getitem(input: Any, index: Any) -> Any:
 
 
 def with_leading_ones(g: Any, ndim: int) -> Any:
-    """Dimensions of size 1 in front, up to ``ndim``: what is written may have more of them than its place."""
+    """Prepend dimensions of size 1, up to ``ndim``: a value may have more of them than what it overwrites."""
     for _ in range(ndim - g.ndim):
         g = g.unsqueeze(0)
     return g
@@ -105,10 +105,10 @@ masked_select = rule(
 )
 
 
-# --- writing at indices: what is overwritten gets no gradient, what is written gets that of its place ---
+# --- writing at indices: what is overwritten gets no gradient, what is written gets that of the result there ---
 
 
-# Where an index comes twice, one value is written and torch gives each the gradient; so do these.
+# Where an index comes twice only one value is written, but torch gives the gradient to both; so do these.
 scatter = rule(
     torch.scatter,
     "input, dim, index, src",
@@ -176,12 +176,12 @@ index_add = rule(
 
 
 def leave_out(factors: torch.Tensor, x: Any) -> Any:
-    """Leave some factors out of a product."""
+    """Leave some factors out of a product, by setting them to 1."""
     return x.masked_fill(factors, 1.0)
 
 
 def factor_gradient(g: Any, out: Any, input: Any, dim: int, index: Any, src: Any) -> Any:
-    """The gradient of the factors in ``src``; where one is the only 0, the product of the others is made anew."""
+    """The gradient of the factors in ``src``; that of an only 0 is the product of the others, computed again."""
     zero = (src == 0).to(torch.int64)
     zeros = zero.new_zeros(input.shape).scatter_add_(dim, index, zero).gather(dim, index)
     if isinstance(src, Tensor) and (zeros > 1).any():  # recorded, to be differentiated again
@@ -191,7 +191,7 @@ def factor_gradient(g: Any, out: Any, input: Any, dim: int, index: Any, src: Any
     return torch.where(alone, anew, (g * out).gather(dim, index) / leave_out(src == 0, src))
 
 
-# A product's gradient is the product of its other factors: all of them by this one, where it is not 0.
+# A product's gradient is the product of its other factors: the whole product divided by this one, where it is not 0.
 @rule(
     input=lambda g, input, dim, index, src: (
         g
@@ -201,7 +201,7 @@ def factor_gradient(g: Any, out: Any, input: Any, dim: int, index: Any, src: Any
     src=factor_gradient,
 )
 def scatter_prod(input: Any, dim: int, index: Any, src: Any) -> Any:
-    """``input`` times the elements of ``src`` that go to the same place."""
+    """``input`` times the elements of ``src`` that are sent to the same element."""
     return input.scatter_reduce(dim, index, src, "prod")
 
 
@@ -218,7 +218,7 @@ def count_ties(out: Any, input: Any, dim: int, index: Any, src: Any) -> Any:
     ),
 )
 def scatter_extreme(input: Any, dim: int, index: Any, src: Any, reduce: str) -> Any:
-    """The largest (or smallest) of ``input`` and the elements of ``src`` that go to the same place."""
+    """The largest (or smallest) of ``input`` and the elements of ``src`` that are sent to the same element."""
     return input.scatter_reduce(dim, index, src, reduce)
 
 
@@ -226,7 +226,7 @@ def scatter_extreme(input: Any, dim: int, index: Any, src: Any, reduce: str) -> 
 
 
 def row_gradients(g: Any, input: torch.Tensor, padding_idx: int | None, scale_grad_by_freq: bool) -> Any:
-    """The gradient of each row that was read: none for padding; by how often the row was read, if asked for."""
+    """The gradient of each row that was read: 0 for padding; divided by how often the row was read, if asked for."""
     if padding_idx is not None:
         g = g.masked_fill((input == padding_idx).unsqueeze(-1), 0.0)
     if scale_grad_by_freq:
@@ -244,7 +244,7 @@ def lookup(input: Any, weight: Any, padding_idx: Any, scale_grad_by_freq: Any) -
     return F.embedding(input, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq)
 
 
-# --- order: each value's gradient goes to the element that it was ---
+# --- order: each value's gradient goes to the element that it came from ---
 
 
 def scatter_back(g: Any, indices: torch.Tensor, input_shape: torch.Size, dim: int) -> Any:
@@ -254,16 +254,19 @@ def scatter_back(g: Any, indices: torch.Tensor, input_shape: torch.Size, dim: in
 
 @rule(aux=["indices"], input=scatter_back)
 def sort(input: Any, dim: Any, descending: Any, stable: Any) -> Any:
+    """The values in order along ``dim``, and their indices."""
     return torch.sort(input, dim=dim, descending=descending, stable=stable)
 
 
 @rule(aux=["indices"], input=scatter_back)
 def topk(input: Any, k: Any, dim: Any, largest: Any, sorted: Any) -> Any:
+    """The ``k`` largest (or smallest) values along ``dim``, and their indices."""
     return torch.topk(input, k, dim, largest, sorted)
 
 
 @rule(aux=["indices"], input=scatter_back)
 def kthvalue(input: Any, k: Any, dim: Any) -> Any:
+    """The k-th smallest value along ``dim``, which is kept with size 1, and its index."""
     return torch.kthvalue(input, k, dim, keepdim=True)
 
 

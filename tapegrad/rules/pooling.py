@@ -1,4 +1,4 @@
-"""Rules of pooling: what a window took from an image, its gradient puts back there.
+"""Rules of pooling: the gradient of a window goes back to the elements that the window read.
 
 An element of an image is named by one index, with the n spatial dimensions flattened.
 """
@@ -64,7 +64,7 @@ max_pools = [
 
 
 def unpool_gradient(n: int) -> Formula:
-    """Each value was put at an index: its gradient is taken from there."""
+    """Each value was written at an index: its gradient is read there."""
     return lambda g, indices: g.flatten(-n).gather(-1, indices.flatten(-n)).view(indices.shape)
 
 
@@ -111,7 +111,7 @@ def average_gradient(
     count_include_pad: bool,
     divisor: int | None,
 ) -> Any:
-    """Each window gives all its elements the same part."""
+    """Each window gives all its elements an equal part of its gradient."""
     kernel = per_dimension(kernel_size, n)
     strides = per_dimension(stride, n) if stride else kernel
     paddings = per_dimension(padding, n)
@@ -125,7 +125,7 @@ def average_gradient(
 
 
 def average_formula(n: int) -> Formula:
-    """The formula in n dimensions; in one, torch gave it no divisor."""
+    """The formula in n dimensions; avg_pool1d alone has no ``divisor_override``."""
     if n == 1:
         return lambda g, input_shape, kernel_size, stride, padding, count_include_pad: average_gradient(
             g, input_shape, 1, kernel_size, stride, padding, count_include_pad, None
@@ -136,7 +136,7 @@ def average_formula(n: int) -> Formula:
 
 
 def adaptive_gradient(g: Any, shape: torch.Size, n: int) -> Any:
-    """The same; the i-th of m windows goes from the i-th m-th of the image to the next, rounded outward."""
+    """The same where the i-th of m windows reaches from i / m of the image to (i + 1) / m, rounded outward."""
     bounds = []
     for d, (size, m) in enumerate(zip(shape[-n:], g.shape[-n:], strict=True)):
         i = torch.arange(m, device=g.device)

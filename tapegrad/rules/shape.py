@@ -21,7 +21,7 @@ squeeze = rule(torch.squeeze, "input, dim", input=lambda g, input_shape: torch.r
 unsqueeze = rule(torch.unsqueeze, "input, dim", input=lambda g, dim: g.squeeze(dim))
 
 
-# --- order: the same elements, in other places ---
+# --- order: the same elements, at other positions ---
 
 
 t = rule(torch.t, input=lambda g: g.t())
@@ -46,7 +46,7 @@ flipud = rule(torch.flipud, input=lambda g: g.flipud())
 
 
 def opposite(shifts: Any) -> Any:
-    """Shifts the other way."""
+    """The shifts that undo ``shifts``."""
     return -shifts if isinstance(shifts, int) else [-shift for shift in shifts]
 
 
@@ -57,7 +57,7 @@ rot90 = rule(torch.rot90, "input, k=1, dims=(0, 1)", input=lambda g, k, dims: g.
 # --- copies: an element that was copied gets the sum ---
 
 
-expand = rule(torch.Tensor.expand, "input, *size", input=lambda g: g)  # a broadcast: the walk sums it
+expand = rule(torch.Tensor.expand, "input, *size", input=lambda g: g)  # a broadcast, which the walk sums for all rules
 
 
 def sum_copies(g: Any, repeats: tuple[int, ...], input_shape: torch.Size) -> Any:
@@ -85,7 +85,7 @@ tile = rule(
 contiguous = rule(torch.Tensor.contiguous, "input, *, memory_format=torch.contiguous_format", input=lambda g: g)
 
 
-@rule(input=lambda g, device: g.to(device))  # the walk gives it its dtype back
+@rule(input=lambda g, device: g.to(device))  # the walk restores the dtype
 def moved(input: Any, device: Any, args: Any, kwargs: Any) -> Any:
     """``input.to(...)``, from ``device``."""
     return input.to(*args, **kwargs)
@@ -106,11 +106,3 @@ adjoint = rule(torch.adjoint, input=lambda g: g.adjoint())
 def hermitian(input: Any) -> Any:
     """A matrix transposed and conjugated, ``x.H``."""
     return input.H
-
-
-# --- order: the same elements, in other places ---
-
-
-def reverse(input: Any) -> Any:
-    """The dimensions in reverse order, ``x.T``."""
-    return input.permute(tuple(range(input.ndim))[::-1])

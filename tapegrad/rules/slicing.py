@@ -1,4 +1,4 @@
-"""Rules of parts of a tensor, and of tensors joined into one: gradients are put back in place, or taken apart."""
+"""Rules of parts of a tensor, and of tensors joined into one: gradients are put back among zeros, or taken apart."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ select_scatter = rule(
 
 
 def index_along(dim: int, index: Any, ndim: int) -> tuple[Any, ...]:
-    """The index of a whole tensor that indexes one dimension."""
+    """The index of a tensor of ``ndim`` dimensions that indexes one of them and takes the others whole."""
     return (slice(None),) * (dim % ndim) + (index,)
 
 
@@ -85,7 +85,7 @@ diagonal_scatter = rule(
 
 def split_back(g: Any, tensors_shape: list[torch.Size], dim: int) -> list[Any]:
     """Split a concatenation's gradient into those of the tensors that were joined."""
-    skipped = [tuple(shape) == (0,) and g.ndim > 1 for shape in tensors_shape]  # torch skips empty lists
+    skipped = [tuple(shape) == (0,) and g.ndim > 1 for shape in tensors_shape]  # torch.cat skips tensors of shape (0,)
     lengths = [0 if skip else shape[dim] for shape, skip in zip(tensors_shape, skipped, strict=True)]
     starts = accumulate(lengths, initial=0)
     parts = [g.narrow(dim, start, length) for start, length in zip(starts, lengths, strict=False)]

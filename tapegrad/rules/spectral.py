@@ -21,12 +21,13 @@ def eye(like: Any) -> torch.Tensor:
 
 
 def over_differences(x: Any, values: Any) -> Any:
-    """x_ij / (v_j - v_i), and 0 where x is 0: equal values do no harm if the vectors take no gradient."""
+    """x_ij / (v_j - v_i), and 0 where x is 0, so that equal values do no harm unless the vectors take a gradient."""
     differences = values.unsqueeze(-2) - values.unsqueeze(-1)
     return x / torch.where(eye(x) | (x == 0), 1.0, differences)
 
 
 def skew(x: Any) -> Any:
+    """x - x^T."""
     return x - x.mT
 
 
@@ -50,6 +51,7 @@ def eigenvalues_gradient(g: Any, V: Any) -> Any:
 
 @rule(aux=["V"], A=lambda g, A, UPLO: eigenvalues_gradient(g, torch.linalg.eigh(A, UPLO)[1]))
 def eigenvalues(A: Any, UPLO: str) -> Any:
+    """The eigenvalues alone; the eigenvectors serve their gradient."""
     L, V = torch.linalg.eigh(A, UPLO)
     return L, V
 
@@ -90,6 +92,7 @@ def svd_stacked(A: Any, full_matrices: bool, driver: Any) -> Any:
 
 
 def thin_svd(A: Any, driver: Any) -> tuple[Any, Any]:
+    """U and V^T, as far as there are singular values."""
     U, _, Vh = torch.linalg.svd(A, False, driver=driver)
     return U, Vh
 
@@ -101,11 +104,12 @@ def singular_values_gradient(g: Any, U: Any, Vh: Any) -> Any:
 
 @rule(aux=["U", "Vh"], A=lambda g, A, driver: singular_values_gradient(g, *thin_svd(A, driver)))
 def singular_values(A: Any, driver: Any) -> Any:
+    """The singular values alone; U and V^T serve their gradient."""
     U, S, Vh = torch.linalg.svd(A, False, driver=driver)
     return S, U, Vh
 
 
-values_alone = rule(torch.linalg.svdvals, "A, *, driver=None")  # torch has a quicker way, where it need not go back
+values_alone = rule(torch.linalg.svdvals, "A, *, driver=None")  # without a gradient, torch's quicker way
 
 
 # --- A = Q R ---
@@ -139,18 +143,21 @@ def qr_stacked(A: Any, mode: str) -> Any:
 
 
 def pinv_gradient(gT: Any, P: Any, A: Any) -> Any:
+    """The adjoint of dA -> dP, which stands below, at g; ``gT`` is its transpose."""
     return -(P @ gT @ P).mT + (gT - A @ (P @ gT)) @ P @ P.mT + P.mT @ P @ (gT - (gT @ P) @ A)
 
 
 # P = A^+ (Golub & Pereyra 1973): dP = -P dA P + P P^T dA^T (1 - A P) + (1 - P A) dA^T P^T P.
 @rule(A=lambda g, out, A: pinv_gradient(g.mT, out, A))
 def pseudoinverse(A: Any, rcond: Any, atol: Any, rtol: Any, hermitian: bool) -> Any:
+    """A^+, with torch's two ways to say which singular values count as 0."""
     if rcond is not None:
         return torch.linalg.pinv(A, rcond, hermitian)
     return torch.linalg.pinv(A, atol=atol, rtol=rtol, hermitian=hermitian)
 
 
 def exp_derivative(A: Any, E: Any) -> Any:
+    """The derivative of exp at A in the direction E."""
     n = A.shape[-1]
     blocks = torch.cat([torch.cat([A, E], -1), torch.cat([torch.zeros_like(A), A], -1)], -2)
     return torch.linalg.matrix_exp(blocks)[..., :n, n:]

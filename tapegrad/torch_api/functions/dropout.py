@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from tapegrad.engine.table import TABLE, composition
 
-SATURATION = 1.7580993408473766  # the value to which selu falls, with its sign turned
+SATURATION = 1.7580993408473766  # minus the value that selu approaches at minus infinity
 
 
 def keep_mask(input: Any, p: float, channels: bool = False) -> torch.Tensor:
@@ -22,12 +22,12 @@ def keep_mask(input: Any, p: float, channels: bool = False) -> torch.Tensor:
 
 
 def times(input: Any, noise: torch.Tensor, inplace: bool) -> Any:
-    """The product; with ``inplace=True``, in the place of the input."""
+    """The product; with ``inplace=True``, written over the input."""
     return input.mul_(noise) if inplace else input * noise
 
 
 def check_probability(p: float) -> None:
-    """Refuse what is no probability."""
+    """Refuse a ``p`` that is not a probability."""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
 

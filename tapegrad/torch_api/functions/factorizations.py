@@ -1,4 +1,4 @@
-"""Factorizations: torch's functions said in terms of others."""
+"""Determinants, inverses and solvers as torch returns them: its named tuples, its ``_ex`` forms, its older names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ composition(torch.det)(lambda input: det(input))
 
 
 def named_tuple(name: str, *values: Any) -> Any:
-    """torch's named tuple of two results."""
+    """torch's named tuple of several results."""
     return getattr(torch.return_types, name)(values)
 
 

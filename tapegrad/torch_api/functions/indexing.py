@@ -1,4 +1,4 @@
-"""Indexing: torch's functions said in terms of others."""
+"""Indexing with torch's options: what is reduced and how, padding rows, and results in named tuples."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def take_along_dim(input: Any, indices: torch.Tensor, dim: int | None = None) ->
     return input.expand(sizes).gather(dim, indices.expand(sizes))
 
 
-# --- writing at indices: what is overwritten gets no gradient, what is written gets that of its place ---
+# --- writing at indices: what is overwritten gets no gradient, what is written gets that of the result there ---
 
 
 def indexed_part(src: Any, index: torch.Tensor) -> Any:
-    """The part of ``src`` that ``index`` speaks of: they need not have one shape."""
+    """The part of ``src`` that is written: it may be larger than ``index``."""
     if not hasattr(src, "shape") or src.shape == index.shape:
         return src
     return src[tuple([slice(n) for n in index.shape])]
@@ -123,7 +123,7 @@ def _torch_embedding(
     return embedding(indices, weight, padding, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
 
 
-# --- order: each value's gradient goes to the element that it was ---
+# --- order: each value's gradient goes to the element that it came from ---
 
 
 @composition(torch.sort)

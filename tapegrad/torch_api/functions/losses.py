@@ -17,7 +17,7 @@ from tapegrad.torch_api.functions.spellings import reduced, reduction_of
 
 
 def weighted_loss(loss: Any, input: Any, weight: Any, reduction: str) -> Any:
-    """Losses with a weight each; their mean is divided by the sum of the weights."""
+    """Losses times their weights; a mean divides by the sum of the weights."""
     if weight.shape != input.shape:
         raise ValueError("Weights and input must have the same size.")
     return reduced(loss * weight, "sum") / weight.sum() if reduction == "mean" else reduced(loss * weight, reduction)
@@ -173,7 +173,7 @@ def gaussian_nll_loss(
     input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Any:
     if isinstance(var, int):
-        raise TypeError("gaussian_nll_loss(): var must be a tensor or a float, not int")  # as torch, in other words
+        raise TypeError("gaussian_nll_loss(): var must be a tensor or a float, not int")  # torch refuses it, too
     if isinstance(var, float):
         var = torch.full_like(input, var)
     if (var < 0).any():

@@ -1,4 +1,4 @@
-"""Matmul: torch's functions said in terms of others."""
+"""Matrix products of any number of dimensions, broken into the steps that torch takes, for the bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrix products: torch's functions said in terms of others."""
+"""What matrix products can be put together to: outer, tensor and Kronecker products, chains and powers."""
 
 from __future__ import annotations
 

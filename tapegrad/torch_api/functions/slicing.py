@@ -1,4 +1,4 @@
-"""Slicing: torch's functions said in terms of others."""
+"""Stacking, splitting and grids: all of them are ``cat``, ``narrow`` and ``reshape`` underneath."""
 
 from __future__ import annotations
 

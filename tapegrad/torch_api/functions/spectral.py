@@ -1,4 +1,4 @@
-"""Spectral: torch's functions said in terms of others."""
+"""Eigenvalues, singular values and QR in torch's named tuples, and the functions that are made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics: torch's functions said in terms of others."""
+"""Statistics: covariance and correlation from matrix products, quantiles from sorted values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tapegrad.engine.tensor import raw
 @composition(torch.cov)
 def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
     """The covariance of the rows, each column being an observation."""
-    # torch's own, for its complaints about the arguments
+    # run torch's own function for its errors about the arguments
     torch.cov(raw(input), correction=correction, fweights=raw(fweights), aweights=raw(aweights))
     x = input.reshape(1, -1) if input.ndim < 2 else input
     w = fweights if aweights is None else aweights if fweights is None else fweights * aweights
@@ -62,7 +62,7 @@ def _between(x: Any, ranks: Any, interpolation: str) -> Any:
 
 
 def _arranged(values: Any, q: Any, dim: int | None, ndim: int, keepdim: bool) -> Any:
-    """A dimension for several q in front; the reduced ones kept, with size 1, or not."""
+    """Move the dimension of q to the front; keep the reduced dimensions, with size 1, or drop them."""
     if dim is None and keepdim:
         values = values.reshape([1] * ndim + [-1])
     elif dim is not None and not keepdim:
@@ -75,7 +75,9 @@ def quantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Any:
     x, q, dim = _sorted(input, q, dim)
-    ranks = torch.where(x.isnan().any(-1, keepdim=True), x.shape[-1] - 1.0, q * (x.shape[-1] - 1))  # one NaN spoils all
+    ranks = torch.where(
+        x.isnan().any(-1, keepdim=True), x.shape[-1] - 1.0, q * (x.shape[-1] - 1)
+    )  # with a NaN, which sorts last, every quantile is NaN
     return _arranged(_between(x, ranks, interpolation), q, dim, input.ndim, keepdim)
 
 
