@@ -27,7 +27,7 @@ class Part:
 
     __slots__ = ("g", "index")
 
-    shape = None  # unlike that of any tensor
+    shape = None  # equal to no tensor's shape
 
     def __init__(self, g: Any, index: Any) -> None:
         self.g, self.index = g, index
@@ -131,7 +131,7 @@ def _has_own_storage(g: Any) -> bool:
         and torch._C._has_storage(g)
         and g.is_contiguous()
         and g._use_count() == 1  # type: ignore[attr-defined]  # torch may hold it too; its stubs leave this out
-        and torch._C._storage_Use_Count(g.untyped_storage()._cdata) == 2  # by g, and by us who ask
+        and torch._C._storage_Use_Count(g.untyped_storage()._cdata) == 2  # by g, and by this very expression
     )
 
 
@@ -205,10 +205,10 @@ def accumulate(gradients: dict[Any, Any]) -> None:
                     f"backward: a leaf, of shape {shape_text(leaf.shape)}, was changed in place after it was used, by "
                     f"{leaf.record.op.name}, so that it is no leaf any more; change a copy (x.clone())"
                 )
-            if not leaf._requires_grad:  # switched off since
+            if not leaf._requires_grad:  # it was switched off since the forward pass
                 continue
             if leaf.hooks is not None:
-                g = g.clone()  # a hook may have kept what it saw, or have given what somebody else keeps
+                g = g.clone()  # a hook may have kept its argument, or returned a tensor that others hold
             if leaf._grad is None:
                 new[leaf] = g
             elif leaf._grad.shape == g.shape:

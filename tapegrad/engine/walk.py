@@ -62,10 +62,10 @@ def walk(
             g = run_hooks(record.hooks, g)
         parents = record.parents
         if path is not None:
-            if record in wanted:  # on the way to another target, as it came: there, torch runs hooks later
+            if record in wanted:  # before its hooks if another target lies behind it, as torch has it
                 result[record] = computed if record in leading else g
             if record not in leading:
-                continue  # nothing that is wanted lies further back
+                continue  # no other target lies behind it
             parents = parents and tuple([p if p in path else None for p in parents])
         if parents is None:
             raise freed(record)
@@ -88,11 +88,11 @@ def walk(
                 for node, piece in zip(parent, one_each(part, parent, record, argument), strict=True):
                     if node is not None and (path is None or node in path):
                         give(node, piece, record, argument)
-            part = piece = None  # it may have been summed, and be gone
+            part = piece = None  # drop our references: own() counts holders, and summed parts can be freed
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-        saved, held = (), None  # the next record may save nothing
+        saved, held = (), None  # free them now; the next record may save nothing
     g = computed = None  # drop our own references, so that own() counts outside holders only
     if not create_graph:
         own(pending)

@@ -34,7 +34,7 @@ class Trace(TorchFunctionMode):
         self._exact = exact
         # By id; holding the tensor keeps its id its own.
         self._expressions: dict[int, tuple[torch.Tensor, Expression]] = {}
-        self._made: dict[Any, Expression] = {}  # so that equal expressions are one
+        self._made: dict[Any, Expression] = {}  # equal expressions become one object
         self._now: dict[Expression, Expression] = {}  # what was written into -> what it has become
 
     def name(self, value: torch.Tensor, name: str) -> Expression:
@@ -142,7 +142,7 @@ class Trace(TorchFunctionMode):
             raise NotImplementedError(f"source: {name}_ on a view of {root.name or root.kind} cannot be written")
         if shares(root.value, changed):
             self._now[root] = new
-        else:  # a tensor of its own that has the expression of another
+        else:  # another tensor, whose expression happens to be the same
             self._set(changed, new)
 
     def _rebased(self, expression: Expression, root: Expression) -> Expression:

@@ -41,8 +41,9 @@ def mse_loss(
 def forgotten_weight() -> Any:
     """The weight that torch 2.13's F.l1_loss was given and does not hand on to ``__torch_function__``.
 
-    It is in no argument, and the types that torch passes tell nothing of it; only torch's frame still has it. Without
-    it the loss would be the unweighted one, and nobody would notice.
+    No argument holds it, and the types that torch passes list each type once, so that a weight of the target's type
+    leaves no trace. Only torch's frame still has it. Without it the loss would silently be the unweighted one. Of the
+    functions in torch.nn.functional no other forgets an argument.
     """
     frame = sys._getframe(1)
     while frame is not None and frame.f_code is not F.l1_loss.__code__:
