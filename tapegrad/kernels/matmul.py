@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import kernel
-from tapegrad.rules.matmul import folded, left, right, rows, two_matrices
+from tapegrad.rules.matmul import folded, left_gradient, right_gradient, rows, two_matrices
 
 
 def by_columns(x: torch.Tensor) -> bool:
@@ -26,12 +26,12 @@ kernel(
 
 def left_factor(g: Any, input: Any, other: Any) -> Any:
     """The gradient of the left factor, which may be a vector."""
-    return left(g, other, input.ndim) if other.ndim == 1 else two_matrices.kernels["input"](g, input, other)
+    return left_gradient(g, other, input.ndim) if other.ndim == 1 else two_matrices.kernels["input"](g, input, other)
 
 
 def right_factor(g: Any, input: Any, other: Any) -> Any:
     """The gradient of the right factor, which may be a vector."""
-    return right(g, input, other.ndim) if other.ndim == 1 else two_matrices.kernels["other"](g, input, other)
+    return right_gradient(g, input, other.ndim) if other.ndim == 1 else two_matrices.kernels["other"](g, input, other)
 
 
 def folded_left(g: Any, input: Any, other: Any) -> Any:

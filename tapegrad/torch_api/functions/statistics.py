@@ -51,7 +51,7 @@ def _sorted(input: Any, q: Any, dim: int | None) -> tuple[Any, Any, int | None]:
     return input.unsqueeze(-1).transpose(dim % input.ndim, -1).sort().values, q, dim % input.ndim
 
 
-def _between(x: Any, ranks: Any, interpolation: str) -> Any:
+def _at_ranks(x: Any, ranks: Any, interpolation: str) -> Any:
     """The values at fractional ranks."""
     rounding = {"lower": torch.floor, "higher": torch.ceil, "nearest": torch.round}
     if interpolation in rounding:
@@ -61,7 +61,7 @@ def _between(x: Any, ranks: Any, interpolation: str) -> Any:
     return x.gather(-1, low).lerp(x.gather(-1, ranks.ceil().long()), weight)
 
 
-def _arranged(values: Any, q: Any, dim: int | None, ndim: int, keepdim: bool) -> Any:
+def _arrange_dims(values: Any, q: Any, dim: int | None, ndim: int, keepdim: bool) -> Any:
     """Move the dimension of q to the front; keep the reduced dimensions, with size 1, or drop them."""
     if dim is None and keepdim:
         values = values.reshape([1] * ndim + [-1])
@@ -78,7 +78,7 @@ def quantile(
     ranks = torch.where(
         x.isnan().any(-1, keepdim=True), x.shape[-1] - 1.0, q * (x.shape[-1] - 1)
     )  # with a NaN, which sorts last, every quantile is NaN
-    return _arranged(_between(x, ranks, interpolation), q, dim, input.ndim, keepdim)
+    return _arrange_dims(_at_ranks(x, ranks, interpolation), q, dim, input.ndim, keepdim)
 
 
 @composition(torch.nanquantile)
@@ -87,4 +87,4 @@ def nanquantile(
 ) -> Any:
     x, q, dim = _sorted(input, q, dim)
     ranks = q * ((~x.isnan()).sum(-1, keepdim=True) - 1).clamp(min=0)
-    return _arranged(_between(x, ranks, interpolation), q, dim, input.ndim, keepdim)
+    return _arrange_dims(_at_ranks(x, ranks, interpolation), q, dim, input.ndim, keepdim)
