@@ -388,7 +388,7 @@ class Programs(RuleBasedStateMachine):
             (h,) = w.grad((g * g).sum(), w.tensors[x], allow_unused=True, retain_graph=True)
             return torch.zeros_like(raw(g)) if h is None else h
 
-        # What hooks see, and what is retained, would be compared to the bit.
+        # Hooks and retained gradients would be compared to the bit, which second order does not promise.
         if not self.over and not self.mine.handles and not any(t.retains_grad for t in self.yours.tensors.values()):
             before = counts["errors in both"]
             results = self.step(run, [y], exact=False)
