@@ -25,6 +25,6 @@ kernel(getitem, input=_getitem_kernel)
 # --- reading at indices: the gradient is added where it was read ---
 
 
-# In place on the zeros, where the rules copy them.
+# Added in place to the zeros, which the formulas copy.
 kernel(gather, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).scatter_add_(dim, index, g))
 kernel(index_select, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).index_add_(dim, index, g))

@@ -152,7 +152,7 @@ def split_among_ties_along(g: Any, out: Any, input: Any, dim: Any, keepdim: bool
     return restore(g, input.shape, dim, keepdim) * chosen / chosen.sum(dims_of(input.shape, dim), keepdim=True)
 
 
-# So it is along the dims that amax and amin are given.
+# amax and amin do the same along the dims that they are given.
 amax = rule(torch.amax, "input, dim=(), keepdim=False", input=split_among_ties_along)
 amin = rule(torch.amin, "input, dim=(), keepdim=False", input=split_among_ties_along)
 
