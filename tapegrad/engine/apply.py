@@ -57,7 +57,7 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
         return result
     out, *aux = result if op.aux else (result,)
     if not op.trusted and any(out is raw for raw in raws):
-        out = out.view_as(out)  # a result of its own, to be recorded
+        out = out.view_as(out)  # a new tensor, as the argument itself cannot be recorded as a result
     if not wanted or not torch.is_grad_enabled() or out.dtype not in CONTINUOUS or out.requires_grad or out is raws[0]:
         t = _unrecorded(op, args, out)
     else:
@@ -69,7 +69,7 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
 
 def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor) -> Any:
     """Hand back a result that is not recorded."""
-    if out.requires_grad:  # so torch.autograd recorded it: a tensor of its own is among the arguments
+    if out.requires_grad:  # torch.autograd recorded it, so an argument is a torch tensor that requires grad
         raise foreign(op.name, op.parameters, args)
     if type(args[0]) is Tensor and out is args[0]._data:
         return args[0]  # there was nothing to do: like torch, hand back the tensor itself

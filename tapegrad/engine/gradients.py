@@ -133,7 +133,7 @@ def _has_own_storage(g: Any) -> bool:
         and torch._C._has_storage(g)
         and g.is_contiguous()
         and g._use_count() == 1  # type: ignore[attr-defined]  # torch may hold it too; its stubs leave this out
-        and torch._C._storage_Use_Count(g.untyped_storage()._cdata) == 2  # by g, and by us who ask
+        and torch._C._storage_Use_Count(g.untyped_storage()._cdata) == 2  # by g, and by this very expression
     )
 
 
@@ -192,6 +192,12 @@ _accumulating = RLock()  # leaves may be shared between threads
 _exhaust = deque[Any](maxlen=0).extend
 
 
+def _is_fixed(grad: torch.Tensor) -> bool:
+    """Whether torch would refuse to add to a tensor in place."""
+    outlived = grad.is_inference() and not torch.is_inference_mode_enabled()
+    return outlived or torch._debug_has_internal_overlap(grad) == 1
+
+
 def accumulate(gradients: dict[Any, Any]) -> None:
     """Add gradients to their leaves' ``grad``, in place, as torch does, so that whoever holds it sees the sum.
 
@@ -211,10 +217,10 @@ def accumulate(gradients: dict[Any, Any]) -> None:
                     f"backward: a leaf, of shape {shape_text(leaf.shape)}, was changed in place after it was used, by "
                     f"{leaf.record.op.name}, so that it is no leaf any more; change a copy (x.clone())"
                 )
-            if not leaf._requires_grad:  # switched off since
+            if not leaf._requires_grad:  # it was switched off since the forward pass
                 continue
             if leaf.hooks is not None:
-                g = g.clone()  # a hook may have kept what it saw, or have given what somebody else keeps
+                g = g.clone()  # a hook may have kept its argument, or returned a tensor that others hold
             if leaf._grad is None:
                 new[leaf] = g
             elif leaf._grad.shape != g.shape:
@@ -222,9 +228,7 @@ def accumulate(gradients: dict[Any, Any]) -> None:
                     f"backward: a gradient of shape {shape_text(g.shape)} cannot be added to grad, which has shape "
                     f"{shape_text(leaf._grad.shape)}; set grad = None after giving a tensor data of another shape"
                 )
-            elif torch._debug_has_internal_overlap(leaf._grad) == 1 or (
-                leaf._grad.is_inference() and not torch.is_inference_mode_enabled()
-            ):
+            elif _is_fixed(leaf._grad):
                 raise RuntimeError(
                     f"backward: nothing can be added in place to grad, of shape {shape_text(g.shape)}, for it is an "
                     f"expanded tensor, or of torch.inference_mode(); set grad = grad.clone() first"

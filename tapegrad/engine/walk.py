@@ -64,10 +64,10 @@ def walk(
             g = run_hooks(record.hooks, g, create_graph)
         parents = record.parents
         if path is not None:
-            if record in wanted:  # before its hooks, if it leads to another target: torch runs them after it takes this
+            if record in wanted:  # before its hooks if another target lies behind it, as torch has it
                 result[record] = computed if record in leading else g
             if record not in leading:
-                continue  # nothing that is wanted lies further back
+                continue  # no other target lies behind it
             parents = parents and tuple([p if p in path else None for p in parents])
         if parents is None:
             raise freed(record)
@@ -90,11 +90,11 @@ def walk(
                 for node, piece in zip(parent, one_each(part, parent, record, argument), strict=True):
                     if node is not None and (path is None or node in path):
                         give(node, piece, record, argument)
-            part = piece = None
+            part = piece = None  # summed parts can be freed
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-        saved, held = (), None
+        saved, held = (), None  # free them now; the next record may save nothing
     g = computed = None
     if not create_graph:
         own(pending)

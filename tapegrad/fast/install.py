@@ -17,7 +17,7 @@ def install() -> None:
         return
     for op in ops:
         op.road = apply_source.road(op)
-    methods.install()  # which hold the roads of their ops
+    methods.install()  # methods keep their ops' roads, so install them again
     listeners.append(_renew)
     backward.written_walk = roads.written_walk
 

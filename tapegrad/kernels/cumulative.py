@@ -1,4 +1,4 @@
-"""The kernel of the cumulative product."""
+"""The kernel of the cumulative product: where no factor is 0, divide, as torch does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels of arithmetic and powers: numbers as kept tensors, and in place on a buffer of their own."""
+"""Kernels of arithmetic and powers: numbers as kept tensors, and powers in one fresh buffer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def power_gradient(g: torch.Tensor, input: torch.Tensor, exponent: Any) -> Any:
     """``base_gradient``, in place on the one buffer it makes."""
     if (type(exponent) is not int and type(exponent) is not float) or exponent == 0:
         return base_gradient(g, input, exponent)
-    if exponent == 2:  # most of the powers there are, and x + x is 2 x to the bit
+    if exponent == 2:  # the commonest power; x + x is 2 x to the bit
         return (input + input).mul_(g)
     return torch.pow(input, exponent - 1).mul_(as_tensor(exponent, input)).mul_(g)
 
@@ -33,8 +33,8 @@ kernel(pow, input=power_gradient)
 
 # --- kinks and choices ---
 
-# torch sums what the mask selects and no zeros between.
+# torch sums the selected elements alone, without zeros between them.
 kernel(masked_fill, value=lambda g, mask: g.masked_select(mask).sum())
 
-# A kernel takes its op's mark away, for it need not keep the shape and dtype of the cotangent; these do.
+# kernel() unmarks an op, as a kernel need not keep the cotangent's shape and dtype; these do, so mark them again.
 elementwise(mul, div, pow)

@@ -1,4 +1,4 @@
-"""Kernels of factorizations: the mathematics of the rules, on raw tensors."""
+"""Kernels of determinants and linear systems: from the LU factors that torch's own backward pass uses."""
 
 from __future__ import annotations
 
@@ -15,30 +15,35 @@ def strided(A: torch.Tensor) -> bool:
     return not A.is_contiguous()
 
 
-def factors(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def lu_factors(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The triangular factors that torch has for a backward pass: of A^T where A is stored row by row."""
     LU, pivots, _ = torch.linalg.lu_factor_ex(A if strided(A) else A.mT)
     return LU, pivots
 
 
-def nudged(LU: torch.Tensor, pivots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors with the smallest step from 1 for each 0 on the diagonal."""
+def without_zero_pivots(LU: torch.Tensor, pivots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The factors, with machine epsilon for each 0 on the diagonal."""
     zero = LU.diagonal(0, -2, -1) == 0
     return LU + torch.diag_embed(torch.where(zero, torch.finfo(LU.dtype).eps, 0.0)), pivots
 
 
-# A singular matrix has a gradient too: torch nudges the zeros on the diagonal of its triangular factor.
-kernel(det, A=lambda g, out, A: torch.linalg.lu_solve(*nudged(*factors(A)), diagonal(g * out, A), adjoint=strided(A)))
-kernel(log_abs_det, A=lambda g, A: torch.linalg.lu_solve(*factors(A), diagonal(g, A), adjoint=strided(A)))
+# A singular matrix has a gradient too: torch replaces the zeros on the diagonal of its triangular factor.
+kernel(
+    det,
+    A=lambda g, out, A: torch.linalg.lu_solve(
+        *without_zero_pivots(*lu_factors(A)), diagonal(g * out, A), adjoint=strided(A)
+    ),
+)
+kernel(log_abs_det, A=lambda g, A: torch.linalg.lu_solve(*lu_factors(A), diagonal(g, A), adjoint=strided(A)))
 
 
 # --- inverses: d(A^-1) = -A^-1 dA A^-1 ---
 
 
-def solved(A: torch.Tensor, g: torch.Tensor, B: torch.Tensor, left: bool) -> torch.Tensor:
+def solve_transposed(g: torch.Tensor, A: torch.Tensor, B: torch.Tensor, left: bool) -> torch.Tensor:
     """dB, from the triangular factors of A itself, which torch has at hand."""
     if is_vector(A, B):
-        return solved(A, g.unsqueeze(-1), A, left).squeeze(-1)
+        return solve_transposed(g.unsqueeze(-1), A, A, left).squeeze(-1)
     LU, pivots, _ = torch.linalg.lu_factor_ex(A)
     dB: torch.Tensor = torch.linalg.lu_solve(LU, pivots, g, left=left, adjoint=True)
     return dB
@@ -46,6 +51,6 @@ def solved(A: torch.Tensor, g: torch.Tensor, B: torch.Tensor, left: bool) -> tor
 
 kernel(
     solve,
-    A=lambda g, out, A, B, left: outer_gradient(solved(A, g, B, left), out, A, B, left),
-    B=lambda g, A, B, left: solved(A, g, B, left),
+    A=lambda g, out, A, B, left: outer_gradient(solve_transposed(g, A, B, left), out, A, B, left),
+    B=solve_transposed,
 )

@@ -1,4 +1,4 @@
-"""Kernels of reduction: the mathematics of the rules, on raw tensors."""
+"""Kernels of means and products: a mean divides by a kept number; a product without a 0, by each factor."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tapegrad.rules.reduction import count, mean, prod_all, prod_dim, restore
 
 kernel(
     mean,
-    # To divide a number and expand it then would be quicker, but not lie in memory as torch's gradient does; and the
-    # order of memory is the order in which sums further back are taken.
+    # Dividing before the broadcast would be quicker, but the result would not be laid out in memory as torch's is, and
+    # sums further back would run in another order.
     input=lambda g, input_shape, dim, keepdim: (
         torch.broadcast_to(restore(g, input_shape, dim, keepdim), input_shape) / as_tensor(count(input_shape, dim), g)
     ),

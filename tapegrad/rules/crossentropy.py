@@ -18,7 +18,7 @@ def class_dim(input: Any) -> int:
 def onehot(target: torch.Tensor, ignore_index: int, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
     """1 at each target's class, 0 elsewhere, in the shape of the scores."""
     dim = 1 if len(shape) > 1 else 0
-    index = target.masked_fill(target == ignore_index, 0).unsqueeze(dim)  # which need not be a class
+    index = target.masked_fill(target == ignore_index, 0).unsqueeze(dim)  # ignore_index need not be a valid class
     return torch.zeros(shape, dtype=dtype, device=target.device).scatter_(dim, index, 1.0)
 
 

@@ -17,7 +17,7 @@ from tapegrad.rules.reduction import dims_of, restore
 def norm_gradient(g: Any, norm: Any, x: Any, p: float, dims: list[int]) -> Any:
     """g d|x|_p/dx = g sgn(x) |x|**(p-1) / |x|_p**(p-1), and its limits."""
     if p == 0:
-        return torch.zeros_like(x)  # a count
+        return torch.zeros_like(x)  # it counts elements, and is constant almost everywhere
     if p == 1:
         return x.sgn() * g
     if p == 2:
@@ -32,7 +32,7 @@ def norm_gradient(g: Any, norm: Any, x: Any, p: float, dims: list[int]) -> Any:
 
 
 def vector_norm_gradient(g: Any, out: Any, input: Any, ord: float, dim: Any, keepdim: bool) -> Any:
-    """The same, of a norm whose dimensions may have been dropped."""
+    """The same, where the norm may have lost its reduced dimensions."""
     g, norm = restore(g, input.shape, dim, keepdim), restore(out, input.shape, dim, keepdim)
     return norm_gradient(g, norm, input, ord, dims_of(input.shape, dim))
 
@@ -62,7 +62,7 @@ renorm = rule(
 # --- distances ---
 
 
-# The gradient passes also where the bound holds, as in torch's cosine_similarity.
+# The gradient passes through even where the bound is in force, as in torch's cosine_similarity.
 @rule(input=lambda g: g)
 def at_least(input: Any, bound: Any) -> Any:
     """``input``, with values below ``bound`` raised to it."""
@@ -84,11 +84,11 @@ cdist = rule(
 )
 
 
-def pdist_gradient(g: Any, out: Any, x: Any, p: float) -> Any:
+def pdist_gradient(g: Any, out: Any, input: Any, p: float) -> Any:
     """Each pair's gradient, added to its first row and taken from its second."""
-    i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
-    pairs = norm_gradient(g.unsqueeze(-1), out.unsqueeze(-1), x[i] - x[j], p, [-1])
-    return torch.zeros_like(x).index_add(0, i, pairs).index_add(0, j, -pairs)
+    i, j = torch.triu_indices(len(input), len(input), 1, device=input.device)
+    pairs = norm_gradient(g.unsqueeze(-1), out.unsqueeze(-1), input[i] - input[j], p, [-1])
+    return torch.zeros_like(input).index_add(0, i, pairs).index_add(0, j, -pairs)
 
 
-pdist = rule(F.pdist, "input, p=2.0", input=lambda g, out, input, p: pdist_gradient(g, out, input, p))
+pdist = rule(F.pdist, "input, p=2.0", input=pdist_gradient)

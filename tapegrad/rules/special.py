@@ -60,7 +60,7 @@ def tiny(x: Any) -> Any:
 
 
 def nonzero(x: Any) -> Any:
-    """The numbers, tiny ones raised: neither they nor their gradients go into what is chosen."""
+    """``x``, tiny numbers replaced by a divisor that does no harm; ``where`` then discards their quotients."""
     return torch.where(tiny(x), torch.finfo(x.dtype).eps, x)
 
 

@@ -37,7 +37,7 @@ class Program:
     def __init__(self, tape: Tape, scope: Mapping[str, Any], style: str) -> None:
         if style not in STYLES:
             raise ValueError(f"source: style must be one of {', '.join(STYLES)}, not {style!r}")
-        reached(tape.outputs)  # or it is freed
+        reached(tape.outputs)  # raises if the tape was freed
         self.tape = tape
         self.exact = style == "exact"
         named = name_nodes(scope)

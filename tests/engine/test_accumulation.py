@@ -181,7 +181,7 @@ def test_a_sum_in_place_changes_nobody_elses_gradient(size):
 
     def program(x):
         d = x * 1.0
-        centred = d - 3.0  # its gradient goes on to d as it is
+        centred = d - 3.0  # its gradient is passed on to d unchanged
         return d, centred, (centred**3 + centred).sum() + (d * d).sum()
 
     held = []

@@ -40,7 +40,7 @@ def cross_entropy_of_probabilities(input: Any, target: Any, weight: Any, reducti
 
 
 def smooth_loss(logprobs: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
-    """The loss of a target that is every class at once, for label smoothing."""
+    """The loss with every class as the target at once, the sum of all their losses, for label smoothing."""
     dim = crossentropy.class_dim(logprobs)
     if weight is not None:
         logprobs = logprobs * weight.view([-1] + [1] * (logprobs.ndim - 2))

@@ -1,4 +1,4 @@
-"""Losses that ask for a distance: between two embeddings, or between the scores of two classes."""
+"""Losses that demand a margin: between two embeddings, or between the scores of two classes."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def multilabel_soft_margin_loss(
     return reduced(loss.sum(-1) / input.shape[-1], reduction_of(reduction, size_average, reduce))
 
 
-# Of these names torch has functions of its own, which take the reduction as a number and elsewhere.
+# torch.<name> takes the reduction as a number, and in another position, than F.<name>.
 for _name in """
     binary_cross_entropy_with_logits cosine_embedding_loss hinge_embedding_loss kl_div margin_ranking_loss
     poisson_nll_loss triplet_margin_loss
