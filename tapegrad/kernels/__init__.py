@@ -7,6 +7,7 @@ from tapegrad.kernels import (
     cumulative,
     einsum,
     elementwise,
+    losses,
     normalization,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "cumulative",
     "einsum",
     "elementwise",
+    "losses",
     "normalization",
 ]

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import composition, kernel, rule
+from tapegrad.rules.reduction import product_of_others
+
+MOST_MINORS = 64  # rows; their minors take 128 MB
 
 
 def pair(name: str, *values: Any) -> Any:
@@ -16,13 +19,57 @@ def pair(name: str, *values: Any) -> Any:
 
 # --- determinants: d(det A) = det(A) tr(A^-1 dA) ---
 
-det = rule(
-    torch.linalg.det,
-    "A",
-    A=lambda g, out, A: torch.linalg.solve(A.mT, diagonal(g * out, A)),
-)
-# A singular matrix has a gradient too: torch nudges the zeros on the diagonal of its triangular factor.
-kernel(det, A=lambda g, out, A: torch.linalg.lu_solve(*nudged(*factors(A)), diagonal(g * out, A), adjoint=strided(A)))
+
+def minors(A: Any) -> Any:
+    """For each element, the matrix without its row and its column."""
+    n = A.shape[-1]
+    others = torch.arange(n - 1, device=A.device) + (torch.arange(n - 1) >= torch.arange(n).unsqueeze(-1)).to(A.device)
+    return A[..., others[:, None, :, None], others[None, :, None, :]]
+
+
+def cofactors(A: Any) -> Any:
+    """The minors' determinants, in a checkerboard of signs: the gradient of the determinant, of a singular matrix too."""
+    n = A.shape[-1]
+    if n > MOST_MINORS:
+        raise RuntimeError(
+            f"det(): a singular matrix of {n} rows and columns has {n * n} minors, too many to record its gradient; "
+            f"leave create_graph out"
+        )
+    place = torch.arange(n, device=A.device)
+    return torch.linalg.det(minors(A)) * (1 - 2 * ((place.unsqueeze(-1) + place) % 2))
+
+
+def det_gradient(g: Any, out: Any, A: Any) -> Any:
+    """g det(A) A^-T; if a matrix is singular, by the cofactors."""
+    if (out == 0).any():
+        return g.unsqueeze(-1).unsqueeze(-1) * cofactors(A)
+    return torch.linalg.solve(A.mT, diagonal(g * out, A))
+
+
+det = rule(torch.linalg.det, "A", A=det_gradient)
+
+
+def singular_cofactors(A: torch.Tensor) -> Any:
+    """The cofactors of U S V^T, in values only: det(U V^T) U S' V^T, S' being the products of all other values."""
+    if A.shape[-1] == 1:
+        return torch.ones_like(A)
+    U, S, Vh = torch.linalg.svd(A)
+    return torch.linalg.det(U @ Vh).unsqueeze(-1).unsqueeze(-1) * (U * product_of_others(S, -1).unsqueeze(-2)) @ Vh
+
+
+def det_kernel(g: torch.Tensor, out: torch.Tensor, A: torch.Tensor) -> Any:
+    """By the triangular factors, as torch; where a matrix is singular torch sends 0, but for a single element."""
+    LU, pivots = factors(A)
+    regular = torch.linalg.lu_solve(LU, pivots, diagonal(g * out, A), adjoint=strided(A))
+    singular = (out == 0).unsqueeze(-1).unsqueeze(-1)
+    if not singular.any():
+        return regular
+    return torch.where(
+        singular, g.unsqueeze(-1).unsqueeze(-1) * singular_cofactors(torch.where(singular, A, 0.0)), regular
+    )
+
+
+kernel(det, A=det_kernel)
 
 
 @rule(aux=["sign"], A=lambda g, A: torch.linalg.solve(A.mT, diagonal(g, A)))
@@ -49,12 +96,6 @@ def factors(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def strided(A: torch.Tensor) -> bool:
     """Whether A is not stored row by row."""
     return not A.is_contiguous()
-
-
-def nudged(LU: torch.Tensor, pivots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors with the smallest step from 1 for each 0 on the diagonal."""
-    zero = LU.diagonal(0, -2, -1) == 0
-    return LU + torch.diag_embed(torch.where(zero, torch.finfo(LU.dtype).eps, 0.0)), pivots
 
 
 composition(torch.det)(lambda input: det(input))
@@ -143,25 +184,32 @@ def is_vector(A: Any, B: Any) -> bool:
     return bool(B.ndim == 1 or B.shape == A.shape[:-1])
 
 
+@rule(aux=["info"], A=solve.formulas["A"], B=solve.formulas["B"])
+def unchecked_solve(A: Any, B: Any, left: Any, check_errors: Any) -> Any:
+    """The solution, whatever it is where A is singular, and whether A was."""
+    return torch.linalg.solve_ex(A, B, left=left, check_errors=check_errors)
+
+
+kernel(unchecked_solve, A=solve.kernels["A"], B=solve.kernels["B"])
+
+
 @composition(torch.linalg.solve_ex)
 def solve_ex(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> Any:
-    info = torch.linalg.lu_factor_ex(A.data, check_errors=check_errors).info
-    return pair("linalg_solve_ex", solve(A, B, left=left), info)
+    return pair("linalg_solve_ex", *unchecked_solve(A, B, left, check_errors))
 
 
 composition(torch.inverse)(lambda input: inv(input))
 
 
+@rule(aux=["info"], A=inv.formulas["A"])
+def unchecked_inv(A: Any, check_errors: Any) -> Any:
+    """The inverse, whatever it is where A is singular, and whether A was."""
+    return torch.linalg.inv_ex(A, check_errors=check_errors)
+
+
 @composition(torch.linalg.inv_ex)
 def inv_ex(A: Any, *, check_errors: bool = False) -> Any:
-    info = torch.linalg.inv_ex(A.data, check_errors=check_errors).info
-    return pair("linalg_inv_ex", inv(A), info)
-
-
-@composition(torch.linalg.cholesky_ex)
-def cholesky_ex(L: Any, *, upper: bool = False, check_errors: bool = False) -> Any:
-    info = torch.linalg.cholesky_ex(L.data, check_errors=check_errors).info
-    return pair("linalg_cholesky_ex", cholesky(L, upper=upper), info)
+    return pair("linalg_inv_ex", *unchecked_inv(A, check_errors))
 
 
 @rule(input=lambda g, input_shape: g.new_zeros(input_shape), A=lambda g: g)
@@ -193,6 +241,17 @@ def cholesky_gradient(g: Any, L: Any, upper: bool) -> Any:
     P = 0.5 * (P + P.tril(-1).mT)
     P = torch.linalg.solve_triangular(L.mT, P, upper=True)
     return torch.linalg.solve_triangular(L, P, upper=False, left=False)
+
+
+@rule(aux=["info"], A=cholesky.formulas["A"])
+def unchecked_cholesky(A: Any, upper: Any, check_errors: Any) -> Any:
+    """The factor, as far as it goes, and where A ceased to be positive-definite."""
+    return torch.linalg.cholesky_ex(A, upper=upper, check_errors=check_errors)
+
+
+@composition(torch.linalg.cholesky_ex)
+def cholesky_ex(L: Any, *, upper: bool = False, check_errors: bool = False) -> Any:
+    return pair("linalg_cholesky_ex", *unchecked_cholesky(L, upper, check_errors))
 
 
 @composition(torch.cholesky)

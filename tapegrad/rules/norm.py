@@ -100,6 +100,7 @@ renorm = rule(
 def renorm_gradient(g: Any, x: Any, p: float, dims: list[int], maxnorm: float) -> Any:
     """The gradient of maxnorm x / |x|_p over ``dims``, where the norm exceeds maxnorm."""
     norm = vector_norm(x, p, dims, True)
+    x = torch.where(norm > maxnorm, x, 1.0)
     inverse = (norm + 1e-7).reciprocal()
     path = norm_gradient((g * x).sum(dims, keepdim=True), norm, x, p, dims)
     return torch.where(norm > maxnorm, maxnorm * inverse * (g - inverse * path), g)

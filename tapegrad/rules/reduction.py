@@ -42,7 +42,10 @@ nansum = rule(
     input=lambda g, input, dim, keepdim: restore(g, input.shape, dim, keepdim) * ~input.isnan(),
 )
 # Each factor's gradient is the product of the others: also where one of them is 0.
-prod_all = rule(torch.prod, input=lambda g, input: g * product_of_others(input.reshape(-1), 0).reshape(input.shape))
+prod_all = rule(
+    torch.prod,
+    input=lambda g, input: g * without_two_zeros(product_of_others(input.reshape(-1), 0), input),
+)
 prod_dim = rule(
     torch.prod,
     "input, dim, keepdim=False",
@@ -51,16 +54,23 @@ prod_dim = rule(
 # Without a 0, torch divides.
 kernel(
     prod_all,
-    input=lambda g, out, input: prod_all.formulas["input"](g, input) if (input == 0).any() else g * (out / input),
+    input=lambda g, out, input: (
+        prod_all.formulas["input"](g, input) if input.ndim == 0 or (input == 0).any() else g * (out / input)
+    ),
 )
 kernel(
     prod_dim,
     input=lambda g, out, input, dim, keepdim: (
         prod_dim.formulas["input"](g, input, dim, keepdim)
-        if (input == 0).any()
+        if input.ndim == 0 or (input == 0).any()
         else restore(g, input.shape, dim, keepdim) * (restore(out, input.shape, dim, keepdim) / input)
     ),
 )
+
+
+def without_two_zeros(others: Any, x: Any) -> Any:
+    """The products of the others in the shape of ``x``; with two zeros all are 0, even beside NaN, as in torch."""
+    return others.reshape(x.shape).masked_fill(others.isnan().reshape(x.shape) & ((x == 0).sum() > 1), 0.0)
 
 
 def product_of_others(x: Any, dim: int) -> Any:
@@ -115,9 +125,7 @@ var = rule(
     _var,
     "input, dim, correction, keepdim",
     input=lambda g, input, dim, correction, keepdim: (
-        slope(input.shape, dim, correction)
-        * restore(g, input.shape, dim, keepdim)
-        * (input - input.mean(dim, keepdim=True))
+        slope(input.shape, dim, correction) * restore(g, input.shape, dim, keepdim) * deviations(input, dim, correction)
     ),
 )
 # d(sqrt(v)) = dv / 2 sqrt(v); where the deviation is 0 the gradient is 0, as in torch.
@@ -127,7 +135,7 @@ std = rule(
     input=lambda g, out, input, dim, correction, keepdim: (
         slope(input.shape, dim, correction)
         * restore((g / (out * 2)).masked_fill(out == 0, 0.0), input.shape, dim, keepdim)
-        * (input - input.mean(dim, keepdim=True))
+        * deviations(input, dim, correction)
     ),
 )
 
@@ -175,7 +183,23 @@ def std_mean(
 def slope(shape: torch.Size, dim: Any, correction: float) -> float:
     """The factor of ``x - mean`` in the derivative of a variance: 2 / (n - correction)."""
     freedom = count(shape, dim) - correction
-    return 2.0 / freedom if freedom > 0 else math.inf
+    return 2.0 / freedom if freedom > 0 or (freedom and of_dims(shape, dim)) else math.inf
+
+
+def deviations(x: Any, dim: Any, correction: float) -> Any:
+    """``x - mean``; over all elements, if there are no more than ``correction``, NaN at the mean and 1 elsewhere.
+
+    The variance is then infinite, and torch's gradient with it; along dims, torch lets the divisor be negative.
+    """
+    deviation = x - x.mean(dim, keepdim=True)
+    if of_dims(x.shape, dim) or count(x.shape, dim) > correction:
+        return deviation
+    return torch.where(deviation == 0, math.nan, 1.0)
+
+
+def of_dims(shape: torch.Size, dim: Any) -> bool:
+    """Whether dims were given to reduce, and not all elements are reduced for want of them."""
+    return dim is not None and len(shape) > 0
 
 
 def _bessel(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:

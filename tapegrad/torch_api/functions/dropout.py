@@ -43,11 +43,11 @@ def drop(input: Any, p: float, training: bool, inplace: bool, channels: bool = F
 
 
 def drop_channels(n: int, input: Any, p: float, training: bool, inplace: bool) -> Any:
-    """Drop channels; a single image is a batch of one."""
-    if input.ndim == n + 1:
-        out = drop(input.unsqueeze(0), p, training, False, channels=True).squeeze(0)
-        return input.copy_(out) if inplace else out
-    return drop(input, p, training, inplace, channels=True)
+    """Drop channels; what is no batch of images is a batch of one."""
+    if input.ndim == n + 2 or not training or p == 0.0:
+        return drop(input, p, training, inplace, channels=True)
+    out = drop(input.unsqueeze(0), p, training, False, channels=True).squeeze(0)
+    return input.copy_(out) if inplace else out
 
 
 def drop_to_saturation(input: Any, p: float, training: bool, inplace: bool, channels: bool = False) -> Any:

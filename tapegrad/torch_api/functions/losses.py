@@ -61,6 +61,8 @@ def l1_loss(
 ) -> Any:
     reduction = reduction_of(reduction, size_average, reduce)
     weight = forgotten_weight() if weight is None else weight
+    # First, as in torch: a 0-d tensor's dtype counts in full.
+    input, target = torch.broadcast_tensors(input, target)  # type: ignore[no-untyped-call]  # torch's lack
     loss = (input - target).abs()
     return reduced(loss, reduction) if weight is None else weighted_loss(loss, input, weight, reduction)
 
