@@ -28,7 +28,7 @@ def minors(A: Any) -> Any:
 
 
 def cofactors(A: Any) -> Any:
-    """The minors' determinants, in a checkerboard of signs: the gradient of the determinant, of a singular matrix too."""
+    """The minors' determinants in a checkerboard of signs: the gradient of det, of a singular matrix as well."""
     n = A.shape[-1]
     if n > MOST_MINORS:
         raise RuntimeError(
