@@ -17,16 +17,12 @@ from tapegrad.rules.reduction import dims_of, restore
 vector_norm = rule(
     torch.linalg.vector_norm,
     "input, ord=2, dim=None, keepdim=False",
-    input=lambda g, out, input, ord, dim, keepdim: (
-        norm_gradient(
-            restore(g, input.shape, dim, keepdim),
-            restore(out, input.shape, dim, keepdim),
-            input,
-            ord,
-            dims_of(input.shape, dim),
-        )
-        if ord != 0  # a count; no gradient, as in torch
-        else None
+    input=lambda g, out, input, ord, dim, keepdim: norm_gradient(
+        restore(g, input.shape, dim, keepdim),
+        restore(out, input.shape, dim, keepdim),
+        input,
+        ord,
+        dims_of(input.shape, dim),
     ),
 )
 

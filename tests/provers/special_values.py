@@ -33,8 +33,8 @@ FLOATS = (torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
-class Exception_:
-    """A place where the libraries part on purpose."""
+class Exempt:
+    """A place where the libraries part, for a reason."""
 
     name: str
     where: str
@@ -63,27 +63,27 @@ ROUNDS = "the formula rounds 1 - y * y before the product; the kernel, as torch,
 LOSES_NAN = "torch's second gradient loses the NaN of its first"
 EXCEPTIONS = [
     *[
-        Exception_(name, "second", huge, OVERFLOWS)
+        Exempt(name, "second", huge, OVERFLOWS)
         for name in ("asinh", "atanh", "gelu", "erf", "erfc", "special_ndtr", "special_log_ndtr")
     ],
-    Exception_("mish", "second", lambda x: x >= 90, OVERFLOWS),
-    Exception_("tanh", "formula", saturated, ROUNDS),
-    Exception_("tanh", "second", saturated, ROUNDS),
-    Exception_("gelu", "gradient", saturated, "torch's kernel has a tanh of its own"),
-    Exception_("gelu", "formula", saturated, "torch's kernel has a tanh of its own"),
-    Exception_("gelu", "second", saturated, ROUNDS),
-    Exception_("sinc", "formula", lambda x: abs(x) < 0.03, "torch's quotient has no digits left near 0; ours is a series"),
-    Exception_("sinc", "second", lambda x: abs(x) < 0.03, "torch divides by 0 at 0, and has no digits left near it"),
-    Exception_("log_sigmoid", "second", lambda x: x > 5, "torch has (z - 1) z, z = sigmoid(x), which rounds to 1"),
-    Exception_("softplus", "second", lambda x: x in (2, 10, 20), "at the threshold torch differentiates the other branch"),
-    Exception_("logit", "second", lambda x: x == 0, "torch's two orders give -0.0 different signs"),
-    Exception_("smooth_l1_loss", "second", not_finite, LOSES_NAN),
-    Exception_("huber_loss", "second", not_finite, LOSES_NAN),
-    Exception_("emptied", "second", not_finite, "what zero_ empties is a product with 0 when it is recorded again"),
+    Exempt("mish", "second", lambda x: x >= 90, OVERFLOWS),
+    Exempt("tanh", "formula", saturated, ROUNDS),
+    Exempt("tanh", "second", saturated, ROUNDS),
+    Exempt("gelu", "gradient", saturated, "torch's kernel has a tanh of its own"),
+    Exempt("gelu", "formula", saturated, "torch's kernel has a tanh of its own"),
+    Exempt("gelu", "second", saturated, ROUNDS),
+    Exempt("sinc", "formula", lambda x: abs(x) < 0.03, "torch's quotient has no digits left near 0; ours is a series"),
+    Exempt("sinc", "second", lambda x: abs(x) < 0.03, "torch divides by 0 at 0, and has no digits left near it"),
+    Exempt("log_sigmoid", "second", lambda x: x > 5, "torch has (z - 1) z, z = sigmoid(x), which rounds to 1"),
+    Exempt("softplus", "second", lambda x: x in (2, 10, 20), "at the threshold torch differentiates the other branch"),
+    Exempt("logit", "second", lambda x: x == 0, "torch's two orders give -0.0 different signs"),
+    Exempt("smooth_l1_loss", "second", not_finite, LOSES_NAN),
+    Exempt("huber_loss", "second", not_finite, LOSES_NAN),
+    Exempt("emptied", "second", not_finite, "what zero_ empties is a product with 0 when it is recorded again"),
 ]  # fmt: skip
 
 
-def excused(name: str, where: str, at: Iterable[float]) -> Exception_ | None:
+def excused(name: str, where: str, at: Iterable[float]) -> Exempt | None:
     """The exception that a fault falls under, if one does."""
     at = tuple(at)
     for e in EXCEPTIONS:
@@ -277,6 +277,7 @@ class Fault:
     dtype: torch.dtype
     at: tuple[float, ...]
     detail: str
+    sprinkle: str = ""
 
     def __str__(self) -> str:
         at = f" at ({', '.join(f'{v:.4g}' for v in self.at)})" if self.at else ""
@@ -431,10 +432,10 @@ def sprinkled_faults(function: Function, call: Call, sprinkle: str, dtype: torch
     try:
         mine = outcome(run(tapegrad.tensor), tapegrad.grad, 3, twice)
     except REFUSALS as error:
-        yield Fault(name, what, "refused", dtype, (), str(error))
+        yield Fault(name, what, "refused", dtype, (), str(error), sprinkle)
         return
     if yours.second is not None and mine.second is None:
-        yield Fault(name, what, "second: refused", dtype, (), "torch differentiates it twice")
+        yield Fault(name, what, "second: refused", dtype, (), "torch differentiates it twice", sprinkle)
     eps = torch.finfo(dtype).eps
     for where, a, b in pairs(mine, yours):
         if a is None and b is None:
@@ -452,7 +453,7 @@ def sprinkled_faults(function: Function, call: Call, sprinkle: str, dtype: torch
             there = (
                 f"at {list(k)} ours {a[k].item():.6g}, torch's {b[k].item():.6g}" if a.shape == b.shape else "shapes"
             )
-            yield Fault(name, what, where, dtype, (), there)
+            yield Fault(name, what, where, dtype, (), there, sprinkle)
 
 
 def small_calls(besides: Iterable[Form]) -> Iterator[tuple[Function, Call]]:
@@ -484,7 +485,7 @@ def main() -> None:
             for dtype in FLOATS:
                 runs += 1
                 for fault in sprinkled_faults(function, call, sprinkle, dtype):
-                    if excused_sprinkle(fault.name, fault.where, sprinkle):
+                    if excused_sprinkle(fault.name, fault.where, fault.sprinkle):
                         expected += 1
                     else:
                         unexpected += 1

@@ -74,6 +74,8 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 
 @composition(F.dropout1d)
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    if input.ndim not in (2, 3):
+        raise RuntimeError(f"dropout1d(): expected an input of 2 or 3 dimensions, got shape {tuple(input.shape)}")
     return drop_channels(1, input, p, training, inplace)
 
 

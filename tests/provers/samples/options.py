@@ -122,6 +122,8 @@ GRIDS: dict[Callable[..., Any], list[Call]] = {
     torch.index_select: [Call((real(3, 4), d, ints(5, below=3))) for d in (0, 1, -2)],
     # matrices
     torch.linalg.solve: [Call((real(3, 3), real(3, n)), {"left": True}) for n in (1, 2)] + [Call((real(3, 3), real(n, 3)), {"left": False}) for n in (1, 2)],
+    torch.linalg.solve_ex: options(real(3, 3), real(3, 2), left=[True], check_errors=[False, True]) + options(real(3, 3), real(2, 3), left=[False], check_errors=[False, True]),
+    torch.linalg.inv_ex: options(real(3, 3), check_errors=[False, True]),
     torch.linalg.det: [Call((real(n, n),)) for n in (0, 1, 2, 3, 4)] + [Call((real(2, 3, 3),)), Call((real(2, 2, 3, 3),))],
     torch.linalg.slogdet: [Call((real(n, n),)) for n in (0, 1, 2, 3)],
     torch.linalg.eigvalsh: [Call((values(2.0, 0.5, 0.5, 1.0, shape=(2, 2)), UPLO)) for UPLO in ("L", "U")],
