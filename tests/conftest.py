@@ -1,5 +1,6 @@
 """Settings of the whole suite: the same examples on every run, and torch on one thread."""
 
+import gc
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
@@ -24,6 +25,12 @@ settings.load_profile("tapegrad")
 torch.set_num_threads(1)  # the tensors are small; threads would wait for each other
 
 
+def pytest_collection_finish():
+    """Leave what lives as long as the run, torch's modules and all tests, out of every garbage collection."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _torch_as_it_was():
     """No test leaves a grad mode, a default dtype or a random state behind."""
@@ -45,3 +52,10 @@ def road(request):
         roads.forget()
         yield request.param
     roads.forget()
+
+
+@pytest.fixture
+def bundled(monkeypatch):
+    """No dot on PATH; pygraphviz's engine is there."""
+    monkeypatch.setenv("PATH", "")
+    pytest.importorskip("pygraphviz")

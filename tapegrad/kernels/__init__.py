@@ -7,8 +7,15 @@ from tapegrad.kernels import (
     cumulative,
     einsum,
     elementwise,
+    factorizations,
+    indexing,
     losses,
+    matmul,
+    matrix_products,
     normalization,
+    reduction,
+    slicing,
+    spectral,
 )
 
 __all__ = [
@@ -18,6 +25,13 @@ __all__ = [
     "cumulative",
     "einsum",
     "elementwise",
+    "factorizations",
+    "indexing",
     "losses",
+    "matmul",
+    "matrix_products",
     "normalization",
+    "reduction",
+    "slicing",
+    "spectral",
 ]

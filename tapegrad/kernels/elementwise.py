@@ -9,7 +9,7 @@ import torch
 
 from tapegrad.engine.table import elementwise, kernel
 from tapegrad.kernels.scalar import as_tensor
-from tapegrad.rules.elementwise import addcdiv, base_gradient, div, masked_fill, mul, pow, sinc, sinc_slope
+from tapegrad.rules.elementwise import addcdiv, base_gradient, div, masked_fill, mul, pow, sinc, sinc_quotient
 
 # --- arithmetic ---
 
@@ -37,7 +37,7 @@ kernel(pow, input=power_gradient)
 # torch has the quotient to the end, and 0 where the square is, be it by underflow.
 kernel(
     sinc,
-    input=lambda g, input: torch.where(input * input * math.pi == 0, 0.0, g * sinc_slope(input)),
+    input=lambda g, input: torch.where(input * input * math.pi == 0, 0.0, g * sinc_quotient(input)),
 )
 
 # --- kinks and choices ---

@@ -211,32 +211,25 @@ atan2 = rule(
 )
 
 
-def away_from(bound: float, x: Any) -> Any:
-    """The numbers, those within ``bound`` of 0 raised: nothing infinite comes back from what is not chosen."""
-    return torch.where(x.abs() < bound, bound, x)
-
-
-def sinc_slope(x: Any) -> Any:
+def sinc_quotient(x: Any) -> Any:
     """d(sin(pi x) / (pi x))/dx, away from 0."""
     return (math.pi * x * (math.pi * x).cos() - (math.pi * x).sin()) / (x * x * math.pi)
 
 
-def sinc_slope_near_0(x: Any) -> Any:
-    """The same, where that quotient has no digits left: pi (-t / 3 + t**3 / 30 - t**5 / 840 + ...) of t = pi x."""
+def sinc_series(x: Any) -> Any:
+    """The same near 0: pi (-t / 3 + t**3 / 30 - t**5 / 840 + t**7 / 45360 - ...), t = pi x."""
     t = math.pi * x
     return math.pi * t * (-1 / 3 + t * t * (1 / 30 + t * t * (-1 / 840 + t * t / 45360)))
 
 
+def sinc_slope(x: Any) -> Any:
+    """The quotient, or where that has no digits left the series; each is given only what it is made for."""
+    near = x.abs() < 0.03
+    return torch.where(near, sinc_series(x.clamp(-0.03, 0.03)), sinc_quotient(torch.where(near, 0.03, x)))
+
+
 # sin(pi x) / (pi x)
-sinc = rule(
-    torch.sinc,
-    input=lambda g, input: (
-        g
-        * torch.where(
-            input.abs() < 0.03, sinc_slope_near_0(input.clamp(-0.03, 0.03)), sinc_slope(away_from(0.03, input))
-        )
-    ),
-)
+sinc = rule(torch.sinc, input=lambda g, input: g * sinc_slope(input))
 
 # --- kinks and choices ---
 

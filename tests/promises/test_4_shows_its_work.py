@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import torch
 
 import tapegrad
 from tapegrad.source.program import STYLES
-from tests.helpers import ours
+from tests.helpers import ours, randn
 from tests.source.checks import assert_formatted, assert_written, execute
 
 
@@ -67,3 +68,37 @@ def test_lines_read_like_the_lecture():
     dC = torch.zeros(27, 10).index_put((Xb,), demb, accumulate=True)  # (27, 10)
 """.strip("\n").splitlines():
         assert line in text.splitlines()
+
+
+def test_a_tape_shows_itself_at_the_prompt():
+    x = ours(randn(2, 3))
+    loss = (x * 2).sum()
+    tape = tapegrad.tape(loss, names={"x": x, "loss": loss})
+    assert repr(tape).splitlines() == [
+        "# | name  | op   | inputs | shape",
+        "--+-------+------+--------+-------",
+        "  | x     | leaf |        | (2, 3)",
+        "0 | mul_0 | mul  | x      | (2, 3)",
+        "1 | loss  | sum  | mul_0  | ()",
+    ]
+    assert str(tape) == repr(tape)
+
+
+@pytest.mark.skipif(find_spec("graphviz") is None, reason="pictures need tapegrad[viz]")
+def test_the_whole_makemore_pass_is_there():
+    from tests.viz.graphs import makemore
+
+    source = makemore().source
+    assert source.count(" -> ") == 32
+    assert source.count("style=filled ") == 7
+    names = "emb embcat hprebn bnmeani bndiff bndiff2 bnvar bnvar_inv bnraw hpreact h logits logit_maxes norm_logits "
+    names += "counts counts_sum counts_sum_inv probs logprobs loss C W1 b1 W2 b2 bngain bnbias Xb Yb"
+    assert {name for name in names.split() if f"<b>{name}</b>" in source} == set(names.split())
+    assert "<i>" not in source  # nothing is without a name
+
+
+@pytest.mark.skipif(find_spec("graphviz") is None, reason="pictures need tapegrad[viz]")
+def test_the_picture_in_the_docs_is_up_to_date(bundled):
+    from tests.viz.graphs import IMAGES, makemore, texts
+
+    assert texts((IMAGES / "makemore.svg").read_text(encoding="utf-8")) == texts(makemore()._repr_svg_())

@@ -1,7 +1,8 @@
-"""The invariants of DESIGN.md.
+"""The invariants of DESIGN.md: first of all, that torch.autograd takes no part.
 
-torch.autograd takes no part: everything works with each entry to it made to raise, and the source has none. The walk is
-iterative and linear; what it has passed is freed; threads do not meet; any device and type will do.
+Everything works with each entry to it made to raise, and the source has none. The others have files
+of their own in tests/engine: the walk is iterative and linear (test_depth.py), what it has passed is freed
+(test_lifetime.py), threads do not meet (test_threads.py), and any device and type will do (test_devices.py).
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ import torch.nn.functional as F
 import tapegrad
 from tests.helpers import ours, randn
 from tests.provers.networks import each_program, gradients
-
-pytestmark = pytest.mark.usefixtures("road")
 
 PACKAGE = Path(tapegrad.__file__).parent
 
@@ -51,7 +50,7 @@ def test_the_entries_are_closed(without_autograd):
         torch.autograd.grad(x.sum(), x)
 
 
-@pytest.mark.usefixtures("without_autograd")
+@pytest.mark.usefixtures("without_autograd", "road")
 def test_a_network_trains():
     shapes = [(27, 10), (30, 64), (64,), (64, 27), (27,), (1, 64), (1, 64)]
     parameters = [tapegrad.tensor(randn(*s, dtype=torch.float32, seed=k) * 0.1) for k, s in enumerate(shapes)]
@@ -82,7 +81,7 @@ def test_a_network_trains():
     assert losses == sorted(losses, reverse=True)
 
 
-@pytest.mark.usefixtures("without_autograd")
+@pytest.mark.usefixtures("without_autograd", "road")
 def test_grad_higher_orders_and_gradcheck():
     x = tapegrad.tensor(randn(3), requires_grad=True)
     (g,) = tapegrad.grad((x**3).sum(), x, create_graph=True)
@@ -143,6 +142,7 @@ def test_no_rule_calls_a_derivative_of_torchs(path):
     assert {n for n in names if n.endswith("_backward") and not n.startswith("_")} <= {"convolution_backward"}
 
 
+@pytest.mark.usefixtures("road")
 @each_program
 def test_no_torch_autograd(parameters, loss_of, monkeypatch):
     def refuse(*args: Any, **kwargs: Any) -> None:

@@ -92,20 +92,6 @@ def test_a_conversion_to_integers_carries_no_gradient():
         assert not y.requires_grad
 
 
-def test_a_tape_shows_itself_at_the_prompt():
-    x = ours(randn(2, 3))
-    loss = (x * 2).sum()
-    tape = tapegrad.tape(loss, names={"x": x, "loss": loss})
-    assert repr(tape).splitlines() == [
-        "# | name  | op   | inputs | shape",
-        "--+-------+------+--------+-------",
-        "  | x     | leaf |        | (2, 3)",
-        "0 | mul_0 | mul  | x      | (2, 3)",
-        "1 | loss  | sum  | mul_0  | ()",
-    ]
-    assert str(tape) == repr(tape)
-
-
 @pytest.mark.parametrize("method", ["sum", "prod"])
 def test_a_reduction_to_integers_takes_no_gradient(method):
     x = tapegrad.tensor([1.0, 2.0], requires_grad=True)

@@ -4,14 +4,5 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-import pytest
-
 if find_spec("graphviz") is None:  # tapegrad.viz cannot be imported, and says so
     collect_ignore_glob = ["test_*.py"]
-
-
-@pytest.fixture
-def bundled(monkeypatch):
-    """No dot on PATH; pygraphviz's engine is there."""
-    monkeypatch.setenv("PATH", "")
-    pytest.importorskip("pygraphviz")

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 import tapegrad
 from tapegrad import viz
-from tests.viz.graphs import edges, leaf, makemore, node
+from tests.viz.graphs import edges, leaf, node
 
 
 def test_nodes_and_edges():
@@ -27,16 +27,6 @@ def test_nodes_and_edges():
         viz.Edge("n1", "n2", copies=1, uses=1, gradient=True),
         viz.Edge("n2", "n3", copies=1, uses=1, gradient=True),
     )
-
-
-def test_the_whole_makemore_pass_is_there():
-    source = makemore().source
-    assert source.count(" -> ") == 32
-    assert source.count("style=filled ") == 7
-    names = "emb embcat hprebn bnmeani bndiff bndiff2 bnvar bnvar_inv bnraw hpreact h logits logit_maxes norm_logits "
-    names += "counts counts_sum counts_sum_inv probs logprobs loss C W1 b1 W2 b2 bngain bnbias Xb Yb"
-    assert {name for name in names.split() if f"<b>{name}</b>" in source} == set(names.split())
-    assert "<i>" not in source  # nothing is without a name
 
 
 def test_a_tensor_used_twice_has_two_edges():

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tapegrad import viz
-from tests.viz.graphs import IMAGES, leaf, makemore, texts
+from tests.viz.graphs import leaf, texts
 
 
 @pytest.fixture
@@ -106,10 +106,6 @@ def test_jupyter_shows_the_picture(picture, bundled):
     assert list(bundle) == ["image/svg+xml"]
     assert "sum(x * x)" in texts(bundle["image/svg+xml"])
     assert picture._repr_svg_() == bundle["image/svg+xml"]
-
-
-def test_the_picture_in_the_docs_is_up_to_date(bundled):
-    assert texts((IMAGES / "makemore.svg").read_text(encoding="utf-8")) == texts(makemore()._repr_svg_())
 
 
 def test_without_graphviz_only_pictures_are_missing():
