@@ -74,6 +74,8 @@ def assert_same(
     mine: Any, yours: Any, what: str, rtol: float = 0.0, atol: float = 0.0, *, signed: bool = False
 ) -> None:
     """Two raw results agree, exactly (zeros in their sign too, if ``signed``) or within a tolerance; says where not."""
+    if yours is None and isinstance(mine, torch.Tensor) and not mine.any():
+        return  # torch leaves some gradients out that are zero everywhere
     if mine is None or yours is None or not isinstance(yours, torch.Tensor):
         assert type(mine) is type(yours), f"{what}: ours is {mine}, torch's is {yours}"
         if isinstance(yours, (tuple, list)):
