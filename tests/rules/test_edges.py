@@ -328,6 +328,13 @@ def test_the_zeroth_power_of_a_matrix_with_nan():
     assert torch.equal(torch.linalg.matrix_power(x, 0).data, torch.eye(2))
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_count_of_what_is_not_0(create_graph):
+    """It goes by steps, so the gradient is 0; torch hands on None, which adds as much."""
+    assert first(lambda x: torch.linalg.vector_norm(x, 0), 0.0, 3.0, create_graph=create_graph) == [0.0, 0.0]
+    assert first(lambda x: torch.linalg.vector_norm(x, 0) + x.sum(), 0.0, 3.0) == [1.0, 1.0]
+
+
 # --- dtypes ---
 
 
