@@ -13,7 +13,7 @@ from tapegrad.engine.table import rule
 
 def diagonal(g: Any, A: Any) -> Any:
     """A matrix with ``g`` all along its diagonal, for each matrix of a batch."""
-    return g.unsqueeze(-1).unsqueeze(-1) * torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    return torch.diag_embed(g.unsqueeze(-1).expand(A.shape[:-1]))
 
 
 MOST_MINORS = 64  # rows of a matrix; its minors take 128 MB
