@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from tapegrad.engine.op import Op
@@ -46,8 +47,10 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
             raw = tuple([a._data if type(a) is Tensor else a for a in arg])
             parent = tuple([node(a) if type(a) is Tensor else None for a in arg])
             parent = parent if any(p is not None for p in parent) else None
-        elif type(arg) is list:
-            raw = tuple(arg)  # the caller may change the list
+        elif type(arg) in (tuple, list):  # a copy: the caller may change a list
+            raw = tuple([a.item() if isinstance(a, np.generic) else a for a in arg])
+        elif isinstance(arg, np.generic):
+            raw = arg.item()  # rules know Python's numbers: np.int64(0) is no int, and -np.uint8(2) is 254
         raws.append(raw)
         parents.append(parent)
         if parent is not None:

@@ -11,6 +11,7 @@ from tapegrad.rules.activations import (
     celu,
     elu,
     exponential_below_zero,
+    hardswish,
     logsigmoid,
     mish,
     relu,
@@ -75,15 +76,22 @@ def masked_by_bits(g: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
 
 kernel(relu, input=masked_by_bits)
 kernel(elu, input=lambda g, input, alpha, scale: exponential_below_zero(g, input, alpha, scale, 1.0, exp_minus_abs))
+# With a negative alpha celu's exponential grows.
 kernel(
-    celu, input=lambda g, input, alpha: exponential_below_zero(g, input, alpha, 1.0, 1 / single(alpha), exp_minus_abs)
-)
-kernel(
-    softplus,
-    input=lambda g, input, beta, threshold: torch.where(
-        input * beta > threshold, g, g * (input * beta).exp() / ((input * beta).exp() + 1)
+    celu,
+    input=lambda g, input, alpha: exponential_below_zero(
+        g, input, alpha, 1.0, 1 / single(alpha), exp_minus_abs if alpha > 0 else torch.exp
     ),
 )
+
+
+def softplus_gradient(g: torch.Tensor, input: torch.Tensor, beta: float, threshold: float) -> torch.Tensor:
+    """g sigmoid(beta x) by way of z = exp(beta x), as torch has it; where that overflows, g."""
+    z = (input * beta).exp()
+    return torch.where((input * beta > threshold) | z.isinf(), g, g * z / (z + 1))
+
+
+kernel(softplus, input=softplus_gradient)
 
 # --- x times a gate ---
 
@@ -104,7 +112,12 @@ def mish_slope(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
     return torch.addcmul(gate, x * torch.sigmoid(x), falloff)
 
 
-# Here, too, addcmul rounds once.
+# torch sends 0.0 from below, whatever the sign of g.
+kernel(
+    hardswish,
+    input=lambda g, input: torch.where(input <= -3, 0.0, torch.where(input < 3, g * (input / 3 + 0.5), g)),
+)
+# Likewise.
 kernel(mish, input=lambda g, input: g * mish_slope(input, F.softplus(input).tanh()))
 
 # kernel() unmarks an op, as a kernel need not keep the cotangent's shape and dtype; these do, so mark them again.

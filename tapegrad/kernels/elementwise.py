@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
 from tapegrad.engine.table import elementwise, kernel
 from tapegrad.kernels.scalar import as_tensor
-from tapegrad.rules.elementwise import addcdiv, base_gradient, div, masked_fill, mul, pow
+from tapegrad.rules.elementwise import addcdiv, base_gradient, div, masked_fill, mul, pow, sinc, sinc_quotient
 
 # --- arithmetic ---
 
@@ -30,6 +31,14 @@ def power_gradient(g: torch.Tensor, input: torch.Tensor, exponent: Any) -> Any:
 
 
 kernel(pow, input=power_gradient)
+
+# --- circles ---
+
+# torch has the quotient to the end, and 0 where the square is, be it by underflow.
+kernel(
+    sinc,
+    input=lambda g, input: torch.where(input * input * math.pi == 0, 0.0, g * sinc_quotient(input)),
+)
 
 # --- kinks and choices ---
 

@@ -55,7 +55,10 @@ def cross_entropy(input: Any, target: Any, weight: Any, ignore_index: Any, reduc
 nll_loss = rule(
     F.nll_loss,
     "input, target, weight=None, *, ignore_index=-100, reduction='mean'",
-    input=lambda g, input_shape, target, weight, ignore_index, reduction: (
-        -per_target(g, target, weight, ignore_index, reduction) * onehot(target, ignore_index, input_shape, g.dtype)
+    # Chosen, not multiplied by 0: a mean of no weight, which is NaN, stays with the targets.
+    input=lambda g, input_shape, target, weight, ignore_index, reduction: torch.where(
+        onehot(target, ignore_index, input_shape, torch.bool),
+        -per_target(g, target, weight, ignore_index, reduction),
+        0.0,
     ),
 )

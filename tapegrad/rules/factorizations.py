@@ -13,14 +13,39 @@ from tapegrad.engine.table import rule
 
 def diagonal(g: Any, A: Any) -> Any:
     """A matrix with ``g`` all along its diagonal, for each matrix of a batch."""
-    return g.unsqueeze(-1).unsqueeze(-1) * torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    return torch.diag_embed(g.unsqueeze(-1).expand(A.shape[:-1]))
 
 
-det = rule(
-    torch.linalg.det,
-    "A",
-    A=lambda g, out, A: torch.linalg.solve(A.mT, diagonal(g * out, A)),
-)
+MOST_MINORS = 64  # rows of a matrix; its minors take 128 MB
+
+
+def minors(A: Any) -> Any:
+    """For each element, the matrix without its row and its column."""
+    n = A.shape[-1]
+    others = torch.tensor([[k for k in range(n) if k != i] for i in range(n)], dtype=torch.long, device=A.device)
+    return A[..., others[:, None, :, None], others[None, :, None, :]]
+
+
+def cofactors(A: Any) -> Any:
+    """The minors' determinants, in a checkerboard of signs: the derivative of the determinant of any matrix."""
+    n = A.shape[-1]
+    if n > MOST_MINORS:
+        raise RuntimeError(
+            f"det(): a singular matrix of {n} rows and columns has {n * n} minors, too many to record its gradient; "
+            f"leave create_graph out"
+        )
+    place = torch.arange(n, device=A.device)
+    return torch.linalg.det(minors(A)) * (1 - 2 * ((place.unsqueeze(-1) + place) % 2))
+
+
+def det_gradient(g: Any, out: Any, A: Any) -> Any:
+    """g det(A) A^-T; if a matrix is singular, by the cofactors."""
+    if (out == 0).any():
+        return g.unsqueeze(-1).unsqueeze(-1) * cofactors(A)
+    return torch.linalg.solve(A.mT, diagonal(g * out, A))
+
+
+det = rule(torch.linalg.det, "A", A=det_gradient)
 
 
 @rule(aux=["sign"], A=lambda g, A: torch.linalg.solve(A.mT, diagonal(g, A)))
@@ -40,6 +65,12 @@ def sign_of_det(A: Any) -> Any:
 
 
 inv = rule(torch.linalg.inv, "A", A=lambda g, out: -out.mT @ (g @ out.mT))
+
+
+@rule(aux=["info"], A=inv.formulas["A"])
+def unchecked_inv(A: Any, check_errors: Any) -> Any:
+    """The inverse, or whatever torch makes of a singular matrix, and whether A is one."""
+    return torch.linalg.inv_ex(A, check_errors=check_errors)
 
 
 def matrix_gradient(dB: Any, X: Any, left: bool) -> Any:
@@ -64,6 +95,12 @@ solve = rule(
     A=lambda g, out, A, B, left: outer_gradient(torch.linalg.solve(A.mT, g, left=left), out, A, B, left),
     B=lambda g, A, left: torch.linalg.solve(A.mT, g, left=left),
 )
+
+
+@rule(aux=["info"], **solve.formulas)
+def unchecked_solve(A: Any, B: Any, left: Any, check_errors: Any) -> Any:
+    """The solution, or whatever torch makes of a singular matrix, and whether A is one."""
+    return torch.linalg.solve_ex(A, B, left=left, check_errors=check_errors)
 
 
 def triangle(x: Any, upper: bool, unit: bool) -> Any:
@@ -106,6 +143,12 @@ def cholesky_gradient(g: Any, out: Any, upper: bool) -> Any:
 
 
 cholesky = rule(torch.linalg.cholesky, "A, *, upper=False", A=cholesky_gradient)
+
+
+@rule(aux=["info"], A=cholesky.formulas["A"])
+def unchecked_cholesky(A: Any, upper: Any, check_errors: Any) -> Any:
+    """The factor as far as it goes, and where A ceases to be positive-definite."""
+    return torch.linalg.cholesky_ex(A, upper=upper, check_errors=check_errors)
 
 
 def factor_gradient(S: Any, L: Any, upper: bool) -> Any:

@@ -42,8 +42,7 @@ smooth_l1_loss = rule(
 
 def huber_gradient(g: Any, d: Any, reduction: str, delta: float) -> Any:
     """The gradient of a difference: itself, cut off at delta."""
-    n = mean_factor(d, reduction)
-    return torch.where(d.abs() >= delta, n * d.sign() * g * delta, n * d * g)
+    return torch.where(d.abs() >= delta, d.sign() * delta, d) * mean_factor(d, reduction) * g
 
 
 # The same, times beta, which is here called delta.

@@ -43,10 +43,12 @@ vector_norm = rule(torch.linalg.vector_norm, "input, ord=2, dim=None, keepdim=Fa
 
 def renorm_gradient(g: Any, x: Any, p: float, dims: list[int], maxnorm: float) -> Any:
     """The gradient of maxnorm x / |x|_p over ``dims``, where the norm exceeds maxnorm."""
-    norm = vector_norm(x, p, dims, True)
+    wider = torch.float32 if x.dtype.itemsize < 4 else torch.float64  # as in torch: the powers need more room
+    norm = vector_norm(x.to(wider), p, dims, True)
+    x = torch.where(norm > maxnorm, x, 1.0)  # so that nothing infinite comes back from what is not scaled
     inverse = (norm + 1e-7).reciprocal()
     path = norm_gradient((g * x).sum(dims, keepdim=True), norm, x, p, dims)
-    return torch.where(norm > maxnorm, maxnorm * inverse * (g - inverse * path), g)
+    return torch.where(norm > maxnorm, (maxnorm * inverse * (g - inverse * path)).to(g.dtype), g)
 
 
 # Slices along dim whose norm exceeds maxnorm are scaled by maxnorm / norm.

@@ -67,8 +67,14 @@ def product_of_others(x: Any, dim: int) -> Any:
     return before * after
 
 
-# Each factor's gradient is the product of the others; no division, so that a 0 does no harm.
-prod_all = rule(torch.prod, input=lambda g, input: g * product_of_others(input.reshape(-1), 0).reshape(input.shape))
+def product_of_all_others(x: Any) -> Any:
+    """The same over all elements; with two zeros all are 0, even beside NaN, as in torch."""
+    others = product_of_others(x.reshape(-1), 0).reshape(x.shape)
+    return others.masked_fill(others.isnan() & ((x == 0).sum() > 1), 0.0)
+
+
+# Each factor's gradient is the product of the others: also where one of them is 0.
+prod_all = rule(torch.prod, input=lambda g, input: g * product_of_all_others(input))
 prod_dim = rule(
     torch.prod,
     "input, dim, keepdim=False",
@@ -83,19 +89,34 @@ def _var(input: torch.Tensor, dim: Any, correction: float, keepdim: bool) -> tor
     return torch.var(input, dim, correction=correction, keepdim=keepdim)
 
 
+def over_all(shape: torch.Size, dim: Any) -> bool:
+    """Whether all elements are reduced since no dim was given."""
+    return dim is None or not shape
+
+
 def slope(shape: torch.Size, dim: Any, correction: float) -> float:
     """The factor of ``x - mean`` in the derivative of a variance: 2 / (n - correction)."""
     freedom = count(shape, dim) - correction
-    return 2.0 / freedom if freedom > 0 else math.inf
+    return 2.0 / freedom if freedom > 0 or (freedom < 0 and not over_all(shape, dim)) else math.inf
+
+
+def deviation(x: Any, dim: Any, correction: float) -> Any:
+    """``x - mean``.
+
+    Where the correction leaves nothing to divide by the variance is infinite. Its gradient in torch is then infinite
+    over all elements, and NaN at the mean; along a dim, torch lets the divisor be negative.
+    """
+    difference = x - x.mean(dim, keepdim=True)
+    if over_all(x.shape, dim) and count(x.shape, dim) <= correction:
+        return torch.where(difference == 0, math.nan, 1.0)
+    return difference
 
 
 var = rule(
     _var,
     "input, dim, correction, keepdim",
     input=lambda g, input, dim, correction, keepdim: (
-        slope(input.shape, dim, correction)
-        * restore(g, input.shape, dim, keepdim)
-        * (input - input.mean(dim, keepdim=True))
+        slope(input.shape, dim, correction) * restore(g, input.shape, dim, keepdim) * deviation(input, dim, correction)
     ),
 )
 
@@ -111,7 +132,7 @@ std = rule(
     input=lambda g, out, input, dim, correction, keepdim: (
         slope(input.shape, dim, correction)
         * restore((g / (out * 2)).masked_fill(out == 0, 0.0), input.shape, dim, keepdim)
-        * (input - input.mean(dim, keepdim=True))
+        * deviation(input, dim, correction)
     ),
 )
 

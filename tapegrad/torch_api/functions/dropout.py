@@ -43,11 +43,11 @@ def drop(input: Any, p: float, training: bool, inplace: bool, channels: bool = F
 
 
 def drop_channels(n: int, input: Any, p: float, training: bool, inplace: bool) -> Any:
-    """Drop channels; a single image is a batch of one."""
-    if input.ndim == n + 1:
-        out = drop(input.unsqueeze(0), p, training, False, channels=True).squeeze(0)
-        return input.copy_(out) if inplace else out
-    return drop(input, p, training, inplace, channels=True)
+    """Drop channels; what is no batch of images is a batch of one."""
+    if input.ndim == n + 2 or not training or p == 0.0:
+        return drop(input, p, training, inplace, channels=True)
+    out = drop(input.unsqueeze(0), p, training, False, channels=True).squeeze(0)
+    return input.copy_(out) if inplace else out
 
 
 def drop_to_saturation(input: Any, p: float, training: bool, inplace: bool, channels: bool = False) -> Any:
@@ -74,6 +74,8 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 
 @composition(F.dropout1d)
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    if input.ndim not in (2, 3):
+        raise RuntimeError(f"dropout1d(): expected an input of 2 or 3 dimensions, got shape {tuple(input.shape)}")
     return drop_channels(1, input, p, training, inplace)
 
 

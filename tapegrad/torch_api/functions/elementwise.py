@@ -20,12 +20,12 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
 
 @composition(torch.sub)
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    return elementwise.sub(input, other) if alpha == 1 else elementwise.scaled_add(input, other, -alpha)
+    return elementwise.sub(input, other) if alpha == 1 else elementwise.scaled_sub(input, other, alpha)
 
 
 @composition(torch.rsub)
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    return elementwise.rsub(input, other) if alpha == 1 else elementwise.scaled_add(other, input, -alpha)
+    return elementwise.rsub(input, other) if alpha == 1 else elementwise.scaled_sub(other, input, alpha)
 
 
 @composition(torch.div)
@@ -75,8 +75,8 @@ def frexp(input: Any) -> Any:
 
 
 def step_function(value: torch.Tensor, parameter: Any) -> Any:
-    """A random draw: a step function of its parameter, so the gradient is 0."""
-    return torch.where(torch.ones_like(value, dtype=torch.bool), value, parameter)
+    """A drawn value, which depends on its parameter by jumps alone."""
+    return torch.where(torch.ones_like(value, dtype=torch.bool), value, parameter.to(value.dtype))
 
 
 @composition(torch.bernoulli)

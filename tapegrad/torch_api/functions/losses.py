@@ -16,6 +16,13 @@ from tapegrad.torch_api.functions.spellings import reduced, reduction_of
 # --- differences ---
 
 
+def difference(input: Any, target: Any) -> Any:
+    """``input - target``; both are spread first, as in torch, so that a 0-d tensor's dtype counts in full."""
+    if input.dtype != target.dtype:
+        input, target = torch.broadcast_tensors(input, target)  # type: ignore[no-untyped-call]  # torch's lack
+    return input - target
+
+
 def weighted_loss(loss: Any, input: Any, weight: Any, reduction: str) -> Any:
     """Losses times their weights; a mean divides by the sum of the weights."""
     if weight.shape != input.shape:
@@ -35,7 +42,7 @@ def mse_loss(
     reduction = reduction_of(reduction, size_average, reduce)
     if weight is None:
         return losses.mse_loss(input, target, reduction=reduction)
-    return weighted_loss((input - target) ** 2, input, weight, reduction)
+    return weighted_loss(difference(input, target) ** 2, input, weight, reduction)
 
 
 def forgotten_weight() -> Any:
@@ -62,7 +69,7 @@ def l1_loss(
 ) -> Any:
     reduction = reduction_of(reduction, size_average, reduce)
     weight = forgotten_weight() if weight is None else weight
-    loss = (input - target).abs()
+    loss = difference(input, target).abs()
     return reduced(loss, reduction) if weight is None else weighted_loss(loss, input, weight, reduction)
 
 
@@ -77,7 +84,7 @@ def smooth_l1_loss(
 ) -> Any:
     reduction = reduction_of(reduction, size_average, reduce)
     if beta == 0:
-        return reduced((input - target).abs(), reduction)
+        return reduced(difference(input, target).abs(), reduction)
     return losses.smooth_l1_loss(input, target, reduction=reduction, beta=beta)
 
 

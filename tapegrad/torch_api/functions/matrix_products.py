@@ -122,7 +122,8 @@ def chain_matmul(*matrices: Any) -> Any:
 def matrix_power(input: Any, n: int) -> Any:
     """By repeated squaring."""
     if n == 0:
-        return torch.eye(input.shape[-1], dtype=input.dtype, device=input.device).expand(input.shape) + 0 * input
+        identity = torch.eye(input.shape[-1], dtype=input.dtype, device=input.device).expand(input.shape)
+        return torch.where(torch.ones_like(input, dtype=torch.bool), identity, input)  # recorded; no NaN gets in
     if n < 0:
         return matrix_power(torch.linalg.inv(input), -n)
     if n == 3:
