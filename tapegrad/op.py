@@ -20,7 +20,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from copy import copy
+from functools import cache, cached_property, wraps
 from typing import Any, overload
 
 import torch
@@ -34,6 +35,8 @@ from tapegrad.tensor import Tensor
 
 Formula = Callable[..., Any]
 Pullback = Callable[[Any, Any, Any], Any]  # (g, saved, parent) -> gradient of one argument, or a sequence of them
+
+HALF = (torch.float16, torch.bfloat16)
 
 RENAMED = {"axis": "dim", "keepdims": "keepdim", "x": "input", "self": "input"}  # torch takes numpy's names as well
 
@@ -68,6 +71,7 @@ class Op:
         self.formulas = formulas
         self.kernels = dict(formulas)
         self.elementwise = False
+        self.rounds_once = False
         for name in formulas:
             if name not in self.parameters:
                 raise TypeError(f"rule for {self.name}: it has no argument {name!r}, only {', '.join(self.parameters)}")
@@ -80,6 +84,24 @@ class Op:
         self.differentiable = tuple([self._pullback(name, self.formulas) for name in self.parameters])
         self._plans: dict[int, tuple[bool, ...]] = {}
         self.short = shortcut(self)  # for calls whose first argument is a Tensor
+        self.__dict__.pop("opmath", None)
+
+    @cached_property
+    def opmath(self) -> Op:
+        """This op where its output is in half precision: its formulas compute in float32, and the walk rounds once."""
+        kernels = {name: formula if self.rounds_once else opmath(formula) for name, formula in self.kernels.items()}
+        formulas = {
+            name: kernels[name] if self.kernels[name] is formula else opmath(formula)
+            for name, formula in self.formulas.items()
+        }
+        if formulas == self.formulas:
+            return self
+        op = copy(self)
+        op.formulas, op.kernels = formulas, kernels
+        op.elementwise = op.elementwise and self.rounds_once
+        op.pullbacks = tuple([op._pullback(name, kernels) for name in op.parameters])
+        op.differentiable = tuple([op._pullback(name, formulas) for name in op.parameters])
+        return op
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)
@@ -159,6 +181,23 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}({self.signature})>"
+
+
+def opmath(formula: Formula) -> Formula:
+    """A formula that computes in float32 what it is given in half precision, as torch does inside its functions."""
+
+    @wraps(formula)
+    def computed(g: Any, *values: Any) -> Any:
+        return formula(in_float32(g), *map(in_float32, values))
+
+    return computed
+
+
+def in_float32(value: Any) -> Any:
+    """A tensor of half precision, or those in a sequence, in float32; anything else as it is."""
+    if isinstance(value, (torch.Tensor, Tensor)):
+        return value.float() if value.dtype in HALF else value
+    return type(value)(map(in_float32, value)) if type(value) in (tuple, list) else value
 
 
 def _shapes(parents: tuple[Any, ...], values: Sequence[Any]) -> list[torch.Size]:
@@ -298,6 +337,15 @@ def elementwise(*ops: Op) -> None:
     """Say that all gradients of some ops have the cotangent's shape and dtype. To look takes 2 % of a small step."""
     for op in ops:
         op.elementwise = True
+
+
+def rounds_once(*ops: Op) -> None:
+    """Say that the kernels of some ops, and formulas that have no kernel, are to be run in half precision as they are.
+
+    They only move values, or are one operation of torch, which rounds once itself; or they see to float32 themselves.
+    """
+    for op in ops:
+        op.rounds_once = True
 
 
 def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend
 
-from tapegrad.op import composition, rule
+from tapegrad.op import HALF, composition, in_float32, rounds_once, rule
 from tapegrad.tensor import raw
 
 
@@ -21,11 +21,17 @@ def attention(tensors: Any, is_causal: bool, scale: float) -> Any:
     return F.scaled_dot_product_attention(query, key, value, mask, is_causal=is_causal, scale=scale)
 
 
+rounds_once(attention)
+
+
 def attention_gradients(g: Any, out: Any, tensors: Any, is_causal: bool, scale: float) -> list[Any]:
     """The gradients of query, key, value and mask."""
-    query, key, value, mask = tensors
+    g, (query, key, value, mask) = in_float32((g, tensors))
     p = weights(query, key, mask, is_causal, scale)
-    ds = p * (g @ value.mT - (g * out).sum(-1, keepdim=True))
+    d = g @ value.mT
+    # The rounding of a half-precision output must not take the place of a difference that is 0.
+    mean = (p * d if out.dtype in HALF else g * out).sum(-1, keepdim=True)
+    ds = p * (d - mean)
     return [ds @ key * scale, ds.mT @ query * scale, p.mT @ g, None if mask is None or mask.dtype is torch.bool else ds]
 
 
@@ -59,8 +65,11 @@ def scaled_dot_product_attention(
     if fused(query, key, value, attn_mask, dropout_p, is_causal, scale):
         return attention([query, key, value, attn_mask], is_causal, scale)
     root = math.sqrt(abs(scale))  # torch's order of operations
+    dtype = query.dtype
+    if key.dtype is dtype is value.dtype:  # or the products refuse them
+        query, key, value = in_float32((query, key, value))
     p = weights(query * math.copysign(root, scale), key * root, attn_mask, is_causal, 1.0)
-    return F.dropout(p, dropout_p) @ value
+    return (F.dropout(p, dropout_p) @ value).to(dtype)
 
 
 def fused(query: Any, key: Any, value: Any, mask: Any, dropout_p: float, is_causal: bool, scale: float) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, rule
+from tapegrad.op import composition, rounds_once, rule
 from tapegrad.rules.reduction import dims_of, restore
 
 # --- norms ---
@@ -160,3 +160,8 @@ def pdist_gradient(g: Any, out: Any, x: Any, p: float) -> Any:
     i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
     pairs = norm_gradient(g.unsqueeze(-1), out.unsqueeze(-1), x[i] - x[j], p, [-1])
     return torch.zeros_like(x).index_add(0, i, pairs).index_add(0, j, -pairs)
+
+
+# --- what half precision needs no help with ---
+
+rounds_once(at_least)

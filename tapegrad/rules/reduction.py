@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.broadcasting import zeros_for
-from tapegrad.op import composition, kernel, rule
+from tapegrad.op import composition, kernel, rounds_once, rule
 from tapegrad.scalar import as_tensor
 
 # --- sums and moments ---
@@ -376,3 +376,8 @@ def _soft(op: Any, input: Any, dim: int | None, third: Any, dtype: torch.dtype |
     if dim is None:  # as torch guesses it
         dim = 0 if input.ndim in (0, 1, 3) else 1
     return op(input if dtype is None else input.to(dtype), dim)
+
+
+# --- what half precision needs no help with ---
+
+rounds_once(sum, mean, nansum, mean_beside_var, max_dim, min_dim, median_dim, nanmedian_dim, mode_dim, scatter)
