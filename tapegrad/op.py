@@ -51,7 +51,9 @@ class Op:
         aux: names of further, non-differentiable outputs of ``function`` that formulas may ask for.
         formulas: argument name -> formula; the mathematics.
         kernels: argument name -> formula; the same mathematics for raw tensors, exact or quicker.
+        halves: argument name -> formula; the same mathematics, for float16 and bfloat16, where theirs must differ.
         elementwise: whether each gradient is known to have the shape and dtype of the cotangent.
+        rounds_once: whether its kernels need not compute in float32 in half precision.
     """
 
     def __init__(self, function: Callable[..., Any], signature: str, aux: Sequence[str], formulas: dict[str, Formula]):
@@ -70,6 +72,7 @@ class Op:
         self.aux = tuple(aux)
         self.formulas = formulas
         self.kernels = dict(formulas)
+        self.halves: dict[str, Formula] = {}
         self.elementwise = False
         self.rounds_once = False
         for name in formulas:
@@ -89,19 +92,24 @@ class Op:
     @cached_property
     def opmath(self) -> Op:
         """This op where its output is in half precision: its formulas compute in float32, and the walk rounds once."""
-        kernels = {name: formula if self.rounds_once else opmath(formula) for name, formula in self.kernels.items()}
-        formulas = {
-            name: kernels[name] if self.kernels[name] is formula else opmath(formula)
-            for name, formula in self.formulas.items()
-        }
-        if formulas == self.formulas:
+        kernels, formulas = [
+            {name: self._widened(name, formula) for name, formula in table.items()}
+            for table in (self.kernels, self.formulas)
+        ]
+        if (kernels, formulas) == (self.kernels, self.formulas):
             return self
         op = copy(self)
         op.formulas, op.kernels = formulas, kernels
-        op.elementwise = op.elementwise and self.rounds_once
+        op.elementwise = self.elementwise and kernels == self.kernels
         op.pullbacks = tuple([op._pullback(name, kernels) for name in op.parameters])
         op.differentiable = tuple([op._pullback(name, formulas) for name in op.parameters])
         return op
+
+    def _widened(self, argument: str, formula: Formula) -> Formula:
+        """The formula to take for an argument in half precision, in place of the one that others take."""
+        if argument in self.halves:
+            return opmath(self.halves[argument])
+        return formula if self.rounds_once and formula is self.kernels[argument] else opmath(formula)
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)
@@ -140,7 +148,11 @@ class Op:
     def needed(self, parents: Sequence[Any]) -> set[str]:
         """The values that the rules of the arguments with a gradient ask for."""
         names = [n for n, p in zip(self.parameters, parents, strict=True) if p is not None and n in self.formulas]
-        return {need for n in names for text in (self.formulas, self.kernels) for need in self.needs(text[n])}
+        return {need for n in names for formula in self._texts(n) for need in self.needs(formula)}
+
+    def _texts(self, argument: str) -> list[Formula]:
+        """The formulas for the gradient of an argument."""
+        return [table[argument] for table in (self.formulas, self.kernels, self.halves) if argument in table]
 
     def plan(self, wanted: int) -> tuple[bool, ...]:
         """What to save when some arguments are to get a gradient.
@@ -166,7 +178,7 @@ class Op:
                         f"{self.name} a rule for it: see tapegrad.rule"
                     )
                 if want:
-                    needed.update(self.needs(self.formulas[name]), self.needs(self.kernels[name]))
+                    needed.update(*[self.needs(formula) for formula in self._texts(name)])
             arguments = [name in needed or not want for name, want in zip(self.parameters, flags, strict=True)]
             plan = self._plans[wanted] = ("out" in needed, *arguments)
         return plan
@@ -331,6 +343,15 @@ def kernel(op: Op, **gradients: Formula) -> None:
     op.elementwise = False
     op._compile()
     unrolled.forget()
+
+
+def in_half(op: Op, **gradients: Formula) -> None:
+    """Give an op another text of its rule for half precision, as where others lean on an output that is rounded there.
+
+    Like any text of a rule, it is given float32.
+    """
+    op.halves.update(gradients)
+    op._compile()
 
 
 def elementwise(*ops: Op) -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend
 
-from tapegrad.op import HALF, composition, in_float32, rounds_once, rule
+from tapegrad.op import composition, in_float32, in_half, rule
 from tapegrad.tensor import raw
 
 
@@ -21,17 +21,19 @@ def attention(tensors: Any, is_causal: bool, scale: float) -> Any:
     return F.scaled_dot_product_attention(query, key, value, mask, is_causal=is_causal, scale=scale)
 
 
-rounds_once(attention)
+# What a half-precision output was rounded by must not take the place of a difference that is 0.
+in_half(
+    attention,
+    tensors=lambda g, tensors, is_causal, scale: attention_gradients(g, None, tensors, is_causal, scale),
+)
 
 
 def attention_gradients(g: Any, out: Any, tensors: Any, is_causal: bool, scale: float) -> list[Any]:
-    """The gradients of query, key, value and mask."""
-    g, (query, key, value, mask) = in_float32((g, tensors))
+    """The gradients of query, key, value and mask; without ``out``, p.d is computed from p."""
+    query, key, value, mask = tensors
     p = weights(query, key, mask, is_causal, scale)
     d = g @ value.mT
-    # The rounding of a half-precision output must not take the place of a difference that is 0.
-    mean = (p * d if out.dtype in HALF else g * out).sum(-1, keepdim=True)
-    ds = p * (d - mean)
+    ds = p * (d - (p * d if out is None else g * out).sum(-1, keepdim=True))
     return [ds @ key * scale, ds.mT @ query * scale, p.mT @ g, None if mask is None or mask.dtype is torch.bool else ds]
 
 

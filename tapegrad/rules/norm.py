@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, rounds_once, rule
+from tapegrad.op import composition, in_half, rounds_once, rule
 from tapegrad.rules.reduction import dims_of, restore
 
 # --- norms ---
@@ -27,6 +27,13 @@ vector_norm = rule(
         )
         if ord != 0  # a count; no gradient, as in torch
         else None
+    ),
+)
+# An out that was rounded moves the gradients of all that it was computed from.
+in_half(
+    vector_norm,
+    input=lambda g, input, ord, dim, keepdim: vector_norm.formulas["input"](
+        g, torch.linalg.vector_norm(input, ord, dim, keepdim), input, ord, dim, keepdim
     ),
 )
 

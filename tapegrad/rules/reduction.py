@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.broadcasting import zeros_for
-from tapegrad.op import composition, kernel, rounds_once, rule
+from tapegrad.op import composition, in_half, kernel, rounds_once, rule
 from tapegrad.scalar import as_tensor
 
 # --- sums and moments ---
@@ -61,6 +61,9 @@ kernel(
         else restore(g, input.shape, dim, keepdim) * (restore(out, input.shape, dim, keepdim) / input)
     ),
 )
+
+in_half(prod_all, input=prod_all.formulas["input"])
+in_half(prod_dim, input=prod_dim.formulas["input"])
 
 
 def product_of_others(x: Any, dim: int) -> Any:
@@ -128,6 +131,13 @@ std = rule(
         slope(input.shape, dim, correction)
         * restore((g / (out * 2)).masked_fill(out == 0, 0.0), input.shape, dim, keepdim)
         * (input - input.mean(dim, keepdim=True))
+    ),
+)
+# An out that was rounded moves the gradients of all that it was computed from.
+in_half(
+    std,
+    input=lambda g, input, dim, correction, keepdim: std.formulas["input"](
+        g, _std(input, dim, correction, keepdim), input, dim, correction, keepdim
     ),
 )
 
@@ -345,6 +355,12 @@ logsumexp = rule(
     "input, dim, keepdim=False",
     input=lambda g, out, input, dim, keepdim: (
         restore(g, input.shape, dim, keepdim) * (input - restore(out, input.shape, dim, keepdim)).exp()
+    ),
+)
+in_half(
+    logsumexp,
+    input=lambda g, input, dim, keepdim: logsumexp.formulas["input"](
+        g, torch.logsumexp(input, dim, keepdim), input, dim, keepdim
     ),
 )
 # A row of -inf gives zeros.

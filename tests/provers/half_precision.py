@@ -130,22 +130,23 @@ def units(value: torch.Tensor, true: torch.Tensor, dtype: torch.dtype) -> torch.
     return distance.nan_to_num(nan=1 / info.eps).clamp(max=1 / info.eps)
 
 
-def examine(
-    function: Function, calls: Sequence[Call], dtype: torch.dtype, scale: Scale, recorded: bool = True
-) -> dict[str, Errors]:
-    """Run some calls of a function on both libraries, and count the errors of each kind of result."""
+def findings(
+    function: Function, dtype: torch.dtype, scale: Scale, *, calls: int | None = None, draws: int = DRAWS
+) -> Iterator[Finding]:
+    """What is lost or rough in the sample calls of a function.
+
+    Args:
+        function, dtype, scale: what to run, and on what.
+        calls: how many of the samples, from the first; by default all.
+        draws: how often, each time with other values.
+    """
     found: dict[str, Errors] = defaultdict(Errors)
-    for call, seed in itertools.product(calls, range(DRAWS)):
-        for what, ours, torchs, true in compare(function, call, dtype, scale, seed, recorded):
+    for call, seed in itertools.product(calls_of(function)[:calls], range(draws)):
+        for what, ours, torchs, true in compare(function, call, dtype, scale, seed):
             found[what].add(ours, torchs, true, call)
-    return found
-
-
-def findings(function: Function, dtype: torch.dtype, scale: Scale, **options: Any) -> Iterator[Finding]:
-    """What is lost or rough in the sample calls of a function."""
-    for what, errors in examine(function, calls_of(function), dtype, scale, **options).items():
-        for kind, found in (("lost", bool(errors.lost)), ("rough", errors.rough)):
-            if found:
+    for what, errors in found.items():
+        for kind, is_so in (("lost", bool(errors.lost)), ("rough", errors.rough)):
+            if is_so:
                 yield Finding(name_of(function), dtype, scale, what, kind, errors)
 
 
@@ -163,7 +164,7 @@ def name_of(function: Function) -> str:
 
 
 def compare(
-    function: Function, call: Call, dtype: torch.dtype, scale: Scale, seed: int, recorded: bool
+    function: Function, call: Call, dtype: torch.dtype, scale: Scale, seed: int
 ) -> Iterator[tuple[str, torch.Tensor, torch.Tensor, torch.Tensor]]:
     """What one call gives: for each result and gradient a name, ours, torch's and the true one.
 
@@ -180,7 +181,7 @@ def compare(
     triples = [
         (f"value {i}", *three) for i, three in enumerate(zip(ours.values, torchs.values, truth.values, strict=True))
     ]
-    for kind in ("gradient", "recorded gradient")[: 1 + recorded]:
+    for kind in ("gradient", "recorded gradient"):
         mine = ours.gradients(tapegrad.grad, torchs.cotangents(), kind != "gradient")
         triples += [
             (f"{kind} of {i}", *three) for i, three in enumerate(zip(mine, gradients, true_gradients, strict=True))
