@@ -20,8 +20,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from copy import copy
-from functools import cache, cached_property, wraps
+from functools import cache
 from typing import Any, overload
 
 import torch
@@ -36,8 +35,6 @@ from tapegrad.tensor import Tensor
 Formula = Callable[..., Any]
 Pullback = Callable[[Any, Any, Any], Any]  # (g, saved, parent) -> gradient of one argument, or a sequence of them
 
-HALF = (torch.float16, torch.bfloat16)
-
 RENAMED = {"axis": "dim", "keepdims": "keepdim", "x": "input", "self": "input"}  # torch takes numpy's names as well
 
 
@@ -51,9 +48,7 @@ class Op:
         aux: names of further, non-differentiable outputs of ``function`` that formulas may ask for.
         formulas: argument name -> formula; the mathematics.
         kernels: argument name -> formula; the same mathematics for raw tensors, exact or quicker.
-        halves: argument name -> formula; the same mathematics, for float16 and bfloat16, where theirs must differ.
         elementwise: whether each gradient is known to have the shape and dtype of the cotangent.
-        rounds_once: whether its kernels need not compute in float32 in half precision.
     """
 
     def __init__(self, function: Callable[..., Any], signature: str, aux: Sequence[str], formulas: dict[str, Formula]):
@@ -72,9 +67,7 @@ class Op:
         self.aux = tuple(aux)
         self.formulas = formulas
         self.kernels = dict(formulas)
-        self.halves: dict[str, Formula] = {}
         self.elementwise = False
-        self.rounds_once = False
         for name in formulas:
             if name not in self.parameters:
                 raise TypeError(f"rule for {self.name}: it has no argument {name!r}, only {', '.join(self.parameters)}")
@@ -87,29 +80,6 @@ class Op:
         self.differentiable = tuple([self._pullback(name, self.formulas) for name in self.parameters])
         self._plans: dict[int, tuple[bool, ...]] = {}
         self.short = shortcut(self)  # for calls whose first argument is a Tensor
-        self.__dict__.pop("opmath", None)
-
-    @cached_property
-    def opmath(self) -> Op:
-        """This op where its output is in half precision: its formulas compute in float32, and the walk rounds once."""
-        kernels, formulas = [
-            {name: self._widened(name, formula) for name, formula in table.items()}
-            for table in (self.kernels, self.formulas)
-        ]
-        if (kernels, formulas) == (self.kernels, self.formulas):
-            return self
-        op = copy(self)
-        op.formulas, op.kernels = formulas, kernels
-        op.elementwise = self.elementwise and kernels == self.kernels
-        op.pullbacks = tuple([op._pullback(name, kernels) for name in op.parameters])
-        op.differentiable = tuple([op._pullback(name, formulas) for name in op.parameters])
-        return op
-
-    def _widened(self, argument: str, formula: Formula) -> Formula:
-        """The formula to take for an argument in half precision, in place of the one that others take."""
-        if argument in self.halves:
-            return opmath(self.halves[argument])
-        return formula if self.rounds_once and formula is self.kernels[argument] else opmath(formula)
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)
@@ -148,11 +118,7 @@ class Op:
     def needed(self, parents: Sequence[Any]) -> set[str]:
         """The values that the rules of the arguments with a gradient ask for."""
         names = [n for n, p in zip(self.parameters, parents, strict=True) if p is not None and n in self.formulas]
-        return {need for n in names for formula in self._texts(n) for need in self.needs(formula)}
-
-    def _texts(self, argument: str) -> list[Formula]:
-        """The formulas for the gradient of an argument."""
-        return [table[argument] for table in (self.formulas, self.kernels, self.halves) if argument in table]
+        return {need for n in names for text in (self.formulas, self.kernels) for need in self.needs(text[n])}
 
     def plan(self, wanted: int) -> tuple[bool, ...]:
         """What to save when some arguments are to get a gradient.
@@ -178,7 +144,7 @@ class Op:
                         f"{self.name} a rule for it: see tapegrad.rule"
                     )
                 if want:
-                    needed.update(*[self.needs(formula) for formula in self._texts(name)])
+                    needed.update(self.needs(self.formulas[name]), self.needs(self.kernels[name]))
             arguments = [name in needed or not want for name, want in zip(self.parameters, flags, strict=True)]
             plan = self._plans[wanted] = ("out" in needed, *arguments)
         return plan
@@ -193,23 +159,6 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}({self.signature})>"
-
-
-def opmath(formula: Formula) -> Formula:
-    """A formula that computes in float32 what it is given in half precision, as torch does inside its functions."""
-
-    @wraps(formula)
-    def computed(g: Any, *values: Any) -> Any:
-        return formula(in_float32(g), *map(in_float32, values))
-
-    return computed
-
-
-def in_float32(value: Any) -> Any:
-    """A tensor of half precision, or those in a sequence, in float32; anything else as it is."""
-    if isinstance(value, (torch.Tensor, Tensor)):
-        return value.float() if value.dtype in HALF else value
-    return type(value)(map(in_float32, value)) if type(value) in (tuple, list) else value
 
 
 def _shapes(parents: tuple[Any, ...], values: Sequence[Any]) -> list[torch.Size]:
@@ -345,28 +294,10 @@ def kernel(op: Op, **gradients: Formula) -> None:
     unrolled.forget()
 
 
-def in_half(op: Op, **gradients: Formula) -> None:
-    """Give an op another text of its rule for half precision, as where others lean on an output that is rounded there.
-
-    Like any text of a rule, it is given float32.
-    """
-    op.halves.update(gradients)
-    op._compile()
-
-
 def elementwise(*ops: Op) -> None:
     """Say that all gradients of some ops have the cotangent's shape and dtype. To look takes 2 % of a small step."""
     for op in ops:
         op.elementwise = True
-
-
-def rounds_once(*ops: Op) -> None:
-    """Say that the kernels of some ops, and formulas that have no kernel, are to be run in half precision as they are.
-
-    They only move values, or are one operation of torch, which rounds once itself; or they see to float32 themselves.
-    """
-    for op in ops:
-        op.rounds_once = True
 
 
 def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -14,7 +14,6 @@ from weakref import ref
 
 import numpy as np
 import torch
-from torch import bfloat16, float16
 
 from tapegrad.anomaly import active
 from tapegrad.errors import ForeignTensor, MissingRule
@@ -333,13 +332,12 @@ def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: 
     """
     record = _new(Record)
     record.rank = next_rank()
-    dtype = out.dtype
-    record.op = op.opmath if dtype is float16 or dtype is bfloat16 else op
+    record.op = op
     record.saved = saved
     record.parents = parents
     record.watched = watched
     record.shape = out.shape
-    record.dtype = dtype
+    record.dtype = out.dtype
     record.hooks = None
     if active:
         active[-1].check_output(record, out)

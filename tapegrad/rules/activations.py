@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import alias, composition, elementwise, kernel, rounds_once, rule
+from tapegrad.op import alias, composition, elementwise, kernel, rule
 from tapegrad.scalar import in_a_mode
 from tapegrad.tensor import raw
 
@@ -320,7 +320,3 @@ def tanhshrink(input: Any) -> Any:
 
 
 elementwise(tanh, sigmoid, relu, gelu, silu)
-
-# --- what half precision needs no help with ---
-
-rounds_once(relu, hardtanh, hardsigmoid, thresholded, leaky_relu, hardshrink, softshrink)

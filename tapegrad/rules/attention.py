@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend
 
-from tapegrad.op import composition, in_float32, in_half, rule
+from tapegrad.op import composition, rule
 from tapegrad.tensor import raw
 
 
@@ -21,19 +21,11 @@ def attention(tensors: Any, is_causal: bool, scale: float) -> Any:
     return F.scaled_dot_product_attention(query, key, value, mask, is_causal=is_causal, scale=scale)
 
 
-# What a half-precision output was rounded by must not take the place of a difference that is 0.
-in_half(
-    attention,
-    tensors=lambda g, tensors, is_causal, scale: attention_gradients(g, None, tensors, is_causal, scale),
-)
-
-
 def attention_gradients(g: Any, out: Any, tensors: Any, is_causal: bool, scale: float) -> list[Any]:
-    """The gradients of query, key, value and mask; without ``out``, p.d is computed from p."""
+    """The gradients of query, key, value and mask."""
     query, key, value, mask = tensors
     p = weights(query, key, mask, is_causal, scale)
-    d = g @ value.mT
-    ds = p * (d - (p * d if out is None else g * out).sum(-1, keepdim=True))
+    ds = p * (g @ value.mT - (g * out).sum(-1, keepdim=True))
     return [ds @ key * scale, ds.mT @ query * scale, p.mT @ g, None if mask is None or mask.dtype is torch.bool else ds]
 
 
@@ -67,11 +59,8 @@ def scaled_dot_product_attention(
     if fused(query, key, value, attn_mask, dropout_p, is_causal, scale):
         return attention([query, key, value, attn_mask], is_causal, scale)
     root = math.sqrt(abs(scale))  # torch's order of operations
-    dtype = query.dtype
-    if key.dtype is dtype is value.dtype:  # or the products refuse them
-        query, key, value = in_float32((query, key, value))
     p = weights(query * math.copysign(root, scale), key * root, attn_mask, is_causal, 1.0)
-    return (F.dropout(p, dropout_p) @ value).to(dtype)
+    return F.dropout(p, dropout_p) @ value
 
 
 def fused(query: Any, key: Any, value: Any, mask: Any, dropout_p: float, is_causal: bool, scale: float) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, kernel, rounds_once, rule
+from tapegrad.op import composition, kernel, rule
 
 convolution = rule(
     torch.convolution,
@@ -176,8 +176,3 @@ def sizes(value: Any, n: int) -> list[int]:
     """One number for each dimension."""
     given = [value] if isinstance(value, int) else list(value)
     return given * n if len(given) == 1 else given
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(convolution)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import composition, kernel, rounds_once, rule
+from tapegrad.op import composition, kernel, rule
 from tapegrad.rules.pieces import along
 
 # --- cumulative sums ---
@@ -155,8 +155,3 @@ def steps(x: Any, y: Any, dim: int) -> Any:
     if x.ndim == 1 and y.ndim > 1:
         return x.diff().view([-1 if d == dim % y.ndim else 1 for d in range(y.ndim)])
     return x.diff(dim=dim)
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(cumsum, cumsum_reversed, cummax_dim, cummin_dim)

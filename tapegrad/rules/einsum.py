@@ -10,13 +10,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, in_float32, kernel, rounds_once, rule
+from tapegrad.op import composition, kernel, rule
 
 # The gradient of a factor is an einsum again, in which the result's gradient takes the factor's place.
 einsum = rule(
     torch.einsum,
     "equation, *operands",
-    operands=lambda g, equation, operands: factor_gradients(g, equation, operands),
+    operands=lambda g, equation, operands: [
+        factor_gradient(g, k, *labels_of(equation, [x.ndim for x in operands]), operands) for k in range(len(operands))
+    ],
 )
 
 # y[..., o] = x1[..., i] W[o, i, j] x2[..., j] + b[o]
@@ -42,14 +44,6 @@ def trilinear(a: Any, b: Any, c: Any, dims: Any, batch: Any = None) -> Any:
     a, b, c = (x if k == 1 and batch is not None else x.reshape(-1, x.shape[-1]) for k, x in enumerate((a, b, c)))
     out = torch._trilinear(a, b, c, *dims)
     return out if batch is None else out.view(*batch[:-1], out.shape[-1])
-
-
-def factor_gradients(g: Any, equation: str, operands: Sequence[Any]) -> list[Any]:
-    """The gradients of an einsum's operands."""
-    if len(operands) > 2:  # a product of two rounds once
-        g, operands = in_float32((g, operands))
-    factors, output = labels_of(equation, [x.ndim for x in operands])
-    return [factor_gradient(g, k, factors, output, operands) for k in range(len(operands))]
 
 
 def factor_gradient(g: Any, k: int, factors: list[str], output: str, operands: Sequence[Any]) -> Any:
@@ -98,8 +92,3 @@ def _einsum(*args: Any) -> Any:
     if len(args) % 2:
         return einsum(f"{','.join(terms[:-1])}->{terms[-1]}", *args[:-1:2])
     return einsum(",".join(terms[:-1]), *args[::2])
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(einsum)

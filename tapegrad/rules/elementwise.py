@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import TABLE, alias, composition, elementwise, kernel, rounds_once, rule
+from tapegrad.op import TABLE, alias, composition, elementwise, kernel, rule
 from tapegrad.scalar import as_tensor
 from tapegrad.tensor import raw
 
@@ -394,11 +394,3 @@ TABLE[torch.Tensor.__rsub__] = lambda input, other: sub(other, input)
 # --- the commonest, of which the walk knows what comes out ---
 
 elementwise(add, sub, rsub, mul, div, neg, pow, square, sqrt, rsqrt, exp, log, sin, cos, abs)
-
-# --- what half precision needs no help with ---
-
-rounds_once(
-    add, sub, rsub, mul, neg, positive, scaled_add, deg2rad, rad2deg, floor, ceil, trunc, sign, sgn, round,
-    rounded_div, frac, nextafter, exp, log, abs, angle, copysign, maximum, minimum, fmax, fmin, clamp, nan_to_num,
-    where, masked_fill, clone,
-)  # fmt: skip

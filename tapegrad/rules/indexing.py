@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from tapegrad.broadcasting import Part, zeros_for
 from tapegrad.errors import MissingRule
-from tapegrad.op import composition, kernel, rounds_once, rule
+from tapegrad.op import composition, kernel, rule
 from tapegrad.rules.pieces import common_shape
 from tapegrad.tensor import Tensor
 
@@ -420,11 +420,3 @@ def _kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     value, indices = kthvalue(input, k, dim)
     pair = (value, indices) if keepdim or not input.ndim else (value.squeeze(dim), indices.squeeze(dim))
     return torch.return_types.kthvalue(pair)
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(
-    scatter, place, getitem, setitem, gather, index_select, take, masked_select, index_copy, index_fill,
-    index_put, put, masked_scatter, fill, scatter_add, index_add, lookup, sort, topk, kthvalue,
-)  # fmt: skip

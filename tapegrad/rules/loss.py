@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, rounds_once, rule
+from tapegrad.op import composition, rule
 
 # --- reductions ---
 
@@ -295,8 +295,3 @@ def gaussian_nll_loss(
     var = at_least(var, eps)
     loss = 0.5 * (var.log() + (input - target) ** 2 / var)
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(at_least)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, in_half, rounds_once, rule
+from tapegrad.op import composition, rule
 from tapegrad.rules.reduction import dims_of, restore
 
 # --- norms ---
@@ -27,13 +27,6 @@ vector_norm = rule(
         )
         if ord != 0  # a count; no gradient, as in torch
         else None
-    ),
-)
-# An out that was rounded moves the gradients of all that it was computed from.
-in_half(
-    vector_norm,
-    input=lambda g, input, ord, dim, keepdim: vector_norm.formulas["input"](
-        g, torch.linalg.vector_norm(input, ord, dim, keepdim), input, ord, dim, keepdim
     ),
 )
 
@@ -167,8 +160,3 @@ def pdist_gradient(g: Any, out: Any, x: Any, p: float) -> Any:
     i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
     pairs = norm_gradient(g.unsqueeze(-1), out.unsqueeze(-1), x[i] - x[j], p, [-1])
     return torch.zeros_like(x).index_add(0, i, pairs).index_add(0, j, -pairs)
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(at_least)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.broadcasting import Part
-from tapegrad.op import composition, kernel, rounds_once, rule
+from tapegrad.op import composition, kernel, rule
 from tapegrad.tensor import raw
 
 VF: Any = torch._C._VariableFunctions  # what torch calls when tensors come as a list
@@ -317,10 +317,3 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Any:
     for a, b in pairwise(numbers):
         ascending = ascending & (a <= b if with_replacement else a < b)
     return torch.stack([grid[ascending] for grid in torch.meshgrid(*[input] * r, indexing="ij")], 1)
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(
-    select, narrow, diagonal, diag_embed, tril, triu, select_scatter, slice_scatter, diagonal_scatter, cat, stack,
-)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import composition, kernel, rounds_once, rule
+from tapegrad.op import composition, kernel, rule
 from tapegrad.rules.linalg import by_columns
 
 # --- products of fixed dimensions ---
@@ -205,8 +205,3 @@ def matrix_power(input: Any, n: int) -> Any:
         if n == 0:
             return out
         square = square @ square
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(mm, bmm, mv, dot, vdot, addmm, addmv, addr, baddbmm, addbmm, trace)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.broadcasting import zeros_for
-from tapegrad.op import composition, in_half, kernel, rounds_once, rule
+from tapegrad.op import composition, kernel, rule
 from tapegrad.scalar import as_tensor
 
 # --- sums and moments ---
@@ -61,9 +61,6 @@ kernel(
         else restore(g, input.shape, dim, keepdim) * (restore(out, input.shape, dim, keepdim) / input)
     ),
 )
-
-in_half(prod_all, input=prod_all.formulas["input"])
-in_half(prod_dim, input=prod_dim.formulas["input"])
 
 
 def product_of_others(x: Any, dim: int) -> Any:
@@ -131,13 +128,6 @@ std = rule(
         slope(input.shape, dim, correction)
         * restore((g / (out * 2)).masked_fill(out == 0, 0.0), input.shape, dim, keepdim)
         * (input - input.mean(dim, keepdim=True))
-    ),
-)
-# An out that was rounded moves the gradients of all that it was computed from.
-in_half(
-    std,
-    input=lambda g, input, dim, correction, keepdim: std.formulas["input"](
-        g, _std(input, dim, correction, keepdim), input, dim, correction, keepdim
     ),
 )
 
@@ -357,12 +347,6 @@ logsumexp = rule(
         restore(g, input.shape, dim, keepdim) * (input - restore(out, input.shape, dim, keepdim)).exp()
     ),
 )
-in_half(
-    logsumexp,
-    input=lambda g, input, dim, keepdim: logsumexp.formulas["input"](
-        g, torch.logsumexp(input, dim, keepdim), input, dim, keepdim
-    ),
-)
 # A row of -inf gives zeros.
 safe_softmax = rule(
     torch.ops.aten._safe_softmax.default,
@@ -392,8 +376,3 @@ def _soft(op: Any, input: Any, dim: int | None, third: Any, dtype: torch.dtype |
     if dim is None:  # as torch guesses it
         dim = 0 if input.ndim in (0, 1, 3) else 1
     return op(input if dtype is None else input.to(dtype), dim)
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(sum, mean, nansum, mean_beside_var, max_dim, min_dim, median_dim, nanmedian_dim, mode_dim, scatter)

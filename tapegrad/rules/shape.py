@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tapegrad.broadcasting import unbroadcast
-from tapegrad.op import TABLE, composition, rounds_once, rule
+from tapegrad.op import TABLE, composition, rule
 from tapegrad.tensor import raw
 
 # --- sizes: the same elements, counted differently ---
@@ -249,12 +249,3 @@ def view_copy(input: Any, size: Any) -> Any:
 @composition(torch.alias_copy)
 def alias_copy(input: Any) -> Any:
     return input.clone()
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(
-    view, reshape, flatten, unflatten, squeeze, unsqueeze, t, transpose, permute, movedim, flip, fliplr, flipud,
-    roll, rot90, expand, repeat, tile, contiguous, moved, real, conj, conj_physical, resolve_conj, resolve_neg,
-    adjoint, hermitian,
-)  # fmt: skip

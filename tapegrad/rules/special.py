@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import TABLE, alias, composition, in_half, rule
+from tapegrad.op import TABLE, alias, composition, rule
 
 # --- the error function and the normal distribution ---
 
@@ -59,8 +59,6 @@ TABLE[torch.Tensor.polygamma] = lambda input, n: polygamma(n, input)  # a method
 
 i0 = rule(torch.i0, input=lambda g, input: g * torch.special.i1(input))
 i0e = rule(torch.special.i0e, input=lambda g, out, input: g * (torch.special.i1e(input) - input.sgn() * out))
-# The rounding of a half-precision out would be all that is left of the difference.
-in_half(i0e, input=lambda g, input: i0e.formulas["input"](g, torch.special.i0e(input), input))
 # i1'(x) = i0(x) - i1(x) / x, 1/2 at 0.
 i1 = rule(
     torch.special.i1,

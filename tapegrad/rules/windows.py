@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, rounds_once, rule
+from tapegrad.op import composition, rule
 
 # --- windows: an element gets the sum over the windows that it is in ---
 
@@ -113,8 +113,3 @@ def from_memory(g: Any, input: Any, size: Any, stride: Any, offset: int | None) 
     read = addresses.as_strided(input.shape, input.stride(), input.storage_offset())
     memory = g.new_zeros(addresses.shape).index_add(0, written.flatten(), g.flatten())
     return memory[read] / read.flatten().bincount(minlength=len(addresses))[read]
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(unfold, im2col, col2im, constant_pad, pixel_shuffle, pixel_unshuffle, channel_shuffle, as_strided)
