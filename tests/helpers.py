@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 import tapegrad
+
+try:
+    from tapegrad.fast import roads
+except ImportError:  # fast/ is optional
+    roads = None
+
+FAST = roads is not None and os.environ.get("TAPEGRAD_FAST") != "0"  # whether there are roads besides the walk
+ROOT = Path(__file__).parents[1]  # of the repository
 
 
 def ours(data: torch.Tensor, requires_grad: bool = True) -> tapegrad.Tensor:
