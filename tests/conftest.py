@@ -1,5 +1,6 @@
 """Settings of the whole suite: the same examples on every run, and torch on one thread."""
 
+import gc
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
@@ -22,6 +23,12 @@ settings.load_profile("tapegrad")
 
 
 torch.set_num_threads(1)  # the tensors are small; threads would wait for each other
+
+
+def pytest_collection_finish():
+    """Leave what lives as long as the run, torch's modules and all tests, out of every garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

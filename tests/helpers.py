@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,9 @@ import torch
 
 import tapegrad
 
-try:
-    from tapegrad.fast import roads
-except ImportError:  # fast/ is optional
-    roads = None
-
-FAST = roads is not None and os.environ.get("TAPEGRAD_FAST") != "0"  # whether there are roads besides the walk
+# Whether there are roads besides the walk: fast/ is optional.
+FAST = os.environ.get("TAPEGRAD_FAST") != "0" and find_spec("tapegrad.fast") is not None
+roads = import_module("tapegrad.fast.roads") if FAST else None
 ROOT = Path(__file__).parents[1]  # of the repository
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, overload
+from weakref import WeakSet
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from tapegrad.engine.apply import apply
 from tapegrad.engine.op import Formula, Op
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}
+ops: WeakSet[Op] = WeakSet()  # also those that stand behind a composition, and not in the table
 listeners: list[Callable[[Any], None]] = []  # told of each entry that is new or has changed
 
 # Names by which torch means one thing here and another there, such as F.unfold and Tensor.unfold: each of these
@@ -88,6 +90,7 @@ def _registered(function: Any, signature: Any, aux: Sequence[str], gradients: di
     package = str(getattr(function, "__module__", "")).partition(".")[0]
     op = Op(function, signature, aux, gradients, trusted=_is_torch(function) or package == "tapegrad")
     op.road = lambda *args: apply(op, args)
+    ops.add(op)
     _enter(function, op)
     return op
 

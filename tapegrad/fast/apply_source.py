@@ -8,6 +8,7 @@ op, and compiled. ``print(tapegrad.fast.apply_source.text(op))`` shows it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ _GLOBALS = {
 }
 # Names that no argument of an op may have, for the text has them.
 _TAKEN = {*_GLOBALS, *"int float map node_1 node_2 op out plain raw_1 raw_2 parents run saved type watched".split()}
+_number = count()  # ops may have the same name, but not the same file
+
 # To these a number and a tensor of one element are the same, to the bit.
 _ARITHMETIC = {"add", "sub", "rsub", "mul", "div"}
 
@@ -45,7 +48,7 @@ def road(op: Op) -> Callable[..., Any]:
     if not source:
         return lambda *args: apply(op, args)
     scope = {**_GLOBALS, "op": op, "run": op.run}
-    return compiled(source, _name(op), scope, file=f"{__file__[:-3]}/{identifier(op.name)}.py")
+    return compiled(source, _name(op), scope, file=f"{__file__[:-3]}/{identifier(op.name)}_{next(_number)}.py")
 
 
 def text(op: Op) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tapegrad.engine import backward
 from tapegrad.engine.op import Op
-from tapegrad.engine.table import TABLE, listeners
+from tapegrad.engine.table import listeners, ops
 from tapegrad.fast import apply_source, roads
 from tapegrad.torch_api import methods
 
@@ -15,9 +15,8 @@ def install() -> None:
     """Give every op of the table its written road, now and when it changes, and let ``backward`` try written walks."""
     if _renew in listeners:
         return
-    for entry in {*TABLE.values()}:
-        if isinstance(entry, Op):
-            entry.road = apply_source.road(entry)
+    for op in ops:
+        op.road = apply_source.road(op)
     methods.install()  # which hold the roads of their ops
     listeners.append(_renew)
     backward.roads.append(roads.written_walk)

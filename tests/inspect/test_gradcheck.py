@@ -71,13 +71,13 @@ def break_rule(monkeypatch):
     def break_(op: Op, argument: str) -> None:
         monkeypatch.setitem(op.formulas, argument, off(op.formulas[argument]))
         monkeypatch.setitem(op.kernels, argument, off(op.kernels[argument]))
-        op._compile()
+        op.prepare()
         broken.append(op)
 
     yield break_
     monkeypatch.undo()
     for op in broken:
-        op._compile()
+        op.prepare()
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -115,7 +115,7 @@ def test_a_formula_wrong_by_a_thousandth_fails_the_second_order(name, monkeypatc
     right = op.formulas[argument]
     try:
         op.formulas[argument] = off(right)
-        op._compile()
+        op.prepare()
         first = tapegrad.grad(weighted(program(*leaves)), leaves)
         recorded = tapegrad.grad(weighted(program(*leaves)), leaves, create_graph=True)
         assert not all(
@@ -124,7 +124,7 @@ def test_a_formula_wrong_by_a_thousandth_fails_the_second_order(name, monkeypatc
         )
     finally:
         op.formulas[argument] = right
-        op._compile()
+        op.prepare()
 
 
 def test_a_wrong_second_derivative_is_found():

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import tapegrad
-from tapegrad.kernels import scalar
+from tapegrad.kernels import activations, scalar
 from tapegrad.kernels.scalar import MOST, OPERANDS, as_tensor
-from tapegrad.rules import activations
 from tests.helpers import ours, raw, same_bits
 
 
