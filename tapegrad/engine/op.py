@@ -7,16 +7,21 @@ A formula is written with torch's own argument names. Its parameters say what it
 * the name of any argument: its value;
 * ``<argument>_shape``: the shape of the argument that the gradient is for;
 * the name of an auxiliary output (``aux=``), such as the ``indices`` of a maximum.
+
+Where the output is in half precision, tensors of half precision come in float32: see ``half.py``.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from copy import copy
+from functools import cached_property
 from typing import Any
 
 import torch
 
+from tapegrad.engine.half import opmath
 from tapegrad.engine.signature import binder, signature_of
 from tapegrad.errors import MissingRule
 
@@ -34,6 +39,8 @@ class Op:
         aux: names of further, non-differentiable outputs of ``function`` that formulas may ask for.
         formulas: argument name -> formula; the mathematics.
         kernels: argument name -> formula; the same mathematics for raw tensors, exact or quicker.
+        half_formulas: argument name -> formula; the same mathematics for float16 and bfloat16, where theirs is another.
+        rounds_once: whether the kernels round half precision once as they are.
         elementwise: whether each gradient is known to have the shape and dtype of the cotangent.
         trusted: whether the function is known never to return one of its arguments as it is.
         road: runs it on Tensors, given all arguments in order: ``apply``, or what does the same for this op alone.
@@ -58,6 +65,8 @@ class Op:
         # With so many positional arguments there is nothing to bind.
         self.arity = len(self.parameters) if self.starred is None and not self.keywords else -1
         self.aux, self.elementwise, self.trusted = tuple(aux), False, trusted
+        self.half_formulas: dict[str, Formula] = {}
+        self.rounds_once = False
         for name in formulas:
             if name not in self.parameters:
                 raise TypeError(f"rule for {self.name}: it has no argument {name!r}, only {', '.join(self.parameters)}")
@@ -69,6 +78,24 @@ class Op:
         self.pullbacks = tuple([self._pullback(name, self.kernels) for name in self.parameters])
         self.differentiable = tuple([self._pullback(name, self.formulas) for name in self.parameters])
         self._plans: dict[int, tuple[bool, ...]] = {}
+        self.__dict__.pop("in_half", None)
+
+    @cached_property
+    def in_half(self) -> Op:
+        """The op to record where the output is in half precision: formulas in float32, but for ``rounds_once``."""
+        op = copy(self)
+        op.kernels = {name: self._widened(name, formula) for name, formula in self.kernels.items()}
+        op.formulas = {name: self._widened(name, formula) for name, formula in self.formulas.items()}
+        if (op.kernels, op.formulas) == (self.kernels, self.formulas):
+            return self
+        op.elementwise = self.elementwise and op.kernels == self.kernels
+        op.prepare()
+        return op
+
+    def _widened(self, argument: str, formula: Formula) -> Formula:
+        if argument in self.half_formulas:
+            return opmath(self.half_formulas[argument])
+        return formula if self.rounds_once and formula is self.kernels[argument] else opmath(formula)
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)
@@ -107,7 +134,8 @@ class Op:
     def needed(self, parents: Sequence[Any]) -> set[str]:
         """The values that the rules of the arguments with a gradient ask for."""
         names = [n for n, p in zip(self.parameters, parents, strict=True) if p is not None and n in self.formulas]
-        return {need for n in names for text in (self.formulas, self.kernels) for need in self.needs(text[n])}
+        texts = [table[n] for n in names for table in (self.formulas, self.kernels, self.half_formulas) if n in table]
+        return {need for formula in texts for need in self.needs(formula)}
 
     def plan(self, wanted: int) -> tuple[bool, ...]:
         """What to save when some arguments are to get a gradient.
