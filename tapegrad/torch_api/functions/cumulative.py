@@ -8,7 +8,7 @@ import torch
 
 from tapegrad.engine.table import composition
 from tapegrad.rules import cumulative
-from tapegrad.rules.pieces import along
+from tapegrad.rules.slicing import along
 
 # --- cumulative sums ---
 
