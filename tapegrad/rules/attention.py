@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import rule
+from tapegrad.engine.table import half_formula, rule
 
 
 def attention_weights(query: Any, key: Any, mask: Any, is_causal: bool, scale: float) -> Any:
@@ -23,10 +23,11 @@ def attention_weights(query: Any, key: Any, mask: Any, is_causal: bool, scale: f
 
 
 def attention_gradients(g: Any, out: Any, tensors: Any, is_causal: bool, scale: float) -> list[Any]:
-    """The gradients of query, key, value and mask."""
+    """The gradients of query, key, value and mask; without ``out``, p.d is computed from p."""
     query, key, value, mask = tensors
     p = attention_weights(query, key, mask, is_causal, scale)
-    ds = p * (g @ value.mT - (g * out).sum(-1, keepdim=True))
+    d = g @ value.mT
+    ds = p * (d - (p * d if out is None else g * out).sum(-1, keepdim=True))
     return [ds @ key * scale, ds.mT @ query * scale, p.mT @ g, None if mask is None or mask.dtype is torch.bool else ds]
 
 
@@ -36,3 +37,10 @@ def attention(tensors: Any, is_causal: bool, scale: float) -> Any:
     """Attention of ``query, key, value, mask``; the mask may be missing."""
     query, key, value, mask = tensors
     return F.scaled_dot_product_attention(query, key, value, mask, is_causal=is_causal, scale=scale)
+
+
+# The rounding of a half-precision out would stand where p.d - d is 0.
+half_formula(
+    attention,
+    tensors=lambda g, tensors, is_causal, scale: attention_gradients(g, None, tensors, is_causal, scale),
+)

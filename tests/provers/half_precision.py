@@ -1,7 +1,7 @@
 """float16 and bfloat16: is tapegrad as near to the true values as torch is?
 
-    python tests/provers/half_precision.py                      every function of the samples, at every scale
-    python tests/provers/half_precision.py silu batch_norm      those whose names contain one of these
+    python -m tests.provers.half_precision                      every function of the samples, at every scale
+    python -m tests.provers.half_precision silu batch_norm      those whose names contain one of these
 
 torch computes an operation on half-precision tensors in float32 inside, and rounds once. Each sample call is run here
 and on torch, on values of magnitudes from 1e-4 to 1e4, and both are compared with torch in float64 on the same, rounded
@@ -21,18 +21,13 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from samples import SAMPLES, Call
-from samples.calls import specs_in
-
 import tapegrad
+from tests.provers.samples import SAMPLES, Call
+from tests.provers.samples.calls import specs_in
 
 Function = Callable[..., Any]
 

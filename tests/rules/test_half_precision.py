@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import assert_same, ours, randn, raw, same_bits, theirs
-from provers.half_precision import HALF, SCALES, Finding, Scale, findings
 
 import tapegrad
-from tapegrad import unrolled
-from tapegrad.op import TABLE
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Using padding='same'"),
-    pytest.mark.filterwarnings("ignore:An output with one or more elements was resized"),
-]
-
-# One function, or a few, of each kind of rule: an error of any kind shows in one of these.
-TELLING = [
-    torch.tanh, torch.div, torch.pow, torch.var, torch.prod, torch.logsumexp, torch.addcdiv,
-    torch.special.i0e, torch.sinc,    F.softmax, F.log_softmax, F.softplus, F.silu, F.gelu, F.mish, F.elu, F.logsigmoid, F.smooth_l1_loss,
-    F.batch_norm, F.layer_norm, F.group_norm, F.cross_entropy, F.normalize, F.scaled_dot_product_attention,
-    F.interpolate, torch.einsum, torch.matmul, F.conv2d, operator.getitem, torch.cat,
-]  # fmt: skip
-
-
-def found(functions, scales=SCALES, calls=6) -> list[Finding]:
-    """What the prover finds in the first sample calls of some functions, with one draw each."""
-    return [
-        finding
-        for function in functions
-        for dtype in HALF
-        for scale in scales
-        for finding in findings(function, dtype, scale, calls=calls, draws=1)
-    ]
-
-
-def test_errors_are_no_larger_than_torchs():
-    assert found(TELLING, SCALES[:5]) == []
-
-
-def test_a_rule_that_rounds_at_each_step_is_found(monkeypatch):
-    """The prover's own test: silu without float32 is rough, and softplus is lost."""
-    for function in (F.silu, F.softplus):
-        record = function(tapegrad.tensor([1.0], requires_grad=True)).record
-        monkeypatch.setattr(record.op, "opmath", record.op)
-    kinds = {(f.function.rpartition(".")[2], f.kind) for f in found([F.silu, F.softplus], SCALES[2:5])}
-    assert {("silu", "rough"), ("softplus", "lost")} <= kinds
-
-
-def test_an_infinite_value_is_found(monkeypatch):
-    monkeypatch.setitem(TABLE, F.softplus, lambda input, beta=1.0, threshold=20.0: (input * beta).exp().log1p() / beta)
-    assert "lost" in {f.kind for f in found([F.softplus], [Scale(1e2, 1e2)])}
-
+from tapegrad.engine.table import TABLE, kernel
+from tapegrad.fast import roads
+from tests.helpers import assert_same, ours, randn, raw, same_bits, theirs
+from tests.provers.half_precision import HALF
 
 # --- the cases that were wrong ---
 
@@ -181,7 +137,7 @@ def test_a_kernel_that_comes_later_is_used():
 
     x = tapegrad.tensor(torch.ones(2).half(), requires_grad=True)
     same(x).sum().backward()
-    tapegrad.op.kernel(same, x=lambda g: 2 * g)
+    kernel(same, x=lambda g: 2 * g)
     same(x).sum().backward()
     assert x.grad.tolist() == [3.0, 3.0]
 
@@ -211,27 +167,27 @@ def test_walk_and_written_walk_agree(dtype, monkeypatch):
     data = [randn(5, 6, seed=1).to(dtype), randn(6, 4, seed=2).to(dtype), randn(4, seed=3).to(dtype)]
     grads = []
     for meetings in (0, 10**9):
-        monkeypatch.setattr(unrolled, "MEETINGS", meetings)
-        unrolled.forget()
+        monkeypatch.setattr(roads, "MEETINGS", meetings)
+        roads.forget()
         for _ in range(3):
             leaves = [ours(d) for d in data]
             net(*leaves).backward()
             grads.append([x.grad for x in leaves])
-    unrolled.forget()
+    roads.forget()
     for other in grads[1:]:
         assert_same(other, grads[0], "gradient")
 
 
 def test_a_written_walk_is_for_one_precision(monkeypatch):
     """float32 and half-precision tapes of one structure do not take each other's rules."""
-    monkeypatch.setattr(unrolled, "MEETINGS", 0)
-    unrolled.forget()
+    monkeypatch.setattr(roads, "MEETINGS", 0)
+    roads.forget()
     for dtype in (torch.float32, torch.float16, torch.float32, torch.bfloat16):
         x = ours(torch.tensor([12.0, 15.0], dtype=dtype))
         F.softplus(x).sum().backward()
         assert x.grad.tolist() == pytest.approx([1.0, 1.0], rel=1e-2)
         assert x.grad.dtype is dtype
-    unrolled.forget()
+    roads.forget()
 
 
 @pytest.mark.parametrize("dtype", HALF)
