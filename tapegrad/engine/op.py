@@ -8,7 +8,7 @@ A formula is written with torch's own argument names. Its parameters say what it
 * ``<argument>_shape``: the shape of the argument that the gradient is for;
 * the name of an auxiliary output (``aux=``), such as the ``indices`` of a maximum.
 
-Where the output is in half precision, tensors of half precision come in float32: see ``half.py``.
+torch computes half precision in float32 inside its functions, and rounds once: so do the formulas. See ``Op.in_half``.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from copy import copy
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any
 
 import torch
 
-from tapegrad.engine.half import opmath
 from tapegrad.engine.signature import binder, signature_of
 from tapegrad.errors import MissingRule
 
 Formula = Callable[..., Any]
 Pullback = Callable[[Any, Any, Any], Any]  # (g, saved, parent) -> gradient of one argument, or a sequence of them
+
+HALF = frozenset((torch.float16, torch.bfloat16))
 
 
 class Op:
@@ -39,8 +40,6 @@ class Op:
         aux: names of further, non-differentiable outputs of ``function`` that formulas may ask for.
         formulas: argument name -> formula; the mathematics.
         kernels: argument name -> formula; the same mathematics for raw tensors, exact or quicker.
-        half_formulas: argument name -> formula; the same mathematics for float16 and bfloat16, where theirs is another.
-        rounds_once: whether the kernels round half precision once as they are.
         elementwise: whether each gradient is known to have the shape and dtype of the cotangent.
         trusted: whether the function is known never to return one of its arguments as it is.
         road: runs it on Tensors, given all arguments in order: ``apply``, or what does the same for this op alone.
@@ -65,8 +64,6 @@ class Op:
         # With so many positional arguments there is nothing to bind.
         self.arity = len(self.parameters) if self.starred is None and not self.keywords else -1
         self.aux, self.elementwise, self.trusted = tuple(aux), False, trusted
-        self.half_formulas: dict[str, Formula] = {}
-        self.rounds_once = False
         for name in formulas:
             if name not in self.parameters:
                 raise TypeError(f"rule for {self.name}: it has no argument {name!r}, only {', '.join(self.parameters)}")
@@ -82,20 +79,12 @@ class Op:
 
     @cached_property
     def in_half(self) -> Op:
-        """The op to record where the output is in half precision: formulas in float32, but for ``rounds_once``."""
+        """What is recorded in its place where the output is float16 or bfloat16: the op, with formulas in float32."""
         op = copy(self)
-        op.kernels = {name: self._widened(name, formula) for name, formula in self.kernels.items()}
-        op.formulas = {name: self._widened(name, formula) for name, formula in self.formulas.items()}
-        if (op.kernels, op.formulas) == (self.kernels, self.formulas):
-            return self
-        op.elementwise = self.elementwise and op.kernels == self.kernels
+        op.formulas, op.kernels = [{n: opmath(f) for n, f in table.items()} for table in (self.formulas, self.kernels)]
+        op.elementwise = False  # in dtype, not
         op.prepare()
         return op
-
-    def _widened(self, argument: str, formula: Formula) -> Formula:
-        if argument in self.half_formulas:
-            return opmath(self.half_formulas[argument])
-        return formula if self.rounds_once and formula is self.kernels[argument] else opmath(formula)
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)
@@ -134,8 +123,7 @@ class Op:
     def needed(self, parents: Sequence[Any]) -> set[str]:
         """The values that the rules of the arguments with a gradient ask for."""
         names = [n for n, p in zip(self.parameters, parents, strict=True) if p is not None and n in self.formulas]
-        texts = [table[n] for n in names for table in (self.formulas, self.kernels, self.half_formulas) if n in table]
-        return {need for formula in texts for need in self.needs(formula)}
+        return {need for n in names for text in (self.formulas, self.kernels) for need in self.needs(text[n])}
 
     def plan(self, wanted: int) -> tuple[bool, ...]:
         """What to save when some arguments are to get a gradient.
@@ -187,3 +175,20 @@ def _positional(function: Callable[..., Any], parameters: tuple[str, ...], keywo
 def _shapes(parents: tuple[Any, ...], values: Sequence[Any]) -> list[torch.Size]:
     """The shapes of a sequence of tensors; those that take no gradient are in ``values``."""
     return [v.shape if p is None else p.shape for p, v in zip(parents, values, strict=True)]
+
+
+def opmath(formula: Formula) -> Formula:
+    """A formula that computes in float32 what it is given in half precision; the walk rounds what it returns."""
+
+    @wraps(formula)
+    def computed(g: Any, *values: Any) -> Any:
+        return formula(in_float32(g), *map(in_float32, values))
+
+    return computed
+
+
+def in_float32(value: Any) -> Any:
+    """A tensor of half precision, or those in a sequence, in float32; anything else as it is."""
+    if type(value) in (tuple, list):
+        return type(value)(map(in_float32, value))
+    return value.float() if getattr(value, "dtype", None) in HALF else value

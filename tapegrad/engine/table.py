@@ -103,26 +103,6 @@ def kernel(op: Op, **gradients: Formula) -> None:
     _tell(op)
 
 
-def half_formula(op: Op, **gradients: Formula) -> None:
-    """Give an op another text of its rule for half precision; as where an output that is rounded there moves too much.
-
-    Like any text it is given float32.
-    """
-    op.half_formulas.update(gradients)
-    op.prepare()
-    _tell(op)
-
-
-def rounds_once(*ops: Op) -> None:
-    """Say that some ops need no float32 in half precision: they only move values, or are one operation of torch.
-
-    It is said of kernels, and of formulas that are their own kernels.
-    """
-    for op in ops:
-        op.rounds_once = True
-        op.prepare()
-
-
 def elementwise(*ops: Op) -> None:
     """Say that all gradients of some ops have the cotangent's shape and dtype. To look takes 2 % of a small step."""
     for op in ops:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import alias, elementwise, rounds_once, rule
+from tapegrad.engine.table import alias, elementwise, rule
 
 SIXTH = 0.1666666716337204  # torch's 1 / 6, a float32 in every dtype
 
@@ -168,7 +168,3 @@ glu = rule(F.glu, "input, dim=-1", input=glu_gradient)
 # --- ops whose gradients have the cotangent's shape and dtype ---
 
 elementwise(tanh, sigmoid, relu, gelu, silu)
-
-# --- what half precision needs no help with ---
-
-rounds_once(relu, hardtanh, hardsigmoid, thresholded, leaky_relu, hardshrink, softshrink)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import half_formula, rule
+from tapegrad.engine.table import rule
 
 
 def attention_weights(query: Any, key: Any, mask: Any, is_causal: bool, scale: float) -> Any:
@@ -37,10 +37,3 @@ def attention(tensors: Any, is_causal: bool, scale: float) -> Any:
     """Attention of ``query, key, value, mask``; the mask may be missing."""
     query, key, value, mask = tensors
     return F.scaled_dot_product_attention(query, key, value, mask, is_causal=is_causal, scale=scale)
-
-
-# The rounding of a half-precision out would stand where p.d - d is 0.
-half_formula(
-    attention,
-    tensors=lambda g, tensors, is_causal, scale: attention_gradients(g, None, tensors, is_causal, scale),
-)

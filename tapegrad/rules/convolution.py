@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import rounds_once, rule
+from tapegrad.engine.table import rule
 
 
 def cut(x: Any, shape: torch.Size) -> Any:
@@ -67,7 +67,3 @@ convolution = rule(
     weight=weight_gradient,
     bias=lambda g: g.sum([0, *range(2, g.ndim)]),
 )
-
-# --- what half precision needs no help with ---
-
-rounds_once(convolution)

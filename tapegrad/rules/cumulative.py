@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import rounds_once, rule
+from tapegrad.engine.table import rule
 
 # --- cumulative sums ---
 
@@ -82,8 +82,3 @@ def cummax_dim(input: Any, dim: Any) -> Any:
 @rule(aux=["indices"], input=scatter_back)
 def cummin_dim(input: Any, dim: Any) -> Any:
     return torch.cummin(input, dim)
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(cumsum, cumsum_reversed, cummax_dim, cummin_dim)

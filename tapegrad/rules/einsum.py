@@ -10,8 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.half import in_float32
-from tapegrad.engine.table import rounds_once, rule
+from tapegrad.engine.table import rule
 
 
 def factor_gradient(g: Any, k: int, factors: list[str], output: str, operands: Sequence[Any]) -> Any:
@@ -50,19 +49,13 @@ def labels_of(equation: str, ndims: list[int]) -> tuple[list[str], str]:
     return factors, output.replace("...", dots)
 
 
-def factor_gradients(g: Any, equation: str, operands: Sequence[Any]) -> list[Any]:
-    """The gradients of all of an einsum's operands."""
-    if len(operands) > 2:  # products of products: a product of two is rounded once as it is
-        g, operands = in_float32((g, operands))
-    factors, output = labels_of(equation, [x.ndim for x in operands])
-    return [factor_gradient(g, k, factors, output, operands) for k in range(len(operands))]
-
-
 # The gradient of a factor is an einsum again, in which the result's gradient takes the factor's place.
 einsum = rule(
     torch.einsum,
     "equation, *operands",
-    operands=factor_gradients,
+    operands=lambda g, equation, operands: [
+        factor_gradient(g, k, *labels_of(equation, [x.ndim for x in operands]), operands) for k in range(len(operands))
+    ],
 )
 # y[..., o] = x1[..., i] W[o, i, j] x2[..., j] + b[o]
 bilinear = rule(
@@ -73,7 +66,3 @@ bilinear = rule(
     weight=lambda g, input1, input2: torch.einsum("...o,...i,...j->oij", g, input1, input2),
     bias=lambda g: g,
 )
-
-# --- what half precision needs no help with ---
-
-rounds_once(einsum)

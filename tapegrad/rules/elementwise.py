@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import elementwise, rounds_once, rule
+from tapegrad.engine.table import elementwise, rule
 
 # --- arithmetic ---
 
@@ -294,11 +294,3 @@ def mantissa(input: Any) -> Any:
 # --- the commonest whose gradients have the cotangent's shape and dtype ---
 
 elementwise(add, sub, rsub, mul, div, neg, pow, square, sqrt, rsqrt, exp, log, sin, cos, abs)
-
-# --- what half precision needs no help with ---
-
-rounds_once(
-    add, sub, rsub, mul, neg, positive, scaled_add, deg2rad, rad2deg, floor, ceil, trunc, sign, sgn, round,
-    rounded_div, frac, nextafter, exp, log, abs, angle, copysign, maximum, minimum, fmax, fmin, clamp, nan_to_num,
-    where, masked_fill, clone,
-)  # fmt: skip

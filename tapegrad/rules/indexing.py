@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.engine.gradients import Part, zeros_for
-from tapegrad.engine.table import rounds_once, rule
+from tapegrad.engine.table import rule
 from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import MissingRule
 from tapegrad.rules.slicing import common_shape
@@ -268,10 +268,3 @@ def kthvalue(input: Any, k: Any, dim: Any) -> Any:
 
 
 # --- brackets ---
-
-# --- what half precision needs no help with ---
-
-rounds_once(
-    scatter, place, getitem, setitem, gather, index_select, take, masked_select, index_copy, index_fill,
-    index_put, put, masked_scatter, fill, scatter_add, index_add, lookup, sort, topk, kthvalue,
-)  # fmt: skip

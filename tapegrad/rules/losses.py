@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import rounds_once, rule
+from tapegrad.engine.table import rule
 
 
 def mean_factor(x: Any, reduction: str) -> float:
@@ -141,8 +141,3 @@ def at_least(x: Any, low: float) -> Any:
     out = x.clone()
     with torch.no_grad():
         return out.clamp_(min=low)
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(at_least)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tapegrad.engine.table import rounds_once, rule
+from tapegrad.engine.table import rule
 
 # --- products of fixed dimensions ---
 
@@ -70,7 +70,3 @@ linalg_cross = rule(
     input=lambda g, other, dim: torch.linalg.cross(other, g, dim=dim),
     other=lambda g, input, dim: torch.linalg.cross(g, input, dim=dim),
 )
-
-# --- what half precision needs no help with ---
-
-rounds_once(mm, bmm, mv, dot, vdot, addmm, addmv, addr, baddbmm, addbmm, trace)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import half_formula, rounds_once, rule
+from tapegrad.engine.table import rule
 from tapegrad.rules.reduction import dims_of, restore
 
 # --- norms ---
@@ -39,13 +39,6 @@ def vector_norm_gradient(g: Any, out: Any, input: Any, ord: float, dim: Any, kee
 
 # The gradient of |x|_p at 0 is 0, not NaN, as in torch.
 vector_norm = rule(torch.linalg.vector_norm, "input, ord=2, dim=None, keepdim=False", input=vector_norm_gradient)
-# All gradients hang on one out, which half precision has rounded: so it is computed again.
-half_formula(
-    vector_norm,
-    input=lambda g, input, ord, dim, keepdim: vector_norm_gradient(
-        g, torch.linalg.vector_norm(input, ord, dim, keepdim), input, ord, dim, keepdim
-    ),
-)
 
 
 def renorm_gradient(g: Any, x: Any, p: float, dims: list[int], maxnorm: float) -> Any:
@@ -99,7 +92,3 @@ def pdist_gradient(g: Any, out: Any, x: Any, p: float) -> Any:
 
 
 pdist = rule(F.pdist, "input, p=2.0", input=lambda g, out, input, p: pdist_gradient(g, out, input, p))
-
-# --- what half precision needs no help with ---
-
-rounds_once(at_least)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import rounds_once, rule
+from tapegrad.engine.table import rule
 
 # --- windows: an element gets the sum over the windows that it is in ---
 
@@ -88,7 +88,3 @@ as_strided = rule(
     "input, size, stride, storage_offset=None",
     input=add_in_memory,
 )
-
-# --- what half precision needs no help with ---
-
-rounds_once(unfold, im2col, col2im, constant_pad, pixel_shuffle, pixel_unshuffle, channel_shuffle, as_strided)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.gradients import zeros_for
-from tapegrad.engine.table import half_formula, rounds_once, rule
+from tapegrad.engine.table import rule
 
 # --- sums and moments ---
 
@@ -74,9 +74,6 @@ prod_dim = rule(
     "input, dim, keepdim=False",
     input=lambda g, input, dim, keepdim: restore(g, input.shape, dim, keepdim) * product_of_others(input, dim),
 )
-# Half precision takes no part in a kernel's division of out, which it has rounded.
-half_formula(prod_all, input=prod_all.formulas["input"])
-half_formula(prod_dim, input=prod_dim.formulas["input"])
 
 
 # --- variance ---
@@ -115,13 +112,6 @@ std = rule(
         slope(input.shape, dim, correction)
         * restore((g / (out * 2)).masked_fill(out == 0, 0.0), input.shape, dim, keepdim)
         * (input - input.mean(dim, keepdim=True))
-    ),
-)
-# All gradients hang on one out, which half precision has rounded: so it is computed again, as below.
-half_formula(
-    std,
-    input=lambda g, input, dim, correction, keepdim: std.formulas["input"](
-        g, torch.std(input, dim, correction=correction, keepdim=keepdim), input, dim, correction, keepdim
     ),
 )
 
@@ -238,19 +228,9 @@ logsumexp = rule(
         restore(g, input.shape, dim, keepdim) * (input - restore(out, input.shape, dim, keepdim)).exp()
     ),
 )
-half_formula(
-    logsumexp,
-    input=lambda g, input, dim, keepdim: logsumexp.formulas["input"](
-        g, torch.logsumexp(input, dim, keepdim), input, dim, keepdim
-    ),
-)
 # A row of -inf gives zeros.
 safe_softmax = rule(
     torch.ops.aten._safe_softmax.default,
     "input, dim, dtype=None",
     input=lambda g, out, dim: (g - (g * out).sum(dim, keepdim=True)) * out,
 )
-
-# --- what half precision needs no help with ---
-
-rounds_once(sum, mean, nansum, mean_beside_var, max_dim, min_dim, median_dim, nanmedian_dim, mode_dim, scatter)

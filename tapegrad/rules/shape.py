@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import rounds_once, rule
+from tapegrad.engine.table import rule
 
 # --- sizes: the same elements, counted differently ---
 
@@ -112,12 +112,3 @@ def hermitian(input: Any) -> Any:
 def reverse(input: Any) -> Any:
     """The dimensions in reverse order, ``x.T``."""
     return input.permute(tuple(range(input.ndim))[::-1])
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(
-    view, reshape, flatten, unflatten, squeeze, unsqueeze, t, transpose, permute, movedim, flip, fliplr, flipud,
-    roll, rot90, expand, repeat, tile, contiguous, moved, real, conj, conj_physical, resolve_conj, resolve_neg,
-    adjoint, hermitian,
-)  # fmt: skip

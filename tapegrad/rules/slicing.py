@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import rounds_once, rule
+from tapegrad.engine.table import rule
 
 # --- one part: the gradient goes where it came from, zeros elsewhere ---
 
@@ -102,10 +102,3 @@ stack = rule(torch.stack, "tensors, dim=0", tensors=lambda g, dim: g.unbind(dim)
 def common_shape(*shapes: Sequence[int]) -> torch.Size:
     """The shape that several broadcast to."""
     return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call, no-any-return]  # torch's lack
-
-
-# --- what half precision needs no help with ---
-
-rounds_once(
-    select, narrow, diagonal, diag_embed, tril, triu, select_scatter, slice_scatter, diagonal_scatter, cat, stack,
-)  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend
 
-from tapegrad.engine.half import in_float32
+from tapegrad.engine.op import in_float32
 from tapegrad.engine.table import composition
 from tapegrad.engine.tensor import raw
 from tapegrad.rules import attention
