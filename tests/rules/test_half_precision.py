@@ -232,4 +232,4 @@ def test_source_computes_what_the_engine_does(dtype):
     for name, leaf in leaves.items():
         assert_same(exact[name], leaf.grad, name)
         rounding = torch.finfo(dtype).eps * leaf.grad.abs().max().item()
-        torch.testing.assert_close(plain[name], leaf.grad, rtol=0.0, atol=2 * rounding)
+        torch.testing.assert_close(plain[name], leaf.grad, rtol=0.0, atol=8 * rounding)  # of what was summed
