@@ -19,7 +19,7 @@ def install() -> None:
         op.road = apply_source.road(op)
     methods.install()  # which hold the roads of their ops
     listeners.append(_renew)
-    backward.roads.append(roads.written_walk)
+    backward.written_walk = roads.written_walk
 
 
 def _renew(entry: Any) -> None:

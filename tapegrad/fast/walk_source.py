@@ -168,7 +168,7 @@ class _Writer:
         for i, (argument, node) in enumerate(zip(op.parameters, nodes, strict=True)):
             if node is None:
                 continue
-            values = op.values(argument, op.kernels[argument], _shape(node, f"saved[{op.saved.index(argument)}]"))
+            values = op.values(argument, op.kernels[argument], _shape(node, f"saved[{op.saved_names.index(argument)}]"))
             call = f"{record}_{argument}({', '.join([g, *values])})"
             if type(node) is str:
                 lines += self.give(node, call, record, argument, record if op.elementwise else "")

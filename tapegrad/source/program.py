@@ -169,7 +169,7 @@ class Program:
 
     def _parts(self, record: Record, g: torch.Tensor) -> Iterator[tuple[Any, torch.Tensor]]:
         """What a record's rule gives to each of its parents."""
-        pullbacks = record.op.pullbacks if self.exact else record.op.differentiable
+        pullbacks = record.op.pullbacks if self.exact else record.op.recorded_pullbacks
         for pullback, parent in zip(pullbacks, record.parents or (), strict=True):
             if parent is None or pullback is None:
                 continue

@@ -187,7 +187,7 @@ def test_a_record_holds_what_its_rule_needs_and_no_more(program, held):
     """Of intermediates: leaves are held by the user anyhow."""
     x, w = ours(randn(2, 3)).clone(), ours(randn(2, 3)).clone()
     record = program(x, w).record
-    names = zip(record.op.saved, record.saved, strict=True)
+    names = zip(record.op.saved_names, record.saved, strict=True)
     assert [n for n, v in names if isinstance(v, torch.Tensor)] == held
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import ours, randn
 
 import tapegrad
 from tapegrad.source.variables import Variables
+from tests.helpers import ours, randn
 
 
 def chain(n: int) -> tuple[Any, dict[str, Any]]:
