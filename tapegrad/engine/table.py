@@ -75,7 +75,8 @@ def rule(
         aux: names for the outputs after the first, when ``function`` returns a tuple; formulas may ask for them,
             they take no gradient.
         **gradients: for each differentiable argument, the formula of its gradient: see ``engine/op.py``. A formula
-            for an argument that is a sequence of tensors returns a sequence of gradients.
+            for an argument that is a sequence of tensors returns a sequence of gradients. It is given float32 in place
+            of float16 and bfloat16, and what it returns is rounded.
 
     Returns:
         The op, which can be called like the function.

@@ -12,6 +12,7 @@ from warnings import warn
 from weakref import ref
 
 import torch
+from torch import bfloat16, float16
 
 from tapegrad.engine.hooks import Hook, HookHandle, Hooks
 from tapegrad.engine.op import Op
@@ -220,12 +221,13 @@ def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: 
     """
     record = _new(Record)
     record.rank = next_rank()
-    record.op = op
+    dtype = out.dtype
+    record.op = op.in_half if dtype is float16 or dtype is bfloat16 else op
     record.saved = saved
     record.parents = parents
     record.watched = watched
     record.shape = out.shape
-    record.dtype = out.dtype
+    record.dtype = dtype
     record.hooks = None
     if observers:
         for observer in observers[-1:]:  # another thread may have taken it away meanwhile
