@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -48,13 +49,17 @@ def backward(
             found = written_walk(start, g, retain_graph)
         if found is None:
             found = walk([(start, g)], targets, retain_graph=retain_graph)
-        refuse_other_shapes(found, [start])
+        refuse_other_shapes(found, _rank(start))
         accumulate({leaf: g for leaf, g in found.items() if type(leaf) is Tensor})
     finally:
         _set_grad_enabled(recording)
 
 
 Tensor.backward = backward  # type: ignore[attr-defined]  # added here, for it needs the walk
+
+
+def _rank(start: Any) -> float:
+    return start.rank if type(start) is Record else -inf  # of a leaf, nothing was recorded
 
 
 def _targets(inputs: Sequence[Tensor] | Tensor) -> list[Any]:
@@ -108,7 +113,7 @@ def grad(
         _set_grad_enabled(create_graph)
         starts = [_start(t, g, "grad") for t, g in zip(outputs, grad_outputs, strict=True)]
         grads = walk(starts, targets, retain_graph=retain, create_graph=create_graph)
-        refuse_other_shapes(grads, [start for start, _ in starts])
+        refuse_other_shapes(grads, max([_rank(start) for start, _ in starts]))
     finally:
         _set_grad_enabled(recording)
     for i, target in enumerate(targets):

@@ -13,7 +13,7 @@ import torch
 from tapegrad.engine.tape import shape_text
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.unbroadcast import unbroadcast
-from tapegrad.engine.versions import other_shape, reshaped_since
+from tapegrad.engine.versions import refuse_other_shapes
 
 
 class Part:
@@ -39,10 +39,6 @@ class Part:
         zeros = zeros_for(self.g, shape)
         zeros[self.index] = self.g
         return zeros
-
-    def add_to(self, total: torch.Tensor) -> None:
-        """Add it to a gradient, in place."""
-        total[self.index].add_(self.g)
 
 
 def zeros_for(g: Any, shape: torch.Size) -> Any:
@@ -102,7 +98,7 @@ class Gradients:
             if type(part) is not Part:
                 part = fitted(part, node, record, argument)
             elif node in sums:
-                part.add_to(pending[node])
+                pending[node][part.index].add_(part.g)
                 return False
             else:
                 part = part.whole(node.shape).to(node.dtype)
@@ -120,10 +116,6 @@ class Gradients:
         if self.in_place:
             sums.add(node)
         return False
-
-    def take(self, node: Any) -> Any:
-        """The gradient of a node, which is complete, or None if it got none."""
-        return self.pending.pop(node, None)
 
 
 def _has_own_storage(g: Any) -> bool:
@@ -159,8 +151,8 @@ def one_each(parts: Any, nodes: tuple[Any, ...], record: Any, argument: str) -> 
 
 def _misfit(node: Any, part: Any, record: Any, argument: str) -> Exception:
     """What to say of a rule that gave no gradient, or one that does not fit."""
-    if record is not None and reshaped_since(node, record.rank):
-        return other_shape(node)
+    if record is not None:
+        refuse_other_shapes([node], record.rank)
     whose = f"rule for {record.op.name}, gradient of {argument}" if record is not None else "a rule"
     if not hasattr(part, "shape") or not isinstance(part.dtype, torch.dtype):
         return TypeError(

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 from weakref import ref
 
 Hook = Callable[[Any], Any]
 
-_number = count()
-
 
 class HookHandle:
     """What ``register_hook`` returns: ``remove()`` takes the hook away; so does the end of a ``with`` block."""
 
-    def __init__(self, hooks: dict[int, Hook], hook: Hook) -> None:
+    def __init__(self, hooks: dict[object, Hook], hook: Hook) -> None:
         self._hooks = hooks
-        self._key = next(_number)
+        self._key = object()
         hooks[self._key] = hook
 
     def remove(self) -> None:
@@ -31,7 +28,7 @@ class HookHandle:
         self.remove()
 
 
-class Hooks(dict[int, Hook]):
+class Hooks(dict[object, Hook]):
     """The hooks of one tensor, in the order they were registered, and whether it retains its gradient.
 
     Attributes:

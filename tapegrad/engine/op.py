@@ -7,16 +7,13 @@ A formula is written with torch's own argument names. Its parameters say what it
 * the name of any argument: its value;
 * ``<argument>_shape``: the shape of the argument that the gradient is for;
 * the name of an auxiliary output (``aux=``), such as the ``indices`` of a maximum.
-
-torch computes half precision in float32 inside its functions, and rounds once: so do the formulas. See ``Op.in_half``.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from copy import copy
-from functools import cached_property, wraps
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,8 +23,6 @@ from tapegrad.errors import MissingRule
 
 Formula = Callable[..., Any]
 Pullback = Callable[[Any, Any, Any], Any]  # (g, saved, parent) -> gradient of one argument, or a sequence of them
-
-HALF = frozenset((torch.float16, torch.bfloat16))
 
 
 class Op:
@@ -84,12 +79,8 @@ class Op:
 
     @cached_property
     def in_half(self) -> Op:
-        """What is recorded in its place where the output is float16 or bfloat16: the op, with formulas in float32."""
-        op = copy(self)
-        op.formulas, op.kernels = [{n: opmath(f) for n, f in table.items()} for table in (self.formulas, self.kernels)]
-        op.elementwise = False  # in dtype, not
-        op.prepare()
-        return op
+        """What is recorded in its place where the output is float16 or bfloat16: see ``kernels/half_precision.py``."""
+        return self
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)
@@ -182,20 +173,3 @@ def _positional(function: Callable[..., Any], parameters: tuple[str, ...], keywo
 def _shapes(parents: tuple[Any, ...], values: Sequence[Any]) -> list[torch.Size]:
     """The shapes of a sequence of tensors; those that take no gradient are in ``values``."""
     return [v.shape if p is None else p.shape for p, v in zip(parents, values, strict=True)]
-
-
-def opmath(formula: Formula) -> Formula:
-    """A formula that computes in float32 what it is given in half precision; the walk rounds what it returns."""
-
-    @wraps(formula)
-    def computed(g: Any, *values: Any) -> Any:
-        return formula(in_float32(g), *map(in_float32, values))
-
-    return computed
-
-
-def in_float32(value: Any) -> Any:
-    """A tensor of half precision, or those in a sequence, in float32; anything else as it is."""
-    if type(value) in (tuple, list):
-        return type(value)(map(in_float32, value))
-    return value.float() if getattr(value, "dtype", None) in HALF else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,23 +21,21 @@ def binder(name: str, signature: inspect.Signature) -> Callable[..., tuple[Any, 
 
     Defaults are passed in as the objects they are; only the names of arguments become source.
     """
-    defaults = {f"default_{n}": p.default for n, p in signature.parameters.items() if p.default is not p.empty}
-    listed = str(signature.replace(parameters=[
-        p.replace(default=_Name(f"default_{n}")) if p.default is not p.empty else p
-        for n, p in signature.parameters.items()
-    ]))[1:-1]  # fmt: skip
+    items = signature.parameters.items()
+    defaults = {f"default_{n}": p.default for n, p in items if p.default is not p.empty}
+    named = [p if p.default is p.empty else p.replace(default=_Name(f"default_{n}")) for n, p in items]
+    listed = str(signature.replace(parameters=named))[1:-1]
     # A starred parameter takes torch's two spellings: view(2, 3) and view((2, 3)).
-    values = [f"flat({n})" if p.kind is p.VAR_POSITIONAL else n for n, p in signature.parameters.items()]
+    values = [f"flat({n})" if p.kind is p.VAR_POSITIONAL else n for n, p in items]
     bind: Callable[..., tuple[Any, ...]] = eval(f"lambda {listed}: ({', '.join(values)},)", {**defaults, "flat": _flat})
     bind.__name__ = bind.__qualname__ = name  # so that Python's own complaint about a bad call names the op
     return bind
 
 
-class _Name:
+class _Name(NamedTuple):
     """A default that prints as the name it is passed in under."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name: str
 
     def __repr__(self) -> str:
         return self.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -71,17 +71,9 @@ class Record:
         return f"<record {-self.rank}: {self.op.name} {shape_text(self.shape)}>"
 
 
-class Observer(Protocol):
-    """What may watch records being made, and gradients being computed."""
-
-    def made(self, record: Record, out: torch.Tensor) -> None:
-        """An op has run."""
-
-    def passed(self, record: Record, argument: str, g: Any) -> None:
-        """A rule has given the gradient of an argument."""
-
-
-observers: list[Observer] = []  # such as detect_anomaly; of several, one within the other, the innermost is told
+# What watches: ``made(record, out)`` is told of each op, ``passed(record, argument, g)`` of each gradient that a rule
+# gives. It is ``detect_anomaly``; of several, one within the other, the innermost is told.
+observers: list[Any] = []
 
 
 def parents_of(record: Record) -> Iterator[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import inf
 from typing import Any
 
 import torch
@@ -73,33 +72,22 @@ def refuse_change(record: Record, held: torch.Tensor, version: int) -> None:
             )
 
 
-def refuse_other_shapes(gradients: Iterable[Any], starts: Iterable[Any]) -> None:
+def refuse_other_shapes(nodes: Iterable[Any], rank: float) -> None:
     """Refuse leaves that were given data of another shape or dtype since: their gradients would be made to fit it.
 
     Args:
-        gradients: the nodes that got one.
-        starts: the nodes that the walk began with.
+        nodes: leaves, among others.
+        rank: of the record that is not to be older than the change.
 
     Raises:
         StaleTensor: a leaf has another shape than when it was used.
     """
-    oldest = max((start.rank for start in starts if type(start) is Record), default=-inf)
-    for leaf in gradients:
-        if reshaped_since(leaf, oldest):
-            raise other_shape(leaf)
-
-
-def reshaped_since(node: Any, rank: float) -> bool:
-    """Whether a node is a leaf that was given data of another shape or dtype later than a record of some rank."""
-    return hasattr(node, "_reshaped") and node._reshaped < rank
-
-
-def other_shape(leaf: Any) -> StaleTensor:
-    """What to say of it."""
-    return StaleTensor(
-        f"backward: a leaf was given data of another shape or dtype, {shape_text(leaf.shape)} {leaf.dtype}, since it "
-        f"was used; call backward() before that, or compute the loss anew"
-    )
+    for leaf in nodes:
+        if hasattr(leaf, "_reshaped") and leaf._reshaped < rank:
+            raise StaleTensor(
+                f"backward: a leaf was given data of another shape or dtype, {shape_text(leaf.shape)} {leaf.dtype}, "
+                f"since it was used; call backward() before that, or compute the loss anew"
+            )
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:

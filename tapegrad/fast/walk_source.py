@@ -112,6 +112,7 @@ class _Writer:
             *self.guard(),
             f"{' = '.join([f'g_{node}' for node in self.uses])} = None",
             "gradients = Gradients(in_place=True)",
+            "pending = gradients.pending",
             *[line for record in self.rows for line in self.step(record)],
             *self.finish(),
         ]
@@ -180,7 +181,7 @@ class _Writer:
                 lines += self.give(p, piece, record, argument) if p else []
             lines.append(f"part = {' = '.join(pieces)} = None")
         return [
-            f"if {g} is not None or ({g} := gradients.take({record})) is not None:  # {op.name}",
+            f"if {g} is not None or ({g} := pending.pop({record}, None)) is not None:  # {op.name}",
             f"    for held, version in {record}.watched:",
             f"        if held._version != version: refuse_change({record}, held, version)",
             *[f"    saved = {record}.saved"] * any("saved" in line for line in lines),
@@ -227,7 +228,7 @@ class _Writer:
         """Hand over what the leaves have got: see the end of ``walk``."""
         pairs = ", ".join([f"({leaf}, g_{leaf})" for leaf in self.leaves])
         return [
-            *[f"if g_{leaf} is None: g_{leaf} = gradients.take({leaf})" for leaf in self.leaves],
+            *[f"if g_{leaf} is None: g_{leaf} = pending.pop({leaf}, None)" for leaf in self.leaves],
             f"found = {{leaf: g for leaf, g in [{pairs}] if g is not None}}",
             f"{' = '.join([f'g_{leaf}' for leaf in self.leaves])} = None  # so that own() counts outside holders only",
             "own(found)",

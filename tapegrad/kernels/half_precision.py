@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import torch
 
-from tapegrad.engine.op import Formula, Op, in_float32, opmath
+from tapegrad.engine.op import Formula, Op
 from tapegrad.rules import (
     activations,
     attention,
@@ -32,6 +33,21 @@ from tapegrad.rules import (
     slicing,
     special,
 )  # fmt: skip
+from tapegrad.rules.opmath import in_float32, opmath
+
+
+def in_float32_inside(op: Op) -> Op:
+    """The op, with formulas that compute in float32."""
+    half = copy(op)
+    half.formulas, half.kernels = [{n: opmath(f) for n, f in t.items()} for t in (op.formulas, op.kernels)]
+    half.elementwise = False  # in dtype, not
+    half.prepare()
+    return half
+
+
+# Made when an op first meets half precision, and kept until its kernels change.
+Op.in_half = cached_property(in_float32_inside)  # type: ignore[assignment]  # the engine's own is the op as it is
+Op.in_half.__set_name__(Op, "in_half")  # type: ignore[attr-defined]
 
 
 def in_half(op: Op, formulas: Mapping[str, Formula], kernels: Mapping[str, Formula] | None = None) -> None:
@@ -128,7 +144,7 @@ rounds_once(
     shape.conj_physical, shape.resolve_conj, shape.resolve_neg, shape.adjoint, shape.hermitian,
     slicing.select, slicing.narrow, slicing.diagonal, slicing.diag_embed, slicing.tril, slicing.triu,
     slicing.select_scatter, slicing.slice_scatter, slicing.diagonal_scatter, slicing.cat, slicing.stack,
-    indexing.place, indexing.getitem, indexing.setitem, indexing.gather, indexing.index_select, indexing.take,
+    indexing.add_at_index, indexing.getitem, indexing.setitem, indexing.gather, indexing.index_select, indexing.take,
     indexing.masked_select, indexing.scatter, indexing.index_copy, indexing.index_fill, indexing.index_put,
     indexing.put, indexing.masked_scatter, indexing.fill, indexing.scatter_add, indexing.index_add, indexing.lookup,
     indexing.sort, indexing.topk, indexing.kthvalue,

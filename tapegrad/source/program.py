@@ -144,7 +144,7 @@ class Program:
             gradients.give(output, self._cotangent(output))
         uses = self.tape.uses()
         for record in reversed(self.tape):
-            g = gradients.take(record)
+            g = gradients.pending.pop(record, None)
             if g is not None:
                 self._settle(record, g)
                 self._make_saved_known(record)
@@ -154,7 +154,7 @@ class Program:
             for node in parents_of(record):
                 uses[node] -= 1
                 if not uses[node] and type(node) is not Record and node in gradients.pending:
-                    self._settle(node, gradients.take(node))
+                    self._settle(node, gradients.pending.pop(node))
         for node, g in gradients.pending.items():
             self._settle(node, g)
 
