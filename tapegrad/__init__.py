@@ -4,16 +4,28 @@ Write ordinary PyTorch forward code on tensors wrapped by ``tapegrad.tensor``; `
 hand-written vector-Jacobian rules.
 """
 
-import importlib
+import importlib.util
+import os
 
-import tapegrad.operators  # noqa: F401 - gives Tensor its operators and methods
-from tapegrad.anomaly import detect_anomaly
-from tapegrad.backward import grad
-from tapegrad.check import Comparison, GradcheckError, Row, compare, gradcheck
+# Formulas, then kernels, then torch's functions in terms of them: a function's last entry in the table holds.
+import tapegrad.kernels
+import tapegrad.rules
+import tapegrad.source.program
+import tapegrad.torch_api.functions
+import tapegrad.torch_api.methods
+from tapegrad.engine.backward import grad
+from tapegrad.engine.table import kernel, rule
+from tapegrad.engine.tape import Record
+from tapegrad.engine.tensor import Tensor, tensor
 from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
-from tapegrad.op import kernel, rule
-from tapegrad.tape import Record, Tape, tape
-from tapegrad.tensor import Tensor, tensor
+from tapegrad.inspect.anomaly import detect_anomaly
+from tapegrad.inspect.compare import Comparison, Row, compare
+from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
+from tapegrad.inspect.tape import Tape, tape
+
+tapegrad.torch_api.methods.install()
+if os.environ.get("TAPEGRAD_FAST") != "0" and importlib.util.find_spec("tapegrad.fast") is not None:
+    importlib.import_module("tapegrad.fast").install()
 
 __version__ = "0.1.0"
 

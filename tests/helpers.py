@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 
 import tapegrad
+
+# Whether there are roads besides the walk: fast/ is optional.
+FAST = os.environ.get("TAPEGRAD_FAST") != "0" and find_spec("tapegrad.fast") is not None
+roads = import_module("tapegrad.fast.roads") if FAST else None
+ROOT = Path(__file__).parents[1]  # of the repository
 
 
 def ours(data: torch.Tensor, requires_grad: bool = True) -> tapegrad.Tensor:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, Literal
 
-from tapegrad import Tensor
-from tapegrad.names import caller_scope
-from tapegrad.tape import Tape, shape_text
+from tapegrad import Tape, Tensor
+from tapegrad.inspect.names import caller_scope
 
 from .engine import NoRenderer, layout
 from .graph import Edge, Graph, Node, graph
@@ -105,7 +104,7 @@ def _label(node: Node) -> str:
     dtype = "" if node.dtype == "float32" else f" {node.dtype}"
     small = [node.expression, node.value, node.gradient]
     head = f"<{face}>{_html(node.name)}</{face}>"
-    shape = f'<font point-size="10" color="{_GREY}">{shape_text(node.shape)}{dtype}</font>'
+    shape = f'<font point-size="10" color="{_GREY}">{node.shape}{dtype}</font>'
     return _table([f"{head} {shape}", *[f'<font point-size="11">{_html(text)}</font>' for text in small if text]])
 
 

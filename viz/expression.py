@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import Op
-from tapegrad.tape import Record
-from tapegrad.trace import INFIX
-from tapegrad.writing import ATOM, SIGN, Text, infix, prefix, subscript
+from tapegrad import Record
+from tapegrad.source.expression import INFIX
+from tapegrad.source.layout import ATOM, SIGN, Text, infix, prefix, subscript
 
 _SPELLINGS = {"max_all": "max", "max_dim": "max", "min_all": "min", "min_dim": "min", "moved": "to"}
 _SIGNS = {"add", "sub", "mul", "div", "matmul", "pow"}
@@ -38,28 +37,29 @@ def expression(record: Record, write: Callable[[Any], Text]) -> Text:
     def index(key: Any) -> str:
         return subscript(key, lambda value: operand(value).text)
 
-    name = spelling(record.op)
-    places = list(zip(record.args, record.parents or (), strict=True))
+    name = spelling(record)
+    pairs = list(zip(record.args, record.parents or (), strict=True))
     if name == "rsub":
-        name, places = "sub", places[::-1]
-    if name in _SIGNS and len(places) == 2:
-        a, b = [operand(*place) for place in places]
+        name, pairs = "sub", pairs[::-1]
+    if name in _SIGNS and len(pairs) == 2:
+        a, b = [operand(*pair) for pair in pairs]
         return infix(INFIX[name], a, b)
     if name == "neg":
-        return prefix("-", operand(*places[0]))
+        return prefix("-", operand(*pairs[0]))
     if name == "getitem":
-        return Text(f"{operand(*places[0]).within(ATOM)}[{index(places[1][0])}]")
+        return Text(f"{operand(*pairs[0]).within(ATOM)}[{index(pairs[1][0])}]")
     shown: list[str] = []
-    for position, (parameter, place) in enumerate(zip(record.op.parameters, places, strict=True)):
-        if parameter == "index" or place[1] is not None or _says_what(parameter, place[0]):
-            text = index(place[0]) if parameter == "index" else operand(*place).text
+    for position, (parameter, pair) in enumerate(zip(record.op.parameters, pairs, strict=True)):
+        if parameter == "index" or pair[1] is not None or _says_what(parameter, pair[0]):
+            text = index(pair[0]) if parameter == "index" else operand(*pair).text
             shown.append(text if len(shown) == position else f"{parameter}={text}")
     return Text(f"{name}({', '.join(shown)})")
 
 
-def spelling(op: Op) -> str:
-    """What torch calls an op."""
-    return _SPELLINGS.get(op.name, op.name.lstrip("_"))
+def spelling(record: Record) -> str:
+    """What torch calls a record's op."""
+    name = record.op.name
+    return _SPELLINGS.get(name, name.lstrip("_"))
 
 
 def number(value: Any) -> str:

@@ -11,11 +11,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 import tapegrad
-from tapegrad import Tensor
-from tapegrad.errors import FreedTape
-from tapegrad.names import caller_scope
-from tapegrad.tape import Record, Tape, parents_of
-from tapegrad.writing import Text
+from tapegrad import FreedTape, Record, Tape, Tensor
+from tapegrad.inspect.names import caller_scope
+from tapegrad.source.layout import Text
 
 from .expression import constant, expression, number, readable, spelling
 
@@ -102,87 +100,89 @@ def graph(
     cells = _cells(tape, labels, collapse)
 
     # Dicts throughout, for their order, and because == of Tensors gives a tensor.
-    places = dict.fromkeys(p for record, cell in cells.items() for p in (*[p for p, _ in cell.inputs], record))
-    places |= dict.fromkeys(tape.outputs)
-    drawn = [p for p in places if not isinstance(p, torch.Tensor) or (constants and id(p) in labels)]
+    nodes = dict.fromkeys(p for record, cell in cells.items() for p in (*[p for p, _ in cell.inputs], record))
+    nodes |= dict.fromkeys(tape.outputs)
+    drawn = [p for p in nodes if not isinstance(p, torch.Tensor) or (constants and id(p) in labels)]
     if len(drawn) > max_nodes:
         raise ValueError(
             f"draw: the graph has {len(drawn)} nodes, more than max_nodes={max_nodes}; pass max_nodes={len(drawn)} to "
             f"draw it all the same, or draw an earlier tensor for a part of it"
         )
-    ids = {place: f"n{i}" for i, place in enumerate(drawn)}
-    uses = Counter(place for cell in cells.values() for place, _ in cell.inputs)
+    ids = {node: f"n{i}" for i, node in enumerate(drawn)}
+    uses = Counter(node for cell in cells.values() for node, _ in cell.inputs)
     data = {t.record: t.data for t in (*scope.values(), loss) if isinstance(t, Tensor) and t.record is not None}
     outputs = dict.fromkeys(tape.outputs)
 
-    def node(place: Any) -> Node:
-        computed, given = type(place) is Record, isinstance(place, torch.Tensor)
-        kind: Kind = "constant" if given else "leaf" if not computed else "output" if place in outputs else "op"
-        cell = cells.get(place, _Cell())
-        value = data.get(place) if computed else place.data
-        holder = place.tensor if computed else place
+    def describe(node: Any) -> Node:
+        computed, given = type(node) is Record, isinstance(node, torch.Tensor)
+        kind: Kind = "constant" if given else "leaf" if not computed else "output" if node in outputs else "op"
+        cell = cells.get(node, _Cell())
+        value = data.get(node) if computed else node.data
+        holder = node.tensor if computed else node
         return Node(
-            id=ids[place],
+            id=ids[node],
             kind=kind,
-            name=labels[id(place)] if given else tape.name(place),
-            named=given or place in tape.names,
+            name=labels[id(node)] if given else tape.name(node),
+            named=given or node in tape.names,
             expression=cell.text.text,
             ops=cell.ops,
-            shape=tuple(place.shape),
-            dtype=str(place.dtype).removeprefix("torch."),
+            shape=tuple(node.shape),
+            dtype=str(node.dtype).removeprefix("torch."),
             value=_value(value) if values else "",
             gradient="" if given or holder is None else _gradient(holder.grad),
         )
 
     edges = [
-        Edge(ids[place], ids[record], copies, uses[place], gradient=not isinstance(place, torch.Tensor))
+        Edge(ids[node], ids[record], copies, uses[node], gradient=not isinstance(node, torch.Tensor))
         for record, cell in cells.items()
-        for place, copies in cell.inputs
-        if place in ids
+        for node, copies in cell.inputs
+        if node in ids
     ]
-    return Graph(tuple(map(node, drawn)), tuple(edges))
+    return Graph(tuple(map(describe, drawn)), tuple(edges))
 
 
 class _Cell(NamedTuple):
-    """What is drawn as one node: an expression, its ops, and each input with its number of copies."""
+    """What is drawn as one node: an expression, its ops, each input with its number of copies, the records within."""
 
     text: Text = Text("")
     ops: tuple[str, ...] = ()
     inputs: tuple[tuple[Any, int], ...] = ()
+    folded: tuple[Record, ...] = ()
 
 
 def _cells(tape: Tape, labels: Mapping[int, str], collapse: bool) -> dict[Record, _Cell]:
     """The records to be drawn, oldest first, each with those folded into it."""
-    uses = Counter(place for record in tape for place in parents_of(record))
+    uses = tape.uses()
     apart = {*tape.names, *tape.outputs}
     cells: dict[Record, _Cell] = {}
 
     def cell(record: Record, fold: bool) -> _Cell:
         ops: list[str] = []
         inputs: list[tuple[Any, int]] = []
+        folded: list[Record] = []
 
-        def write(place: Any) -> Text:
-            copies = _copies(place.shape, record)
-            if fold and place in cells and place not in apart and uses[place] == copies == 1 and place.tensor is None:
-                ops.extend(cells[place].ops)
-                inputs.extend(cells[place].inputs)
-                return cells[place].text
-            inputs.append((place, copies))
-            if isinstance(place, torch.Tensor):
-                return Text(labels.get(id(place)) or constant(place))
-            return Text(tape.name(place))
+        def write(node: Any) -> Text:
+            copies = _copies(node.shape, record)
+            if fold and node in cells and node not in apart and uses[node] == copies == 1 and node.tensor is None:
+                ops.extend(cells[node].ops)
+                inputs.extend(cells[node].inputs)
+                folded.append(node)
+                return cells[node].text
+            inputs.append((node, copies))
+            if isinstance(node, torch.Tensor):
+                return Text(labels.get(id(node)) or constant(node))
+            return Text(tape.name(node))
 
-        return _Cell(expression(record, write), (*ops, spelling(record.op)), tuple(inputs))
+        return _Cell(expression(record, write), (*ops, spelling(record)), tuple(inputs), tuple(folded))
 
     for record in tape:
         drawn = cell(record, collapse)
         if len(drawn.text.text) > _LONGEST:
             drawn = cell(record, False)
         if len(drawn.text.text) > _LONGEST:
-            drawn = drawn._replace(text=Text(f"{spelling(record.op)}(…)"))
+            drawn = drawn._replace(text=Text(f"{spelling(record)}(…)"))
             apart.add(record)
-        folded = cells.keys() & (set(parents_of(record)) - dict(drawn.inputs).keys())
-        for inner in folded:
+        for inner in drawn.folded:
             del cells[inner]
         cells[record] = drawn
     return cells

@@ -9,9 +9,8 @@ from typing import Any
 
 import graphviz
 
-from tapegrad import Tensor
-from tapegrad.names import caller_scope
-from tapegrad.tape import Tape
+from tapegrad import Tape, Tensor
+from tapegrad.inspect.names import caller_scope
 
 from .dot import draw
 from .engine import FORMATS, NoRenderer, layout

@@ -8,7 +8,7 @@ import torch
 import tapegrad
 from examples.makemore.compare import FEW, ROWS, TOLERANCE
 from examples.makemore.model import Tensor, forward
-from tapegrad.check import Comparison, Row
+from tapegrad import Comparison, Row
 
 
 def write_pass(v: dict[str, Tensor], style: str, out: Path) -> tuple[Path, bool]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import composition, kernel, rule
+from tapegrad.engine.table import composition, kernel, rule
 
 
 def pair(name: str, *values: Any) -> Any:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tapegrad.broadcasting import Part, zeros_for
+from tapegrad.engine.gradients import Part, zeros_for
+from tapegrad.engine.table import composition, kernel, rule
+from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import MissingRule
-from tapegrad.op import composition, kernel, rule
 from tapegrad.rules.pieces import common_shape
-from tapegrad.tensor import Tensor
 
 # --- brackets ---
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, kernel, rule
+from tapegrad.engine.table import composition, kernel, rule
 
 # C = A B gives dA = dC B^T and dB = A^T dC.
 two_matrices = rule(

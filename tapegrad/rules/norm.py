@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.op import composition, rule
+from tapegrad.engine.table import composition, rule
 from tapegrad.rules.reduction import dims_of, restore
 
 # --- norms ---

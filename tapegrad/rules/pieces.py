@@ -9,9 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.broadcasting import Part
-from tapegrad.op import composition, kernel, rule
-from tapegrad.tensor import raw
+from tapegrad.engine.gradients import Part
+from tapegrad.engine.table import composition, kernel, rule
+from tapegrad.engine.tensor import raw
 
 VF: Any = torch._C._VariableFunctions  # what torch calls when tensors come as a list
 

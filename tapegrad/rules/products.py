@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import composition, kernel, rule
+from tapegrad.engine.table import composition, kernel, rule
 from tapegrad.rules.linalg import by_columns
 
 # --- products of fixed dimensions ---

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.broadcasting import zeros_for
-from tapegrad.op import composition, kernel, rule
-from tapegrad.scalar import as_tensor
+from tapegrad.engine.gradients import zeros_for
+from tapegrad.engine.table import composition, kernel, rule
+from tapegrad.kernels.scalar import as_tensor
 
 # --- sums and moments ---
 

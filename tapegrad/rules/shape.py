@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from tapegrad.broadcasting import unbroadcast
-from tapegrad.op import TABLE, composition, rule
-from tapegrad.tensor import raw
+from tapegrad.engine.table import TABLE, composition, rule
+from tapegrad.engine.tensor import raw
+from tapegrad.engine.unbroadcast import unbroadcast
 
 # --- sizes: the same elements, counted differently ---
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from tapegrad.engine.table import composition, kernel, rule
 from tapegrad.errors import MissingRule
-from tapegrad.op import composition, kernel, rule
 from tapegrad.rules.factor import inv, pair
 
 

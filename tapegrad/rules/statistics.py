@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import composition
-from tapegrad.tensor import raw
+from tapegrad.engine.table import composition
+from tapegrad.engine.tensor import raw
 
 # --- covariance ---
 

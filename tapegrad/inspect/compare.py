@@ -1,0 +1,121 @@
+"""Checking gradients against torch.autograd, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import node as node_of
+from tapegrad.engine.walk import walk
+from tapegrad.inspect.names import caller_scope, name_nodes
+from tapegrad.inspect.replay import replay
+from tapegrad.inspect.tape import Tape
+
+
+@dataclass(frozen=True)
+class Row:
+    """One gradient beside torch's.
+
+    Attributes:
+        name: whose gradient it is.
+        shape: its shape.
+        exact: every element is equal.
+        approximate: ``torch.allclose`` with its default tolerances.
+        maxdiff: the largest absolute difference.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    exact: bool
+    approximate: bool
+    maxdiff: float
+
+    def __str__(self) -> str:
+        exact, approximate = str(self.exact), str(self.approximate)
+        return f"{self.name:15s} | exact: {exact:5s} | approximate: {approximate:5s} | maxdiff: {self.maxdiff}"
+
+    @classmethod
+    def of(cls, name: str, ours: torch.Tensor | None, theirs: torch.Tensor | None) -> Row:
+        """Compare two gradients, None standing for zeros."""
+        if ours is None or theirs is None:
+            given = theirs if ours is None else ours
+            ours = torch.zeros_like(given) if ours is None and given is not None else ours
+            theirs = torch.zeros_like(given) if theirs is None and given is not None else theirs
+        if ours is None or theirs is None:
+            return cls(name, (), True, True, 0.0)
+        same = (ours == theirs) | (ours.isnan() & theirs.isnan())
+        diff = torch.where(same, 0.0, (ours - theirs).abs())  # inf - inf is no difference
+        return cls(
+            name,
+            tuple(ours.shape),
+            bool(same.all()),
+            torch.allclose(ours, theirs, equal_nan=True),
+            float(diff.max()) if diff.numel() else 0.0,
+        )
+
+
+class Comparison(tuple[Row, ...]):
+    """Rows of gradients beside torch's; prints as the lecture's table."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether every row is exact."""
+        return all(row.exact for row in self)
+
+    @property
+    def approximate(self) -> bool:
+        """Whether every row is approximate."""
+        return all(row.approximate for row in self)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+    __repr__ = __str__
+
+
+def compare(loss: Tensor, names: Mapping[str, Tensor] | None = None) -> Comparison:
+    """Compare the gradient of every node with torch.autograd's, by replaying the tape on torch tensors.
+
+    Call it before ``loss.backward()`` frees the tape, or after ``loss.backward(retain_graph=True)``. Gradients in
+    ``grad`` are left alone.
+
+    Args:
+        loss: a tensor of one element, or of any shape, whose sum then counts as the loss.
+        names: name -> Tensor: the rows wanted, in that order. By default every node of the tape has a row, called by
+            the name that the calling code has for it, or else by its op.
+
+    Returns:
+        A row for each node: name, exact, approximate, maxdiff.
+
+    Raises:
+        RuntimeError: the replay gives another loss, because a leaf or a constant was changed since.
+        FreedTape: the tape was walked before without ``retain_graph=True``.
+    """
+    if not isinstance(loss, Tensor) or not loss.requires_grad:
+        raise TypeError("compare: expected a Tensor of tapegrad's that requires grad")
+    scope = caller_scope(1) if names is None else names
+    start = node_of(loss)
+    tape = Tape([start], name_nodes(scope))
+    if names is None:
+        rows = {tape.name(node): node for node in [*tape.leaves, *tape]}
+    else:
+        rows = {name: node_of(t) for name, t in names.items()}
+    ones = torch.ones_like(loss._data)
+    with torch.no_grad():
+        ours = walk([(start, ones)], list(dict.fromkeys(rows.values())), retain_graph=True, hooks=False)
+    with torch.enable_grad():
+        theirs = replay(tape, {leaf: leaf._data.detach().clone().requires_grad_() for leaf in tape.leaves})
+        for record in tape:
+            theirs[record].retain_grad()
+    result = theirs[start]
+    if not ((result == loss._data) | (result.isnan() & loss._data.isnan())).all():
+        raise RuntimeError(
+            "compare: replaying the tape gives another loss; a leaf or a constant was changed since the forward pass"
+        )
+    torch.autograd.backward(result, ones)
+    return Comparison(
+        [Row.of(name, ours.get(node), theirs[node].grad if node in theirs else None) for name, node in rows.items()]
+    )

@@ -1,0 +1,1 @@
+"""A tape written out as PyTorch source."""

@@ -1,0 +1,87 @@
+"""What made a tensor: an operation on others, which expressions stand for too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import torch
+
+# The signs of functions, by torch's names.
+INFIX = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "floor_divide": "//", "matmul": "@", "remainder": "%", "pow": "**",
+    "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "bitwise_and": "&", "bitwise_or": "|",
+}  # fmt: skip
+PREFIX = {"neg": "-", "bitwise_not": "~"}
+_order = count().__next__
+
+
+class Expression:
+    """What made a tensor.
+
+    Attributes:
+        kind: ``input``, ``filled`` (with a number), ``infix``, ``prefix``, ``method``, ``call`` (of the function
+            ``name``), ``attribute``, ``index``, ``item`` (of a tuple), or, for what was written into: ``buffer``,
+            ``write`` (the statement), ``after`` (the buffer then).
+        name: the sign, function, method, attribute or input.
+        args, kwargs: Expressions, plain values, and sequences of them.
+        value: the tensor, or a tuple of tensors.
+        view: whether it shares the storage of its first argument.
+        number: the number that every element is, if it is known.
+    """
+
+    __slots__ = ("args", "kind", "kwargs", "name", "number", "order", "value", "view")
+
+    def __init__(
+        self, kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any, view: bool = False
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.args = args
+        self.kwargs = kwargs
+        self.value = value
+        self.view = view
+        self.number: Any = None
+        self.order = _order()
+
+    def operands(self) -> Iterator[Expression]:
+        """The expressions among the arguments, if they need to be known."""
+        return found(Expression, (self.args, self.kwargs) if self.number is None else ())
+
+
+def found(kind: Any, value: Any) -> Iterator[Any]:
+    """Everything of a kind in nested sequences and slices."""
+    if isinstance(value, kind):
+        yield value
+    elif isinstance(value, dict):
+        yield from found(kind, tuple(value.values()))
+    elif isinstance(value, (tuple, list)):
+        for v in value:
+            yield from found(kind, v)
+
+
+def key_of(value: Any) -> Any:
+    """Something hashable that tells values apart."""
+    if isinstance(value, Expression):
+        return id(value)
+    if isinstance(value, (tuple, list)):
+        return type(value).__name__, *map(key_of, value)
+    if isinstance(value, dict):
+        return tuple([(k, key_of(v)) for k, v in value.items()])
+    return type(value).__name__, repr(value)
+
+
+def root_of(expression: Expression) -> Expression:
+    """What a view is a view of."""
+    while expression.view:
+        expression = expression.args[0]
+    return expression
+
+
+def shares(a: Any, b: Any) -> bool:
+    """Whether tensors, or some of two tuples of them, are in the same storage."""
+    storages = [
+        {t.untyped_storage()._cdata for t in found(torch.Tensor, v) if t.layout is torch.strided} for v in (a, b)
+    ]
+    return not storages[0].isdisjoint(storages[1])

@@ -1,0 +1,373 @@
+"""A tape written out as PyTorch source: of its backward pass, and of the forward pass that it recorded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from keyword import iskeyword
+from typing import Any
+
+import torch
+
+from tapegrad.engine.gradients import Gradients
+from tapegrad.engine.tape import Record, parents_of, reached, shape_text
+from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import node as node_of
+from tapegrad.inspect.names import caller_scope, name_nodes, tensors_in
+from tapegrad.inspect.replay import replay
+from tapegrad.inspect.tape import Tape
+from tapegrad.source.body import Body, Statement
+from tapegrad.source.expression import Expression
+from tapegrad.source.layout import LINE, Text, plain, text_of
+from tapegrad.source.trace import Trace
+
+STYLES = ("plain", "exact")
+RESERVED = ("torch", "F", "forward", "backward")
+_SHORT = 40  # characters of an unnamed intermediate that is written out instead of passed in
+
+
+class Program:
+    """The backward pass of a tape, and its forward pass, written out.
+
+    Args:
+        tape: what to write.
+        scope: variable name -> value, to call tensors by.
+        style: see ``Tape.source``.
+    """
+
+    def __init__(self, tape: Tape, scope: Mapping[str, Any], style: str) -> None:
+        if style not in STYLES:
+            raise ValueError(f"source: style must be one of {', '.join(STYLES)}, not {style!r}")
+        reached(tape.outputs)  # or it is freed
+        self.tape = tape
+        self.exact = style == "exact"
+        self.named = {**tape.names, **name_nodes(scope)}
+        self.values: dict[Any, torch.Tensor] = {}  # node -> its raw tensor, where it is still there
+        self._names: dict[Any, str] = {}  # node, or id of a raw tensor -> what it is called
+        self._called: set[str] = {*RESERVED}
+        self._given: dict[str, torch.Tensor] = {}  # leaves and constants, by name
+        for node in [*tape.leaves, *tape]:
+            if node in self.named or type(node) is not Record:
+                self.variable(node)
+        constants = {id(value) for record in tape for value, origin in _arguments(record) if origin is None}
+        for name, called in tensors_in(scope):
+            origin = node_of(called) if isinstance(called, Tensor) else None
+            data = called._data if isinstance(called, Tensor) else called
+            if origin is not None:
+                self.values.setdefault(origin, data)
+            elif id(data) in constants:
+                self._call(id(data), name)
+        for leaf in tape.leaves:
+            self.values[leaf] = leaf._data
+        for record in tape:
+            for value, origin in [(record.out, record), *_arguments(record)]:
+                if value is not None and origin is not None:
+                    self.values.setdefault(origin, value)
+        devices = {value.device for value in self.values.values() if value.device.type == "cuda"}
+        with torch.random.fork_rng(devices), torch.no_grad():
+            self._forward = Trace()
+            self._computed = self._replayed()
+            self._backward = Trace(self.exact)
+            self._statements: list[Statement] = []
+            self._results: list[tuple[str, Statement]] = []
+            self._hints: dict[Expression, str] = {}
+            lines = Body(self._forward_statements(()), {}, RESERVED).lines
+            self._lines = [line.strip().partition("  # ")[0] for line in lines]
+            self._walk()
+        self.body = Body(self._statements, self._hints, RESERVED)
+        for n in self.body.inputs:
+            if n.name not in self._called:  # a constant that a rule keeps out of sight
+                self._given[self._call(id(n.value), n.name)] = n.value
+
+    # --- names ---
+
+    def variable(self, node: Any) -> str:
+        """What a node is called."""
+        return self._call(node, self.named[node] if node in self.named else self.tape.name(node))
+
+    def _call(self, key: Any, name: str) -> str:
+        """The variable name of a node, or of a constant by its id: near to the given one, and its alone."""
+        if key not in self._names:
+            base = candidate = identifier(name)
+            i = 2
+            while candidate in self._called:
+                candidate, i = f"{base}_{i}", i + 1
+            self._called.add(candidate)
+            self._names[key] = candidate
+        return self._names[key]
+
+    # --- forward ---
+
+    def _replayed(self) -> dict[Any, Any]:
+        """The tape run again, watched by a trace: see ``replay``."""
+        for leaf in self.tape.leaves:
+            self._given[self.variable(leaf)] = leaf._data
+            self._forward.name(leaf._data, self.variable(leaf))
+        copies: dict[int, torch.Tensor] = {}  # of constants, for the ops that write into them
+
+        def constant(value: torch.Tensor, record: Record, argument: str) -> torch.Tensor:
+            if id(value) not in copies:
+                copies[id(value)] = value.clone()
+                self._name_constant(self._forward, copies[id(value)], value, f"{record.op.name}_{argument}")
+            return copies[id(value)]
+
+        return replay(self.tape, {leaf: leaf._data for leaf in self.tape.leaves}, constant, within=self._forward)
+
+    def _name_constant(self, trace: Trace, value: torch.Tensor, original: torch.Tensor, hint: str) -> None:
+        """Call a constant by the user's name, by what it plainly is, or by the argument that it was given for."""
+        if id(original) in self._names or trace.expression(value).kind == "input":
+            name = self._call(id(original), hint)
+            self._given[name] = original
+            trace.name(value, name)
+
+    def _forward_statements(self, needed: Sequence[str]) -> list[Statement]:
+        statements = []
+        for record in self.tape:
+            if record in self.named or record in self.tape.outputs or self._names.get(record) in needed:
+                computed = self._forward.expression(self._computed[record])
+                statements.append(Statement(self.variable(record), computed, _shape_comment(record)))
+            for name in record.op.aux:
+                if self._names.get((record, name)) in needed:
+                    computed = self._forward.expression(self._computed[record, name])
+                    statements.append(Statement(self._names[record, name], computed))
+        return statements
+
+    # --- backward ---
+
+    def _walk(self) -> None:
+        """Run every rule watched by a trace, newest record first, as the engine's walk runs it."""
+        gradients = Gradients(in_place=True)
+        for output in dict.fromkeys(self.tape.outputs):
+            gradients.give(output, self._cotangent(output))
+        uses = self.tape.uses()
+        for record in reversed(self.tape):
+            g = gradients.take(record)
+            if g is not None:
+                self._settle(record, g)
+                self._make_saved_known(record)
+                with self._backward:
+                    for node, part in self._parts(record, g):
+                        gradients.give(node, part)
+            for node in parents_of(record):
+                uses[node] -= 1
+                if not uses[node] and type(node) is not Record and node in gradients.pending:
+                    self._settle(node, gradients.take(node))
+        for node, g in gradients.pending.items():
+            self._settle(node, g)
+
+    def _cotangent(self, output: Any) -> torch.Tensor:
+        """What the walk starts from: a parameter of the function, or 1."""
+        g = torch.ones_like(self._computed[output])
+        if len(self.tape.outputs) == 1 and output.shape.numel() == 1:
+            self._backward.number(g, 1.0)
+        else:
+            self._backward.name(g, self._call(("cotangent", output), f"d{self.variable(output)}"))
+        return g
+
+    def _parts(self, record: Record, g: torch.Tensor) -> Iterator[tuple[Any, torch.Tensor]]:
+        """What a record's rule gives to each of its parents."""
+        pullbacks = record.op.pullbacks if self.exact else record.op.differentiable
+        for pullback, parent in zip(pullbacks, record.parents or (), strict=True):
+            if parent is None or pullback is None:
+                continue
+            part = pullback(g, record.saved, parent)
+            pairs = zip(parent, part, strict=True) if type(parent) is tuple else ((parent, part),)
+            yield from ((p, g) for p, g in pairs if p is not None and g is not None)
+
+    def _settle(self, node: Any, g: torch.Tensor) -> None:
+        """Note a node's complete gradient: a statement if the node has a name, a hint to a name if it has none."""
+        expression = self._backward.expression(g)
+        name = f"d{self.variable(node)}"
+        if node in self.named or type(node) is not Record:
+            cotangent = expression.kind == "input" and expression.name == self._names.get(("cotangent", node))
+            comment = () if expression.number is not None else (*_shape_comment(node), *self._undone(node))
+            statement = Statement(expression.name if cotangent else name, expression, comment)
+            if not cotangent:
+                self._statements.append(statement)
+            self._results.append((self.named.get(node, self.variable(node)), statement))
+        else:
+            self._hints.setdefault(expression, name)
+
+    def _undone(self, node: Any) -> list[str]:
+        """The forward lines that use a node, newest first."""
+        word = re.compile(rf"\b{self.variable(node)}\b")
+        return [line for line in reversed(self._lines) if word.search(line.partition(" = ")[2])]
+
+    def _make_saved_known(self, record: Record) -> None:
+        """Tell the trace what to call all that a record saved."""
+        for value, node in [(record.out, record), *_arguments(record)]:
+            self._make_known(value, node, record)
+        for name, value in zip(record.op.aux, record.aux, strict=True):
+            if isinstance(value, torch.Tensor):
+                self._backward.name(value, self._call((record, name), f"{self.variable(record)}_{name}"))
+
+    def _make_known(self, value: Any, node: Any, record: Record) -> None:
+        """Tell the trace what to call a saved tensor."""
+        if value is None or self._backward.known(value):
+            return
+        if node is None:
+            self._name_constant(self._backward, value, value, f"{record.op.name}_{self._parameter(record, value)}")
+        elif node in self.named or not self._write_out(value, node):
+            self._backward.name(value, self.variable(node))
+
+    def _parameter(self, record: Record, value: torch.Tensor) -> str:
+        return next(
+            name
+            for name, arg in zip(record.op.parameters, record.args, strict=True)
+            if any(v is value for v in _tensors(arg))
+        )
+
+    def _write_out(self, value: torch.Tensor, node: Any) -> bool:
+        """Write an unnamed intermediate as an expression of named ones, if that is short: ``bnvar + 1e-05``."""
+        if type(node) is not Record or len(node.op.parameters) > 2 or node.op.aux:
+            return False
+        pairs = list(zip(node.args, node.parents or (), strict=True))
+        if not all(p is None or (type(p) is not tuple and p in self.named and p in self.values) for _, p in pairs):
+            return False
+        for arg, p in pairs:
+            for tensor in _tensors(arg if p is None else self.values[p]):
+                self._make_known(tensor, p, node)
+        with self._backward:
+            again = node.op.run(*[arg if p is None else self.values[p] for arg, p in pairs])
+        expression = self._backward.expression(again)
+        if len(_inline(expression)) > _SHORT or not (value.is_meta or _equal(value, again)):
+            return False
+        self._backward.alias(value, expression)
+        return True
+
+    # --- the whole ---
+
+    def text(self, forward: bool = False) -> str:
+        """The source."""
+        inputs = self._inputs(self.body)
+        results = [(name, statement.name) for name, statement in self._results]
+        functions = [_function("backward", inputs, self.body.lines, "return ", results)]
+        if forward:
+            functions.insert(0, self._forward_text(inputs))
+        whole = "\n\n\n".join(functions)
+        imports = [
+            *(["import torch"] if re.search(r"\btorch\.", whole) else []),
+            *(["import torch.nn.functional as F"] if re.search(r"\bF\.", whole) else []),
+        ]
+        return "\n".join([*imports, *(["", ""] if imports else []), whole, ""])
+
+    def _forward_body(self) -> Body:
+        return Body(self._forward_statements(self._inputs(self.body)), {}, RESERVED)
+
+    def _inputs(self, body: Body) -> list[str]:
+        """The parameters: gradients of outputs, leaves, computed tensors and constants."""
+        cotangents, rest = self._cotangents(), list(self._names.values())
+        inputs = [n.name for n in body.inputs if n.name not in cotangents]
+        return [*(cotangents if body is self.body else ()), *sorted(inputs, key=rest.index)]
+
+    def _forward_text(self, needed: Sequence[str]) -> str:
+        cotangents = self._cotangents()
+        body = self._forward_body()
+        saved = [(name, name) for name in needed if name not in cotangents]
+        outputs = ", ".join([self.variable(output) for output in self.tape.outputs])
+        function = _function("forward", self._forward_inputs(body), body.lines, "saved = ", saved)
+        return f"{function}\n    return {outputs}, saved"
+
+    def _forward_inputs(self, body: Body) -> list[str]:
+        returned = [*self._inputs(self.body), *map(self.variable, self.tape.outputs)]
+        passed_on = [name for name in returned if name in self._given]
+        return list(dict.fromkeys([*self._inputs(body), *passed_on]))
+
+    def bindings(self, forward: bool = False) -> dict[str, torch.Tensor]:
+        """The tensors to call the function with: ``backward``, or ``forward`` if the program has it."""
+        if forward:
+            return {name: self._given[name] for name in self._forward_inputs(self._forward_body())}
+        values, cotangents = {n.name: n.value for n in self.body.inputs}, self._cotangents()
+        return {name: values[name] for name in self._inputs(self.body) if name not in cotangents}
+
+    def _cotangents(self) -> list[str]:
+        """The parameters for the gradients of outputs."""
+        return [name for key, name in self._names.items() if type(key) is tuple and key[0] == "cotangent"]
+
+
+def source(self: Tape, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False) -> str:
+    """The backward pass of this tape, as PyTorch source.
+
+    Args:
+        self: the tape.
+        names: variable name -> value, to call tensors by, for example ``locals()``; by default, the variables that
+            the calling code can see.
+        style: ``"plain"`` writes the textbook formulas; ``"exact"`` writes the kernels, equal to the engine's
+            gradients bit for bit.
+        forward: write ``forward(...)`` as well, which returns the outputs and a dict of what ``backward`` needs:
+            together they are a whole program.
+
+    Returns:
+        A function ``backward(...)``, whose parameters are the tensors it needs, by name, and which returns a dict
+        from name to gradient: of the leaves and of every named intermediate. Of one output with one element the
+        gradient is 1; otherwise those of the outputs are parameters too: ``dout`` for ``out``.
+    """
+    return Program(self, caller_scope(1) if names is None else names, style).text(forward)
+
+
+def bindings(
+    self: Tape, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False
+) -> dict[str, torch.Tensor]:
+    """The raw tensors to call the functions of ``source`` with, by name: ``forward`` if it is there.
+
+    Gradients of outputs, where they are parameters, are for the caller to add.
+    """
+    return Program(self, caller_scope(1) if names is None else names, style).bindings(forward)
+
+
+Tape.source = source  # type: ignore[method-assign]  # which inspect/tape.py declares
+Tape.bindings = bindings  # type: ignore[method-assign]  # likewise
+
+
+def identifier(name: str) -> str:
+    """A variable name as near to ``layers[0].weight`` as Python allows."""
+    name = re.sub(r"\W+", "_", name).strip("_") or "x"
+    return f"{name}_" if iskeyword(name) or name in ("l", "O", "I") else name if name.isidentifier() else f"x{name}"
+
+
+def _function(name: str, inputs: Sequence[str], lines: Sequence[str], before: str, results: Any) -> str:
+    head = f"def {name}({', '.join(inputs)}):"
+    if len(head) > LINE:
+        head = f"def {name}(\n    {', '.join(inputs)}\n):"
+    if max(map(len, head.splitlines())) > LINE:
+        head = f"def {name}(\n" + "".join(f"    {n},\n" for n in inputs) + "):"
+    items = [f"{plain(key).text}: {value}" for key, value in results]
+    last = f"    {before}{{{', '.join(items)}}}"
+    if len(last) > LINE:
+        last = f"    {before}{{\n" + "".join(f"        {item},\n" for item in items) + "    }"
+    return "\n".join([head, *lines, last])
+
+
+def _arguments(record: Record) -> Iterator[tuple[torch.Tensor | None, Any]]:
+    """A record's tensors and where they come from; those of sequences and of indices one by one."""
+    for value, node in zip(record.args, record.parents or (), strict=True):
+        if type(node) is tuple:
+            yield from zip(value or (None,) * len(node), node, strict=True)
+        elif node is not None:
+            yield value, node
+        else:
+            yield from ((tensor, None) for tensor in _tensors(value))
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for v in value:
+            yield from _tensors(v)
+
+
+def _shape_comment(node: Any) -> tuple[str, ...]:
+    return (shape_text(node.shape),) if node.shape else ()
+
+
+def _inline(expression: Expression) -> str:
+    """A short expression in one piece; anything else as something long."""
+    if expression.kind == "input" or expression.number is not None:
+        return text_of(expression, {}).text
+    operands = list(expression.operands())
+    return text_of(expression, {n: Text(_inline(n)) for n in operands}).text if len(operands) < 3 else "?" * LINE
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
