@@ -11,6 +11,7 @@ import os
 import tapegrad.kernels
 import tapegrad.rules
 import tapegrad.source.program
+import tapegrad.torch_api.autograd_functions
 import tapegrad.torch_api.functions
 import tapegrad.torch_api.methods
 from tapegrad.engine.backward import grad
@@ -24,6 +25,7 @@ from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
 
 tapegrad.torch_api.methods.install()
+tapegrad.torch_api.autograd_functions.guard()
 if os.environ.get("TAPEGRAD_FAST") != "0" and importlib.util.find_spec("tapegrad.fast") is not None:
     importlib.import_module("tapegrad.fast").install()
 

@@ -23,7 +23,7 @@ _HOMONYMS = {"unfold", "embedding", "split"}
 _NAMESPACES = (torch, torch.Tensor, torch._C.TensorBase, F, torch.special)
 
 
-def _enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
+def enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
     """Enter a function in the table, under each of the names that torch gives it."""
     TABLE[function] = entry
     if _is_torch(function) and function.__name__ not in _HOMONYMS:
@@ -91,7 +91,7 @@ def _registered(function: Any, signature: Any, aux: Sequence[str], gradients: di
     op = Op(function, signature, aux, gradients, trusted=_is_torch(function) or package == "tapegrad")
     op.road = lambda *args: apply(op, args)
     ops.add(op)
-    _enter(function, op)
+    enter(function, op)
     return op
 
 
@@ -109,18 +109,7 @@ def elementwise(*ops: Op) -> None:
         op.elementwise = True
 
 
-def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Say a torch function in terms of other recorded ones: it needs no rule, its parts have theirs."""
-
-    def enter(body: Callable[..., Any]) -> Callable[..., Any]:
-        for function in functions:
-            _enter(function, body)
-        return body
-
-    return enter
-
-
 def alias(function: Callable[..., Any], *others: Callable[..., Any]) -> None:
     """Enter torch's other names of a function: the same entry answers to all."""
     for other in others:
-        _enter(other, TABLE[function])
+        enter(other, TABLE[function])

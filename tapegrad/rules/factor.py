@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import composition, kernel, rule
+from tapegrad.engine.table import kernel, rule
+from tapegrad.torch_api.composition import composition
 
 
 def pair(name: str, *values: Any) -> Any:

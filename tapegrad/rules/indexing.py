@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.engine.gradients import Part, zeros_for
-from tapegrad.engine.table import composition, kernel, rule
+from tapegrad.engine.table import kernel, rule
 from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import MissingRule
 from tapegrad.rules.pieces import common_shape
+from tapegrad.torch_api.composition import composition
 
 # --- brackets ---
 

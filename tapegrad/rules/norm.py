@@ -8,8 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition, rule
+from tapegrad.engine.table import rule
 from tapegrad.rules.reduction import dims_of, restore
+from tapegrad.torch_api.composition import composition
 
 # --- norms ---
 

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.engine.gradients import Part
-from tapegrad.engine.table import composition, kernel, rule
+from tapegrad.engine.table import kernel, rule
 from tapegrad.engine.tensor import raw
+from tapegrad.torch_api.composition import composition
 
 VF: Any = torch._C._VariableFunctions  # what torch calls when tensors come as a list
 

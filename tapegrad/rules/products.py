@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import composition, kernel, rule
+from tapegrad.engine.table import kernel, rule
 from tapegrad.rules.linalg import by_columns
+from tapegrad.torch_api.composition import composition
 
 # --- products of fixed dimensions ---
 

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.engine.gradients import zeros_for
-from tapegrad.engine.table import composition, kernel, rule
+from tapegrad.engine.table import kernel, rule
 from tapegrad.kernels.scalar import as_tensor
+from tapegrad.torch_api.composition import composition
 
 # --- sums and moments ---
 

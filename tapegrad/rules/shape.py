@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import TABLE, composition, rule
+from tapegrad.engine.table import TABLE, rule
 from tapegrad.engine.tensor import raw
 from tapegrad.engine.unbroadcast import unbroadcast
+from tapegrad.torch_api.composition import composition
 
 # --- sizes: the same elements, counted differently ---
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import composition, kernel, rule
+from tapegrad.engine.table import kernel, rule
 from tapegrad.errors import MissingRule
 from tapegrad.rules.factor import inv, pair
+from tapegrad.torch_api.composition import composition
 
 
 def eye(like: Any) -> torch.Tensor:

@@ -117,10 +117,10 @@ def outcome(program: Any, leaf: Any, index: Any, grad: Any) -> Any:
     x = leaf(torch.arange(24.0, dtype=torch.float64).reshape(SHAPE))
     try:
         y = program(x, index)
+        v = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        (g,) = grad([y], [x], [v])
     except Exception as error:
         return error
-    v = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    (g,) = grad([y], [x], [v])
     return (y.data if isinstance(y, tapegrad.Tensor) else y.detach()), g
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.engine.tensor import raw
 from tapegrad.rules import activations
+from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.spellings import stored
 
 

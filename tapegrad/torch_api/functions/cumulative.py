@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import composition
 from tapegrad.rules import cumulative
 from tapegrad.rules.pieces import along
+from tapegrad.torch_api.composition import composition
 
 # --- cumulative sums ---
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import TABLE, composition
+from tapegrad.engine.table import TABLE
+from tapegrad.torch_api.composition import composition
 
 SATURATION = 1.7580993408473766  # the value to which selu falls, with its sign turned
 

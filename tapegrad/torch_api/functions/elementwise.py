@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import TABLE, alias, composition
+from tapegrad.engine.table import TABLE, alias
 from tapegrad.engine.tensor import raw
 from tapegrad.rules import elementwise
+from tapegrad.torch_api.composition import composition
 
 # --- arithmetic ---
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.rules import losses
+from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.spellings import reduced, reduction_of
 
 # --- differences ---

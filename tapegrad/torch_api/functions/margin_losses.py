@@ -7,8 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import TABLE, composition
+from tapegrad.engine.table import TABLE
 from tapegrad.rules import losses
+from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.spellings import reduced, reduction_of
 
 # --- of embeddings ---

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import TABLE, composition
+from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import raw
 from tapegrad.rules import normalization
+from tapegrad.torch_api.composition import composition
 
 # --- over the batch ---
 
