@@ -15,6 +15,7 @@ from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, native, raw
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.rules import indexing
+from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.keywords import torch_names
 
 # What these draw takes nothing from the tensor but its shape.
@@ -63,7 +64,7 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         result = written(t, ..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
     elif name == "__setitem__":
         index, value = args
-        result = written(t, indexing.canonical(index, t._data), without_leading_ones(value))
+        result = written(t, canonical(index, t._data), without_leading_ones(value))
     elif name in ("copy_", "fill_", "zero_"):
         value = (*args, *kwargs.values(), 0.0)[0]
         if name == "fill_" and isinstance(value, (Tensor, torch.Tensor)) and value.ndim:

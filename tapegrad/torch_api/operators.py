@@ -11,6 +11,7 @@ import torch
 from tapegrad.engine.tensor import Tensor, raw
 from tapegrad.rules import elementwise, indexing, linalg
 from tapegrad.torch_api.dispatch import call
+from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.inplace import update
 
 
@@ -33,7 +34,7 @@ def _reflected_div(self: Tensor, numerator: Any) -> Any:
 
 
 def _getitem(self: Tensor, index: Any) -> Any:
-    return indexing.getitem.road(self, indexing.canonical(index, self._data))
+    return indexing.getitem.road(self, canonical(index, self._data))
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:

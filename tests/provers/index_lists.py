@@ -78,7 +78,8 @@ class Indices:
 
     def array(self) -> np.ndarray[Any, Any]:
         shape = self.random.choice([(), (2,), (2, 2), (3,), (0,)])
-        dtype = self.random.choice([np.int64, np.int32, np.uint8, bool])
+        # In a tuple, torch counts an array without dimensions as one index even where it is a mask.
+        dtype = self.random.choice([np.int64, np.int32, np.uint8, bool][: 4 if shape else 2])
         drawn = [self.random.choice([0, 1]) for _ in range(int(np.prod(shape)))]
         return np.array(drawn, dtype).reshape(shape)
 
