@@ -29,7 +29,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "viz": {"inspect", "source", "public"},
     "errors": set(),
 }
-ENGINE, MODULE, FORMULA = 950, 400, 5  # lines at most
+ENGINE, MODULE, FORMULA = 950, 400, 5  # lines at most; of the engine, lines of code, so that explaining is free
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -114,10 +114,21 @@ def lines(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
+def code_lines(path: Path) -> int:
+    """The lines of a file that are code: neither blank, nor comment, nor docstring."""
+    text = path.read_text(encoding="utf-8")
+    prose: set[int] = set()
+    for n in ast.walk(ast.parse(text)):
+        if isinstance(n, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(n) is not None:
+            prose.update(range(n.body[0].lineno, n.body[0].end_lineno + 1))
+    code = [line for i, line in enumerate(text.splitlines(), 1) if i not in prose]
+    return sum(1 for line in code if line.strip() and not line.strip().startswith("#"))
+
+
 def sizes(root: Path) -> dict[str, tuple[int, int]]:
     """What is measured -> its lines, and how many it may have."""
     tapegrad, measured = root / "tapegrad", {}
-    measured["tapegrad/engine"] = (sum(map(lines, (tapegrad / "engine").rglob("*.py"))), ENGINE)
+    measured["tapegrad/engine"] = (sum(map(code_lines, (tapegrad / "engine").rglob("*.py"))), ENGINE)
     for path in modules(root).values():
         measured[str(path.relative_to(root))] = (lines(path), MODULE)
     for path in sorted((tapegrad / "rules").rglob("*.py")):
@@ -136,7 +147,7 @@ def report(root: Path) -> str:
     rows = ["layer      files  may import, besides errors", "-" * 60]
     rows += [f"{name:10s} {count[name]:5d}  {', '.join(sorted(DIRECTIONS[name])) or '-'}" for name in DIRECTIONS]
     rows += ["", "lines                              at most", "-" * 60]
-    rows += [f"tapegrad/engine       {held['tapegrad/engine'][0]:12d}  {ENGINE:7d}"]
+    rows += [f"tapegrad/engine, code {held['tapegrad/engine'][0]:12d}  {ENGINE:7d}"]
     module = max((size, where) for where, (size, most) in held.items() if most == MODULE)
     rows += [f"the longest module    {module[0]:12d}  {MODULE:7d}  {module[1]}"]
     rows += [f"the longest formula   {max(formulas, default=0):12d}  {FORMULA:7d}  of {len(formulas)}"]
@@ -205,7 +216,7 @@ def test_a_module_of_no_layer_is_found(house):
 
 
 def test_what_is_too_long_is_found(house):
-    plant(house / "tapegrad" / "engine" / "walk.py", "\n" * ENGINE)
+    plant(house / "tapegrad" / "engine" / "walk.py", "x = 1\n" * ENGINE)
     plant(
         house / "tapegrad" / "rules" / "elementwise.py", "\nlong = lambda g: (\n    g\n    + 1\n    + 2\n    + 3\n)\n"
     )

@@ -7,7 +7,14 @@ from tapegrad.kernels import (
     cumulative,
     einsum,
     elementwise,
+    factorizations,
+    indexing,
+    matmul,
+    matrix_products,
     normalization,
+    reduction,
+    slicing,
+    spectral,
 )
 
 __all__ = [
@@ -17,5 +24,12 @@ __all__ = [
     "cumulative",
     "einsum",
     "elementwise",
+    "factorizations",
+    "indexing",
+    "matmul",
+    "matrix_products",
     "normalization",
+    "reduction",
+    "slicing",
+    "spectral",
 ]

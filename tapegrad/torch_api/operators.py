@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from tapegrad.engine.tensor import Tensor, raw
-from tapegrad.rules import elementwise, indexing, linalg
+from tapegrad.rules import elementwise, indexing, matmul
 from tapegrad.torch_api.dispatch import call
+from tapegrad.torch_api.functions.matmul import batched
 from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.inplace import update
 
@@ -20,13 +21,13 @@ def _reflected_pow(self: Tensor, base: Any) -> Any:
 
 
 def _reflected_matmul(self: Tensor, left: Any) -> Any:
-    return linalg.batched(left, self)
+    return batched(left, self)
 
 
 def _matmul(self: Tensor, other: Any) -> Any:
     if type(other) is not Tensor and not isinstance(other, torch.Tensor):
         return NotImplemented
-    return linalg.two_matrices.road(self, other) if self._data.ndim == 2 == other.ndim else linalg.batched(self, other)
+    return matmul.two_matrices.road(self, other) if self._data.ndim == 2 == other.ndim else batched(self, other)
 
 
 def _reflected_div(self: Tensor, numerator: Any) -> Any:

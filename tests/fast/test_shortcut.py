@@ -13,7 +13,7 @@ from tapegrad.engine.apply import apply
 from tapegrad.engine.op import Op
 from tapegrad.engine.table import TABLE
 from tapegrad.fast.apply_source import text
-from tapegrad.rules import activations, elementwise, indexing, linalg, reduction, shape
+from tapegrad.rules import activations, elementwise, indexing, matmul, reduction, shape
 from tests.helpers import ours, randn
 
 x, y, constant = ours(randn(3, 3)), ours(randn(3, 3)), tapegrad.tensor(randn(3, 3))
@@ -34,7 +34,7 @@ CALLS = [
         for a in (x, computed, constant)
         for b in operands
     ],
-    *[(linalg.two_matrices, (a, b)) for a in (x, computed, constant) for b in (x, computed, constant, constant.data)],
+    *[(matmul.two_matrices, (a, b)) for a in (x, computed, constant) for b in (x, computed, constant, constant.data)],
     *[
         (op, (a,))
         for op in (elementwise.neg, elementwise.exp, elementwise.log, activations.tanh)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tapegrad.rules import cumulative
-from tapegrad.rules.pieces import along
+from tapegrad.rules.slicing import along
 from tapegrad.torch_api.composition import composition
 
 # --- cumulative sums ---

@@ -1,4 +1,4 @@
-"""Rules of products of fixed dimensions, and of those that are made of them."""
+"""Matrix products: torch's functions said in terms of others."""
 
 from __future__ import annotations
 
@@ -7,81 +7,10 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import kernel, rule
-from tapegrad.rules.linalg import by_columns
+from tapegrad.rules.matrix_products import linalg_cross
 from tapegrad.torch_api.composition import composition
 
-# --- products of fixed dimensions ---
-
-mm = rule(torch.mm, "input, mat2", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, input: input.mT @ g)
-kernel(
-    mm,
-    input=lambda g, input, mat2: (mat2 @ g.t()).t() if by_columns(input) else g @ mat2.t(),
-    mat2=lambda g, input, mat2: (g.t() @ input).t() if by_columns(mat2) else input.t() @ g,
-)
-bmm = rule(torch.bmm, "input, mat2", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, input: input.mT @ g)
-mv = rule(torch.mv, "input, vec", input=lambda g, vec: g.unsqueeze(-1) * vec, vec=lambda g, input: input.mT @ g)
-dot = rule(torch.dot, "input, tensor", input=lambda g, tensor: g * tensor, tensor=lambda g, input: g * input)
-vdot = rule(torch.vdot, "input, other", input=lambda g, other: g * other, other=lambda g, input: g * input)
-
-# --- a product added to something ---
-
-addmm = rule(
-    torch.addmm,
-    "input, mat1, mat2, *, beta=1, alpha=1",
-    input=lambda g, beta: g * beta,
-    mat1=lambda g, mat2, alpha: (g @ mat2.mT) * alpha,
-    mat2=lambda g, mat1, alpha: (mat1.mT @ g) * alpha,
-)
-kernel(
-    addmm,
-    mat1=lambda g, mat1, mat2, alpha: ((mat2 @ g.t()).t() if by_columns(mat1) else g @ mat2.t()) * alpha,
-    mat2=lambda g, mat1, mat2, alpha: ((g.t() @ mat1).t() if by_columns(mat2) else mat1.t() @ g) * alpha,
-)
-
-
-addmv = rule(
-    torch.addmv,
-    "input, mat, vec, *, beta=1, alpha=1",
-    input=lambda g, beta: g * beta,
-    mat=lambda g, vec, alpha: (g.unsqueeze(-1) * vec) * alpha,
-    vec=lambda g, mat, alpha: (mat.mT @ g) * alpha,
-)
-addr = rule(
-    torch.addr,
-    "input, vec1, vec2, *, beta=1, alpha=1",
-    input=lambda g, beta: g * beta,
-    vec1=lambda g, vec2, alpha: (g @ vec2) * alpha,
-    vec2=lambda g, vec1, alpha: (g.mT @ vec1) * alpha,
-)
-baddbmm = rule(
-    torch.baddbmm,
-    "input, batch1, batch2, *, beta=1, alpha=1",
-    input=lambda g, beta: g * beta,
-    batch1=lambda g, batch2, alpha: (g @ batch2.mT) * alpha,
-    batch2=lambda g, batch1, alpha: (batch1.mT @ g) * alpha,
-)
-# The products of all batches are summed into one matrix, so each gets the whole gradient.
-addbmm = rule(
-    torch.addbmm,
-    "input, batch1, batch2, *, beta=1, alpha=1",
-    input=lambda g, beta: g * beta,
-    batch1=lambda g, batch2, alpha: (g @ batch2.mT) * alpha,
-    batch2=lambda g, batch1, alpha: (batch1.mT @ g) * alpha,
-)
-
 # --- traces and cross products ---
-
-trace = rule(
-    torch.trace,
-    input=lambda g, input_shape: torch.where(torch.eye(*input_shape, dtype=torch.bool, device=g.device), g, 0.0),
-)
-linalg_cross = rule(
-    torch.linalg.cross,
-    "input, other, *, dim=-1",
-    input=lambda g, other, dim: torch.linalg.cross(other, g, dim=dim),
-    other=lambda g, input, dim: torch.linalg.cross(g, input, dim=dim),
-)
 
 
 @composition(torch.cross)
@@ -153,21 +82,6 @@ def kron(input: Any, other: Any) -> Any:
     return wide.view([s * t for s, t in zip(a, b, strict=True)])
 
 
-@composition(torch.linalg.multi_dot)
-def multi_dot(tensors: Any) -> Any:
-    """A chain of products, in the order that takes the fewest multiplications."""
-    first, *middle, last = tensors
-    chain = [first.unsqueeze(0) if first.ndim == 1 else first, *middle, last.unsqueeze(1) if last.ndim == 1 else last]
-    out = in_order(chain, cheapest([x.shape[0] for x in chain] + [chain[-1].shape[1]]), 0, len(chain) - 1)
-    out = out.squeeze(-1) if last.ndim == 1 else out
-    return out.squeeze(0) if first.ndim == 1 else out
-
-
-@composition(torch.chain_matmul)
-def chain_matmul(*matrices: Any) -> Any:
-    return multi_dot(matrices) if len(matrices) > 1 else matrices[0]
-
-
 def cheapest(sizes: list[int]) -> dict[tuple[int, int], int]:
     """Where to split each stretch of a chain of matrices, the i-th of ``sizes[i]`` rows (Cormen et al., 15.2)."""
     n = len(sizes) - 1
@@ -187,6 +101,21 @@ def in_order(chain: list[Any], cut: dict[tuple[int, int], int], i: int, j: int) 
     if i == j:
         return chain[i]
     return torch.mm(in_order(chain, cut, i, cut[i, j]), in_order(chain, cut, cut[i, j] + 1, j))
+
+
+@composition(torch.linalg.multi_dot)
+def multi_dot(tensors: Any) -> Any:
+    """A chain of products, in the order that takes the fewest multiplications."""
+    first, *middle, last = tensors
+    chain = [first.unsqueeze(0) if first.ndim == 1 else first, *middle, last.unsqueeze(1) if last.ndim == 1 else last]
+    out = in_order(chain, cheapest([x.shape[0] for x in chain] + [chain[-1].shape[1]]), 0, len(chain) - 1)
+    out = out.squeeze(-1) if last.ndim == 1 else out
+    return out.squeeze(0) if first.ndim == 1 else out
+
+
+@composition(torch.chain_matmul)
+def chain_matmul(*matrices: Any) -> Any:
+    return multi_dot(matrices) if len(matrices) > 1 else matrices[0]
 
 
 @composition(torch.linalg.matrix_power, torch.matrix_power)

@@ -1,4 +1,4 @@
-"""Statistics in terms of sums, products and sorting."""
+"""Statistics: torch's functions said in terms of others."""
 
 from __future__ import annotations
 
@@ -43,24 +43,6 @@ def corrcoef(input: Any) -> Any:
 # --- quantiles ---
 
 
-@composition(torch.quantile)
-def quantile(
-    input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
-) -> Any:
-    x, q, dim = _sorted(input, q, dim)
-    ranks = torch.where(x.isnan().any(-1, keepdim=True), x.shape[-1] - 1.0, q * (x.shape[-1] - 1))  # one NaN spoils all
-    return _arranged(_between(x, ranks, interpolation), q, dim, input.ndim, keepdim)
-
-
-@composition(torch.nanquantile)
-def nanquantile(
-    input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
-) -> Any:
-    x, q, dim = _sorted(input, q, dim)
-    ranks = q * ((~x.isnan()).sum(-1, keepdim=True) - 1).clamp(min=0)
-    return _arranged(_between(x, ranks, interpolation), q, dim, input.ndim, keepdim)
-
-
 def _sorted(input: Any, q: Any, dim: int | None) -> tuple[Any, Any, int | None]:
     """The values in ascending order along a new last dim, 1 being left at ``dim``, and q as a tensor."""
     q = torch.tensor(q, dtype=input.dtype, device=input.device) if isinstance(q, (int, float)) else q
@@ -86,3 +68,21 @@ def _arranged(values: Any, q: Any, dim: int | None, ndim: int, keepdim: bool) ->
     elif dim is not None and not keepdim:
         values = values.squeeze(dim)
     return values.movedim(-1, 0) if q.ndim else values.squeeze(-1)
+
+
+@composition(torch.quantile)
+def quantile(
+    input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+) -> Any:
+    x, q, dim = _sorted(input, q, dim)
+    ranks = torch.where(x.isnan().any(-1, keepdim=True), x.shape[-1] - 1.0, q * (x.shape[-1] - 1))  # one NaN spoils all
+    return _arranged(_between(x, ranks, interpolation), q, dim, input.ndim, keepdim)
+
+
+@composition(torch.nanquantile)
+def nanquantile(
+    input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+) -> Any:
+    x, q, dim = _sorted(input, q, dim)
+    ranks = q * ((~x.isnan()).sum(-1, keepdim=True) - 1).clamp(min=0)
+    return _arranged(_between(x, ranks, interpolation), q, dim, input.ndim, keepdim)

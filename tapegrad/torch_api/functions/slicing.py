@@ -1,4 +1,4 @@
-"""Rules of parts of a tensor, and of tensors joined into one: gradients are put back in place, or taken apart."""
+"""Slicing: torch's functions said in terms of others."""
 
 from __future__ import annotations
 
@@ -9,93 +9,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.gradients import Part
-from tapegrad.engine.table import kernel, rule
 from tapegrad.engine.tensor import raw
+from tapegrad.rules.slicing import along, cat, common_shape, narrow
 from tapegrad.torch_api.composition import composition
 
-VF: Any = torch._C._VariableFunctions  # what torch calls when tensors come as a list
-
-# --- one part: the gradient goes where it came from, zeros elsewhere ---
-
-select = rule(
-    torch.select,
-    "input, dim, index",
-    input=lambda g, input_shape, dim, index: torch.select_scatter(g.new_zeros(input_shape), g, dim, index),
-)
-narrow = rule(
-    torch.narrow,
-    "input, dim, start, length",
-    input=lambda g, input_shape, dim, start, length: torch.slice_scatter(
-        g.new_zeros(input_shape), g, dim, start, start + length
-    ),
-)
-diagonal = rule(
-    torch.diagonal,
-    "input, offset=0, dim1=0, dim2=1",
-    input=lambda g, input_shape, offset, dim1, dim2: torch.diagonal_scatter(
-        g.new_zeros(input_shape), g, offset, dim1, dim2
-    ),
-)
-diag_embed = rule(
-    torch.diag_embed,
-    "input, offset=0, dim1=-2, dim2=-1",
-    input=lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2),
-)
-tril = rule(torch.tril, "input, diagonal=0", input=lambda g, diagonal: g.tril(diagonal))
-triu = rule(torch.triu, "input, diagonal=0", input=lambda g, diagonal: g.triu(diagonal))
-
-# The same, without writing the zeros.
-kernel(select, input=lambda g, input_shape, dim, index: Part(g, at(dim, index, len(input_shape))))
-kernel(
-    narrow,
-    input=lambda g, input_shape, dim, start, length: Part(g, at(dim, slice(start, start + length), len(input_shape))),
-)
-
-
-def at(dim: int, index: Any, ndim: int) -> tuple[Any, ...]:
-    """The index of a whole tensor that indexes one dimension."""
-    return (slice(None),) * (dim % ndim) + (index,)
-
-
-# --- one part replaced: what is overwritten gets no gradient ---
-
-select_scatter = rule(
-    torch.select_scatter,
-    "input, src, dim, index",
-    input=lambda g, dim, index: torch.select_scatter(g, torch.zeros_like(g.select(dim, index)), dim, index),
-    src=lambda g, dim, index: g.select(dim, index),
-)
-slice_scatter = rule(
-    torch.slice_scatter,
-    "input, src, dim=0, start=None, end=None, step=1",
-    input=lambda g, dim, start, end, step: torch.slice_scatter(
-        g, torch.zeros_like(along(g, dim, slice(start, end, step))), dim, start, end, step
-    ),
-    src=lambda g, dim, start, end, step: along(g, dim, slice(start, end, step)),
-)
-diagonal_scatter = rule(
-    torch.diagonal_scatter,
-    "input, src, offset=0, dim1=0, dim2=1",
-    input=lambda g, offset, dim1, dim2: torch.diagonal_scatter(
-        g, torch.zeros_like(g.diagonal(offset, dim1, dim2)), offset, dim1, dim2
-    ),
-    src=lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2),
-)
-
 # --- tensors joined: each gets its part ---
-
-cat = rule(torch.cat, "tensors, dim=0", tensors=lambda g, tensors_shape, dim: pieces(g, tensors_shape, dim))
-stack = rule(torch.stack, "tensors, dim=0", tensors=lambda g, dim: g.unbind(dim))
-
-
-def pieces(g: Any, shapes: list[torch.Size], dim: int) -> list[Any]:
-    """The parts of a concatenation's gradient."""
-    skipped = [tuple(shape) == (0,) and g.ndim > 1 for shape in shapes]  # torch skips empty lists
-    lengths = [0 if skip else shape[dim] for shape, skip in zip(shapes, skipped, strict=True)]
-    starts = accumulate(lengths, initial=0)
-    parts = [g.narrow(dim, start, length) for start, length in zip(starts, lengths, strict=False)]
-    return [part.reshape(0) if skip else part for part, skip in zip(parts, skipped, strict=True)]
 
 
 @composition(torch.concat, torch.concatenate)
@@ -134,6 +52,21 @@ def block_diag(*tensors: Any) -> Any:
     )
 
 
+VF: Any = torch._C._VariableFunctions  # what torch calls when tensors come as a list
+
+
+def listed(tensors: tuple[Any, ...]) -> Sequence[Any]:
+    """Tensors given one by one, or as one list."""
+    return tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
+
+
+def each(tensors: tuple[Any, ...], function: Any) -> Any:
+    """One tensor, or each of several given one by one or as a list."""
+    if len(tensors) == 1 and not isinstance(tensors[0], (tuple, list)):
+        return function(tensors[0])
+    return tuple([function(t) for t in listed(tensors)])
+
+
 @composition(torch.atleast_1d, VF.atleast_1d)
 def atleast_1d(*tensors: Any) -> Any:
     return each(tensors, lambda t: t if t.ndim else t.reshape(1))
@@ -149,18 +82,6 @@ def atleast_3d(*tensors: Any) -> Any:
     return each(tensors, lambda t: t if t.ndim > 2 else t.unsqueeze(-1) if t.ndim == 2 else t.reshape(1, -1, 1))
 
 
-def each(tensors: tuple[Any, ...], function: Any) -> Any:
-    """One tensor, or each of several given one by one or as a list."""
-    if len(tensors) == 1 and not isinstance(tensors[0], (tuple, list)):
-        return function(tensors[0])
-    return tuple([function(t) for t in listed(tensors)])
-
-
-def listed(tensors: tuple[Any, ...]) -> Sequence[Any]:
-    """Tensors given one by one, or as one list."""
-    return tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
-
-
 # --- one tensor taken apart ---
 
 
@@ -173,11 +94,6 @@ def _narrow(input: Any, dim: int, start: Any, length: int) -> Any:
 @composition(torch.narrow_copy)
 def narrow_copy(input: Any, dim: int, start: int, length: int) -> Any:
     return input.narrow(dim, start, length).clone()
-
-
-def along(input: Any, dim: int, index: Any) -> Any:
-    """Index one dimension."""
-    return input[at(dim, index, input.ndim)]
 
 
 @composition(torch.ops.aten.slice.Tensor)
@@ -236,6 +152,16 @@ def tensor_split(
     return tuple([along(input, dim, slice(a, b)) for a, b in pairwise(bounds)])
 
 
+def _even_split(name: str, input: Any, indices_or_sections: Any, dim: int, least: int = 1) -> Any:
+    if input.ndim < least:
+        raise RuntimeError(f"{name}(): expected {least} or more dimensions, got {input.ndim}")
+    if isinstance(indices_or_sections, int) and input.shape[dim] % indices_or_sections:
+        raise RuntimeError(
+            f"{name}(): {indices_or_sections} sections do not divide dimension {dim}, of size {input.shape[dim]}"
+        )
+    return tensor_split(input, indices_or_sections, dim)
+
+
 @composition(torch.hsplit)
 def hsplit(input: Any, indices_or_sections: Any) -> Any:
     return _even_split("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1)
@@ -249,16 +175,6 @@ def vsplit(input: Any, indices_or_sections: Any) -> Any:
 @composition(torch.dsplit)
 def dsplit(input: Any, indices_or_sections: Any) -> Any:
     return _even_split("dsplit", input, indices_or_sections, 2, least=3)
-
-
-def _even_split(name: str, input: Any, indices_or_sections: Any, dim: int, least: int = 1) -> Any:
-    if input.ndim < least:
-        raise RuntimeError(f"{name}(): expected {least} or more dimensions, got {input.ndim}")
-    if isinstance(indices_or_sections, int) and input.shape[dim] % indices_or_sections:
-        raise RuntimeError(
-            f"{name}(): {indices_or_sections} sections do not divide dimension {dim}, of size {input.shape[dim]}"
-        )
-    return tensor_split(input, indices_or_sections, dim)
 
 
 @composition(torch.diag)
@@ -285,11 +201,6 @@ def _linalg_diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1)
 def broadcast_tensors(*tensors: Any) -> Any:
     shape = common_shape(*[t.shape for t in listed(tensors)])
     return tuple([t.expand(shape) for t in listed(tensors)])
-
-
-def common_shape(*shapes: Sequence[int]) -> torch.Size:
-    """The shape that several broadcast to."""
-    return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call, no-any-return]  # torch's lack
 
 
 @composition(torch.meshgrid, VF.meshgrid)
