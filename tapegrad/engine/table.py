@@ -25,11 +25,15 @@ _NAMESPACES = (torch, torch.Tensor, torch._C.TensorBase, F, torch.special)
 
 def enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
     """Enter a function in the table, under each of the names that torch gives it."""
-    TABLE[function] = entry
-    if _is_torch(function) and function.__name__ not in _HOMONYMS:
-        spellings = [getattr(namespace, function.__name__, None) for namespace in _NAMESPACES]
-        TABLE.update(dict.fromkeys(filter(callable, spellings), entry))
+    TABLE.update(dict.fromkeys([function, *spellings(function)], entry))
     _tell(entry)
+
+
+def spellings(function: Any) -> list[Callable[..., Any]]:
+    """The functions by which torch means the same: ``torch.tanh`` and ``torch.Tensor.tanh``."""
+    if not _is_torch(function) or function.__name__ in _HOMONYMS:
+        return []
+    return [f for f in (getattr(namespace, function.__name__, None) for namespace in _NAMESPACES) if callable(f)]
 
 
 def _is_torch(function: Any) -> bool:

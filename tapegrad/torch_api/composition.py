@@ -1,102 +1,100 @@
-"""Torch's functions said in terms of others, which take what torch's own take and refuse the rest."""
+"""Torch's functions said in terms of others, which refuse what torch's own refuse."""
 
 from __future__ import annotations
 
-import inspect
-import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
-from types import NoneType, UnionType
 from typing import Any
 
-import numpy as np
 import torch
 
-from tapegrad.engine.table import enter
+from tapegrad.engine.table import TABLE, enter, spellings
 from tapegrad.engine.tensor import Tensor
-from tapegrad.errors import MissingRule
 
-# What may be given for an argument, by its annotation. To torch, a tensor of one number is a number.
-_ACCEPTED: dict[type, tuple[type, ...]] = {
-    bool: (bool, np.bool_),
-    int: (int, np.integer, torch.SymInt),
-    float: (float, int, np.floating, np.integer, torch.SymFloat, torch.SymInt),
-    str: (str,),
-    NoneType: (NoneType,),
-    torch.dtype: (torch.dtype,),
-    torch.Tensor: (torch.Tensor,),
-    tuple: (tuple, list),
-}
-_NUMBERS = {int, float}
+_VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes; floats are too many
+_MOST = 4096  # forms of calls that are remembered, for each function
 
 
 def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Say a torch function in terms of other recorded ones: it needs no rule, its parts have theirs.
 
-    The annotations of the body are held: an argument that is to be a bool, a number, a string or a dtype is refused if
-    it is something else, as torch refuses it, or if it is a Tensor that requires grad, whose gradient would be lost.
-    ``Any`` takes everything, and gives each Tensor its gradient.
-
     Args:
-        *functions: torch's functions that the body stands for.
+        *functions: torch's functions that the body stands for, under each of the names that torch gives them.
     """
 
     def register(body: Callable[..., Any]) -> Callable[..., Any]:
-        entry = typed(body)
         for function in functions:
-            enter(function, entry)
+            enter(function, asking(function, body))
+            for spelling in spellings(function):
+                TABLE[spelling] = asking(spelling, body)
         return body
 
     return register
 
 
-def typed(body: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose annotations are held."""
-    names = tuple(inspect.signature(body).parameters)
-    kinds = dict(annotated(body))
-    if not kinds:
-        return body
-    met: set[tuple[Any, ...]] = set()  # types of arguments that were accepted: to look at each takes longer
+def asking(function: Callable[..., Any], body: Callable[..., Any]) -> Callable[..., Any]:
+    """``body`` in the place of a torch function that does not run itself, but is asked what it would refuse.
+
+    It is asked on the meta device, where nothing is computed, at the first call of each form: other options, dtypes or
+    numbers of dimensions. Sizes that do not fit are left to the functions that the body is made of.
+    """
+    known: set[tuple[Any, ...]] = set()
 
     @wraps(body)
     def entry(*args: Any, **kwargs: Any) -> Any:
-        types = (*map(type, args), *kwargs, *map(type, kwargs.values()))
-        if types not in met:
-            given = {**dict(zip(names, args, strict=False)), **kwargs}
-            checked = [n for n in kinds if n in given]
-            cacheable = [accepted(body.__name__, n, given[n], kinds[n]) for n in checked]
-            if all(cacheable):
-                met.add(types)
+        form = tuple([*map(_form, args), *kwargs, *map(_form, kwargs.values())] if kwargs else map(_form, args))
+        if form not in known:
+            _ask(function, args, kwargs)
+            if len(known) < _MOST:
+                known.add(form)
         return body(*args, **kwargs)
 
     return entry
 
 
-def annotated(body: Callable[..., Any]) -> Iterator[tuple[str, tuple[type, ...]]]:
-    """The arguments of a function whose annotation says what they may be."""
-    for name, annotation in typing.get_type_hints(body).items():
-        types = typing.get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-        types = tuple([typing.get_origin(t) or t for t in types])
-        if name != "return" and _ACCEPTED.keys() >= set(types):
-            yield name, types
+def _form(value: Any) -> Any:
+    """What of an argument decides whether torch takes it."""
+    kind = type(value)
+    if kind is Tensor:
+        data = value._data
+        return data.ndim, data.dtype, value.record is None and not value._requires_grad
+    if kind in _VALUES:
+        return kind, value
+    if kind is torch.Tensor:
+        return value.ndim, value.dtype
+    if kind is tuple or kind is list:
+        return kind, *map(_form, value)
+    return kind
 
 
-def accepted(function: str, name: str, value: Any, kinds: tuple[type, ...]) -> bool:
-    """Whether all values of this one's type are accepted; of tensors, it depends on the tensor.
+def _ask(function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    """Run a torch function on tensors without memory, and raise what it raises."""
+    try:
+        stand_ins = _stand_in(args), _stand_in(kwargs)
+    except (RuntimeError, NotImplementedError):  # of a layout that the meta device does not have
+        return
+    try:
+        with torch.no_grad():
+            function(*stand_ins[0], **stand_ins[1])
+    except (Warning, NotImplementedError):
+        return
+    except Exception as error:
+        if "meta" not in str(error).lower():  # as it would say of any values it asks for
+            raise
 
-    Raises:
-        TypeError: this one is not.
-        MissingRule: it requires grad.
-    """
-    if isinstance(value, Tensor) and value.requires_grad and torch.is_grad_enabled():
-        raise MissingRule(
-            f"{function}(): {name} takes no gradient, and a Tensor that requires grad was given for it; use "
-            f"{name}.item() or {name}.detach() if it is a constant"
-        )
-    if any(isinstance(value, _ACCEPTED[kind]) for kind in kinds) and not (type(value) is bool and bool not in kinds):
-        return True
-    tensor = value.data if isinstance(value, Tensor) else value
-    if isinstance(tensor, torch.Tensor) and (torch.Tensor in kinds or (tensor.ndim == 0 and _NUMBERS & set(kinds))):
-        return False
-    expected = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
-    raise TypeError(f"{function}(): argument {name!r} must be {expected}, not {type(value).__name__}")
+
+def _stand_in(value: Any) -> Any:
+    """Tensors of the same shape and dtype that hold nothing; but whole numbers, given as tensors, as they are."""
+    if isinstance(value, Tensor):
+        stand_in = _stand_in(value._data)
+        return stand_in.requires_grad_() if value.requires_grad and torch.is_grad_enabled() else stand_in
+    if isinstance(value, torch.Tensor):
+        if value.ndim == 0 and not value.is_floating_point():
+            return value.clone()
+        return torch.empty(value.shape, dtype=value.dtype, device="meta")
+    if isinstance(value, (list, tuple)):
+        items = [_stand_in(v) for v in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, dict):
+        return {name: _stand_in(v) for name, v in value.items()}
+    return value

@@ -69,17 +69,17 @@ def steps(x: Any, y: Any, dim: int) -> Any:
 
 
 @composition(torch.trapezoid, torch.trapz)
-def trapezoid(y: Any, input: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
-    """The integral of ``y`` along ``dim``, sampled at ``input``, torch's ``x``, or in steps of ``dx``."""
+def trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
+    """The integral of ``y`` along ``dim``, sampled at ``x`` or in steps of ``dx``."""
     left, right = neighbours(y, dim)
-    if input is None:
+    if x is None:
         return (y.sum(dim) - (y.select(dim, 0) + y.select(dim, -1)) * 0.5) * (1 if dx is None else dx)
-    return (steps(input, y, dim) * (left + right)).sum(dim) / 2.0
+    return (steps(x, y, dim) * (left + right)).sum(dim) / 2.0
 
 
 @composition(torch.cumulative_trapezoid)
-def cumulative_trapezoid(y: Any, input: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
+def cumulative_trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
     left, right = neighbours(y, dim)
-    if input is None:
+    if x is None:
         return ((1 if dx is None else dx) / 2.0 * (left + right)).cumsum(dim)
-    return (steps(input, y, dim) * (left + right)).cumsum(dim) / 2.0
+    return (steps(x, y, dim) * (left + right)).cumsum(dim) / 2.0
