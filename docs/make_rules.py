@@ -201,7 +201,7 @@ def capital(text: str) -> str:
 
 def called(entry: Any, names: list[tuple[str, str]], module: ModuleType) -> str:
     """An entry's first column: its call, and its other names."""
-    arguments = entry.signature if isinstance(entry, Op) else bare(entry)
+    arguments = str(entry.signature)[1:-1] if isinstance(entry, Op) else bare(entry)
     written = list({name.rpartition(".")[2]: name for name, _ in reversed(names)}.values())[::-1]
     if "inplace" in arguments or "_stacklevel" in arguments:  # only torch.nn.functional has them
         written.sort(key=lambda name: not hasattr(F, name.rpartition(".")[2]))

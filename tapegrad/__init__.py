@@ -4,8 +4,9 @@ Write ordinary PyTorch forward code on tensors wrapped by ``tapegrad.tensor``; `
 hand-written vector-Jacobian rules.
 """
 
-import importlib.util
+import importlib
 import os
+from pathlib import Path
 
 # Formulas, then kernels, then torch's functions in terms of them: a function's last entry in the table holds.
 import tapegrad.kernels
@@ -26,7 +27,7 @@ from tapegrad.inspect.tape import Tape, tape
 
 tapegrad.torch_api.methods.install()
 tapegrad.torch_api.autograd_functions.guard()
-if os.environ.get("TAPEGRAD_FAST") != "0" and importlib.util.find_spec("tapegrad.fast") is not None:
+if os.environ.get("TAPEGRAD_FAST") != "0" and (Path(__file__).parent / "fast").is_dir():
     importlib.import_module("tapegrad.fast").install()
 
 __version__ = "0.1.0"

@@ -48,9 +48,9 @@ def zeros_for(g: Any, shape: torch.Size) -> Any:
     return g.new_zeros(*shape) if shape else g.new_zeros(())  # torch takes numbers quicker than a torch.Size
 
 
-def _taken(pending: dict[Any, Any], leaf: Any) -> tuple[Any, int]:
+def _taken(pending: dict[Any, Any], node: Any) -> tuple[Any, int]:
     """A gradient, no longer pending, and how many references Python counts to it here."""
-    g = pending.pop(leaf)
+    g, pending[node] = pending[node], None
     return g, getrefcount(g)
 
 
@@ -112,8 +112,8 @@ class Gradients:
         if node in sums:
             pending[node].add_(part)
             return False
-        g, pending[node] = pending[node], None  # which would count as a reference
-        alone = self.in_place and g.numel() >= LARGE and getrefcount(g) <= ALONE and _has_own_storage(g)
+        g, references = _taken(pending, node)
+        alone = self.in_place and references <= ALONE and g.numel() >= LARGE and _has_own_storage(g)
         pending[node] = g.add_(part) if alone else g + part
         if self.in_place:
             sums.add(node)

@@ -54,6 +54,8 @@ def _flat(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _sizes(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not sizes:
+        raise TypeError("missing a required argument: sizes or dimensions")
     sizes = _flat(sizes)
     if _INTS.issuperset(map(type, sizes)):
         return sizes

@@ -54,6 +54,7 @@ def _folded(input: Any, other: Any) -> Any:
     return out.mT.contiguous() if input.ndim == 2 else out
 
 
+_folded.__name__ = "matmul"
 folded = rule(
     _folded,
     "input, other",
@@ -72,4 +73,3 @@ linear = rule(
     ),
     bias=lambda g: g,
 )
-_folded.__name__ = "matmul"

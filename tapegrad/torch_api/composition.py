@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import TABLE, enter, spellings
-from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import Tensor, wrap
 
 _VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes; floats are too many
 _MOST = 4096  # forms of calls that are remembered, for each function
@@ -35,8 +35,8 @@ def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]]
 def asking(function: Callable[..., Any], body: Callable[..., Any]) -> Callable[..., Any]:
     """``body`` in the place of a torch function that does not run itself, but is asked what it would refuse.
 
-    It is asked on the meta device, where nothing is computed, at the first call of each form: other options, dtypes or
-    numbers of dimensions. Sizes that do not fit are left to the functions that the body is made of.
+    It is asked on the meta device, where nothing is computed, at the first call of each form: of other shapes, dtypes
+    or options.
     """
     known: set[tuple[Any, ...]] = set()
 
@@ -44,9 +44,10 @@ def asking(function: Callable[..., Any], body: Callable[..., Any]) -> Callable[.
     def entry(*args: Any, **kwargs: Any) -> Any:
         form = tuple([*map(_form, args), *kwargs, *map(_form, kwargs.values())] if kwargs else map(_form, args))
         if form not in known:
-            _ask(function, args, kwargs)
-            if len(known) < _MOST:
-                known.add(form)
+            _ask(function, body, args, kwargs)
+            if len(known) == _MOST:
+                known.clear()
+            known.add(form)
         return body(*args, **kwargs)
 
     return entry
@@ -57,40 +58,59 @@ def _form(value: Any) -> Any:
     kind = type(value)
     if kind is Tensor:
         data = value._data
-        return data.ndim, data.dtype, value.record is None and not value._requires_grad
+        return data.shape, data.dtype, value.record is None and not value._requires_grad
     if kind in _VALUES:
         return kind, value
     if kind is torch.Tensor:
-        return value.ndim, value.dtype
+        return value.shape, value.dtype
     if kind is tuple or kind is list:
         return kind, *map(_form, value)
     return kind
 
 
-def _ask(function: Callable[..., Any], args: Any, kwargs: Any) -> None:
-    """Run a torch function on tensors without memory, and raise what it raises."""
-    try:
-        stand_ins = _stand_in(args), _stand_in(kwargs)
-    except (RuntimeError, NotImplementedError):  # of a layout that the meta device does not have
-        return
+def _ask(function: Callable[..., Any], body: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    """Run a torch function on tensors without memory, and raise what it raises: in our words, if ``body`` has some."""
+    given = _stand_in(args), _stand_in(kwargs)
+    state = torch.default_generator.get_state()
     try:
         with torch.no_grad():
-            function(*stand_ins[0], **stand_ins[1])
-    except (Warning, NotImplementedError):
+            _raise_but_of_meta(function, *given)
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        with torch.no_grad():
+            _raise_but_of_meta(body, *_wrapped(given))
+        raise
+    finally:
+        torch.default_generator.set_state(state)
+
+
+def _raise_but_of_meta(function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    """Run a function, and raise what is not for lack of values or of a kernel on the meta device."""
+    try:
+        function(*args, **kwargs)
+    except (Warning, AttributeError):  # warnings may be errors
         return
     except Exception as error:
-        if "meta" not in str(error).lower():  # as it would say of any values it asks for
+        if "meta" not in str(error).lower():
             raise
 
 
+def _wrapped(value: Any) -> Any:
+    """Stand-ins as Tensors."""
+    if isinstance(value, torch.Tensor):
+        return wrap(value.detach(), None)
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)([_wrapped(v) for v in value])
+    return {name: _wrapped(v) for name, v in value.items()} if isinstance(value, dict) else value
+
+
 def _stand_in(value: Any) -> Any:
-    """Tensors of the same shape and dtype that hold nothing; but whole numbers, given as tensors, as they are."""
+    """Tensors of the same shape and dtype that hold nothing; but numbers, given as tensors, are copied."""
     if isinstance(value, Tensor):
         stand_in = _stand_in(value._data)
         return stand_in.requires_grad_() if value.requires_grad and torch.is_grad_enabled() else stand_in
     if isinstance(value, torch.Tensor):
-        if value.ndim == 0 and not value.is_floating_point():
-            return value.clone()
+        if value.ndim == 0:
+            return value.detach().clone()
         return torch.empty(value.shape, dtype=value.dtype, device="meta")
     if isinstance(value, (list, tuple)):
         items = [_stand_in(v) for v in value]

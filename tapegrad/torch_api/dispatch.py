@@ -28,6 +28,9 @@ PLAIN = frozenset(
     """.split()
 )
 
+# Of these, the results hold a value that they are given, and still take no gradient.
+FILLED = frozenset({"full_like", "new_full", "new_tensor"})
+
 
 def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """Run a torch function that was given a Tensor.
@@ -42,6 +45,8 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     if entry := TABLE.get(func):
         return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
     if name in PLAIN:
+        if name in FILLED and torch.is_grad_enabled():
+            refuse_values(name, (args[1:], {k: v for k, v in kwargs.items() if k != "input"}))
         return func(*raw(args), **raw(kwargs))
     recording = False
     if torch.is_grad_enabled():
@@ -66,6 +71,16 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     if recording:
         raise MissingRule(missing(func))
     return wrapped(func(*raw(args), **raw(kwargs)))
+
+
+def refuse_values(name: str, values: Any) -> None:
+    """Refuse Tensors that require grad where a plain torch tensor is made of them."""
+    for t in tensors_in(values):
+        if isinstance(t, Tensor) and t.requires_grad:
+            raise MissingRule(
+                f"{name}(): the result would be a constant, and the gradient of the value, of shape {tuple(t.shape)}, "
+                f"lost; use value.expand(size), or value.detach() if it is a constant"
+            )
 
 
 def missing(func: Callable[..., Any]) -> str:

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
+from tapegrad import compare
+from tapegrad.engine.gradients import LARGE
 from tests.helpers import assert_grads_agree, assert_program_agrees, assert_same, ours, randn, raw, same_bits, theirs
 
 pytestmark = pytest.mark.usefixtures("road")
@@ -171,3 +173,40 @@ def test_a_hook_that_removes_itself_keeps_a_gradient_of_its_own():
     handle = x.register_hook(hook)
     (x * 2).sum().backward()
     assert seen[0].data_ptr() != x.grad.data_ptr()
+
+
+@pytest.mark.parametrize("size", [3, LARGE])
+def test_a_sum_in_place_changes_nobody_elses_gradient(size):
+    """Large sums are made in place where the buffer is nobody else's: here others hold it, each in its own way."""
+
+    def program(x):
+        d = x * 1.0
+        centred = d - 3.0  # its gradient goes on to d as it is
+        return d, centred, (centred**3 + centred).sum() + (d * d).sum()
+
+    held = []
+    x, y = ours(randn(size)), theirs(randn(size))
+    for _ in range(4):
+        d, centred, loss = program(x)
+        their_d, their_centred, their_loss = program(y)
+        their_centred.retain_grad()
+        their_d.retain_grad()
+        loss.backward(retain_graph=True)
+        assert compare(loss, {"x": x, "d": d, "centred": centred}).exact
+        centred.register_hook(held.append)
+        d.register_hook(held.append)
+        loss.backward()
+        their_loss.backward(retain_graph=True)
+        their_loss.backward()
+        assert_same(held.pop() * 2, their_d.grad, "d")
+        assert_same(held.pop() * 2, their_centred.grad, "centred")
+        assert_same(x.grad, y.grad, "x")
+
+
+@pytest.mark.parametrize("size", [3, LARGE])
+def test_a_cotangent_of_the_users_is_not_added_to(size):
+    x = ours(randn(size))
+    for _ in range(4):
+        v = randn(size, seed=1)
+        (x.reshape(size) + x * 1.0).backward(v)
+        assert_same(v, randn(size, seed=1), "the cotangent")

@@ -42,7 +42,7 @@ def calls(run: Callable[..., Any], *args: Any) -> list[str]:
         (lambda x, y: x + 1.5, 3),
         (lambda x, y: x.sum(), 3),
         (lambda x, y: torch.tanh(x), 4),
-        (lambda x, y: x[0], 4),
+        (lambda x, y: x[0], 5),
     ],
     ids=["mul", "tanh", "matmul", "add a number", "sum", "torch.tanh", "getitem"],
 )

@@ -70,7 +70,7 @@ def test_drawing_a_freed_tape_says_what_to_do():
     loss = x.exp().sum()
     loss.backward()
     for draw in (viz.draw, viz.graph):
-        with pytest.raises(FreedTape, match=r"^draw: .* before that backward, or pass it retain_graph=True"):
+        with pytest.raises(FreedTape, match=r"^draw: .* pass retain_graph=True to that backward"):
             draw(loss)
 
 

@@ -86,6 +86,12 @@ def index_reduce(
     if not input.ndim:
         one = index_reduce(input.reshape(1), 0, index, source.reshape(1), reduce, include_self=include_self)
         return one.reshape(())
+    rest = [(*x.shape[:dim], *x.shape[dim:][1:]) for x in (input, source)]
+    if index.shape != (source.shape[dim],) or rest[0] != rest[1]:
+        raise RuntimeError(
+            f"index_reduce(): input {tuple(input.shape)}, index {tuple(index.shape)} and source {tuple(source.shape)} "
+            f"do not fit along dimension {dim}"
+        )
     shape = [1] * source.ndim
     shape[dim] = -1
     index = index.reshape(shape).expand(source.shape)

@@ -143,10 +143,9 @@ def kl_div(
     else:
         cross = target * input  # first, as in torch: gradients are summed in this order
         loss = torch.xlogy(target, target) - cross
-    reduction = reduction_of(reduction, size_average, reduce)
-    if reduction == "batchmean":
-        return loss.sum() / input.shape[0] if input.ndim else loss.sum()
-    return reduced(loss, reduction)
+    by_batch = reduction == "batchmean"  # as torch, also beside the former flags
+    loss = reduced(loss, reduction_of("sum" if by_batch else reduction, size_average, reduce))
+    return loss / input.shape[0] if by_batch and input.ndim and input.shape[0] else loss
 
 
 @composition(F.poisson_nll_loss)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import raw
 from tapegrad.rules import normalization
-from tapegrad.torch_api.composition import composition
+from tapegrad.torch_api.composition import asking, composition
 
 # --- over the batch ---
 
@@ -51,9 +51,21 @@ def batch_norm(
 
 
 # The function of this name in torch's own namespace takes its arguments in another order.
-TABLE[torch.batch_norm] = lambda input, weight, bias, mean, var, training, momentum, eps, cudnn_enabled: batch_norm(
-    input, mean, var, weight, bias, training, momentum, eps
-)
+def _torch_batch_norm(
+    input: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Any:
+    return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+TABLE[torch.batch_norm] = asking(torch.batch_norm, _torch_batch_norm)
 
 # --- over the last dimensions ---
 

@@ -55,8 +55,8 @@ def svd(A: Any, full_matrices: bool = True, *, driver: Any = None) -> Any:
 @composition(torch.svd)
 def _svd(input: Any, some: bool = True, compute_uv: bool = True) -> Any:
     if not compute_uv:
-        m, n = input.shape[-2:]
-        return pair("svd", input.new_zeros(m, m), svdvals(input), input.new_zeros(n, n))
+        *batch, m, n = input.shape
+        return pair("svd", input.new_zeros(*batch, m, m), svdvals(input), input.new_zeros(*batch, n, n))
     U, S, Vh = svd(input, not some)
     return pair("svd", U, S, Vh.mT)
 
