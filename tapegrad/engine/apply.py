@@ -78,7 +78,14 @@ def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor, wanted: bool) ->
             f"{op.name}(): the result is complex{_complex_argument(op, args)}, and the rules are for real numbers; "
             f"compute with real and imaginary parts, or under torch.no_grad()"
         )
-    return wrap(out, None) if out.dtype in CONTINUOUS or out.is_complex() else out
+    if out.dtype in CONTINUOUS or out.is_complex():
+        return wrap(out, None)
+    if wanted and torch.is_grad_enabled():
+        raise MissingRule(
+            f"{op.name}(): the result is of {out.dtype}, which takes no gradient; convert the arguments to floating "
+            f"point, or .detach() the one that requires grad"
+        )
+    return out
 
 
 def _complex_argument(op: Op, args: Sequence[Any]) -> str:

@@ -74,24 +74,23 @@ def _ask(function: Callable[..., Any], body: Callable[..., Any], args: Any, kwar
     state = torch.default_generator.get_state()
     try:
         with torch.no_grad():
-            _raise_but_of_meta(function, *given)
-    except (TypeError, ValueError, RuntimeError, IndexError):
-        with torch.no_grad():
-            _raise_but_of_meta(body, *_wrapped(given))
-        raise
+            refusal = _refusal(function, *given)
+            if refusal is not None:
+                ours = _refusal(body, *_wrapped(given))
+                raise refusal if ours is None or isinstance(ours, AttributeError) else ours
     finally:
         torch.default_generator.set_state(state)
 
 
-def _raise_but_of_meta(function: Callable[..., Any], args: Any, kwargs: Any) -> None:
-    """Run a function, and raise what is not for lack of values or of a kernel on the meta device."""
+def _refusal(function: Callable[..., Any], args: Any, kwargs: Any) -> Exception | None:
+    """What a function raises, but for want of values, of a kernel or of company on the meta device."""
     try:
         function(*args, **kwargs)
-    except (Warning, AttributeError):  # warnings may be errors
-        return
+    except Warning:  # where warnings are errors
+        return None
     except Exception as error:
-        if "meta" not in str(error).lower():
-            raise
+        return None if any(word in str(error).lower() for word in ("meta", "device")) else error
+    return None
 
 
 def _wrapped(value: Any) -> Any:

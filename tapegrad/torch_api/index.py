@@ -51,6 +51,8 @@ def _entry(index: Any, device: torch.device) -> Any:
         return index._data
     if isinstance(index, np.ndarray):
         return torch.as_tensor(index, device=device)
+    if isinstance(index, (str, bytes)):
+        raise TypeError(f"an index cannot be {index!r}; give integers, slices, None, ..., masks, or lists of numbers")
     if isinstance(index, Sequence):
         given = [raw(i) for i in index]
         numbers = torch.tensor(given, device=device)

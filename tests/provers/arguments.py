@@ -66,6 +66,11 @@ class Trial:
     kwargs: dict[str, Any]
     what: str
 
+    @property
+    def leaf_put_in(self) -> bool:
+        """Whether it is about a tensor that requires grad: then torch may refuse what is differentiated here."""
+        return "= leaf" in self.what
+
     def __str__(self) -> str:
         given = [_text(a) for a in self.args] + [f"{k}={_text(v)}" for k, v in self.kwargs.items()]
         return f"{name_of(self.function)} ({self.form}) with {self.what}: {', '.join(given)}"
@@ -77,11 +82,13 @@ class Outcome:
 
     Attributes:
         error: what was raised, if anything was.
+        backward: whether that was in the backward pass.
         values: the tensors and numbers of the result.
         gradients: of the leaves, None for those that have none.
     """
 
     error: Exception | None = None
+    backward: bool = False  # whether it was raised in the backward pass
     values: list[Any] = field(default_factory=list)
     gradients: list[torch.Tensor | None] = field(default_factory=list)
 
@@ -142,8 +149,8 @@ def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
 # --- running a trial ---
 
 
-def run(trial: Trial, leaf: Callable[[torch.Tensor], Any], grad: Callable[..., Any]) -> Outcome:
-    """One call, and its gradients for random cotangents."""
+def called(trial: Trial, leaf: Callable[[torch.Tensor], Any]) -> tuple[list[Any], list[Any], list[torch.Tensor]]:
+    """The results of a call, its leaves, and the tensors that are to change."""
     leaves: list[Any] = []
     changing: list[torch.Tensor] = []
 
@@ -158,23 +165,58 @@ def run(trial: Trial, leaf: Callable[[torch.Tensor], Any], grad: Callable[..., A
 
     args, kwargs = mapped(trial.args, enter), mapped(trial.kwargs, enter)
     torch.default_generator.manual_seed(1)
+    if trial.form == "function" and not isinstance(trial.function, type(torch.Tensor.view)):
+        result = trial.function(*args, **kwargs)
+    elif trial.form == "in place":
+        result = getattr(args[0].clone(), f"{name_of(trial.function)}_")(*args[1:], **kwargs)
+    else:
+        result = getattr(args[0], name_of(trial.function))(*args[1:], **kwargs)
+    return list(flat(result)), leaves, changing
+
+
+def run(trial: Trial, leaf: Callable[[torch.Tensor], Any], grad: Callable[..., Any]) -> Outcome:
+    """One call, and its gradients for random cotangents."""
+    outcome = Outcome()
     try:
-        if trial.form == "function" and not isinstance(trial.function, type(torch.Tensor.view)):
-            result = trial.function(*args, **kwargs)
-        elif trial.form == "in place":
-            result = getattr(args[0].clone(), f"{name_of(trial.function)}_")(*args[1:], **kwargs)
-        else:
-            result = getattr(args[0], name_of(trial.function))(*args[1:], **kwargs)
-        values = list(flat(result))
-        if leaf is tapegrad_leaf:  # in torch, to change them now would be an error
+        values, leaves, changing = called(trial, leaf)
+        outcome.values = [v.data if isinstance(v, tapegrad.Tensor) else v for v in values]
+        if leaf is tapegrad_leaf:  # torch has its own answer to a change
             for tensor in changing:
                 tensor.add_(1)
+        outcome.backward = True
         outputs = [v for v in values if getattr(v, "requires_grad", False)]
         cotangents = [cotangent(v, i) for i, v in enumerate(values) if getattr(v, "requires_grad", False)]
-        gradients = grad(outputs, leaves, cotangents, allow_unused=True) if outputs and leaves else [None] * len(leaves)
+        outcome.gradients = [None] * len(leaves)
+        if outputs and leaves:
+            outcome.gradients = list(grad(outputs, leaves, cotangents, allow_unused=True))
     except Exception as error:
-        return Outcome(error)
-    return Outcome(None, [v.data if isinstance(v, tapegrad.Tensor) else v for v in values], list(gradients))
+        outcome.error = error
+    return outcome
+
+
+def refilled(arguments: Any, data: list[torch.Tensor]) -> Any:
+    """Arguments with other values in their leaves."""
+    values = iter(data)
+    return mapped(arguments, lambda v: Leaf(next(values)) if isinstance(v, Leaf) else v)
+
+
+def differences(trial: Trial, leaf: Callable[[torch.Tensor], Any], which: int) -> torch.Tensor | None:
+    """The gradient of one leaf by central differences; None where the function cannot be called like that."""
+    data: list[torch.Tensor] = []
+    mapped((trial.args, trial.kwargs), lambda v: data.append(v.data) if isinstance(v, Leaf) else None)
+    gradient = torch.zeros(data[which].numel(), dtype=torch.float64)
+    for i in range(gradient.numel()):
+        for step in (1e-6, -1e-6):
+            moved = [d.clone() for d in data]
+            moved[which].view(-1)[i] += step
+            shifted = refilled((trial.args, trial.kwargs), moved)
+            try:
+                values = called(Trial(trial.function, trial.form, *shifted, trial.what), leaf)[0]
+            except Exception:
+                return None
+            outputs = [(raw(v), i) for i, v in enumerate(values) if getattr(v, "requires_grad", False)]
+            gradient[i] += sum(float((v.detach() * cotangent(v, k)).sum()) for v, k in outputs) / (2 * step)
+    return gradient.reshape(data[which].shape)
 
 
 def flat(value: Any) -> Iterator[Any]:
@@ -198,6 +240,10 @@ def torch_leaf(data: torch.Tensor) -> Any:
     return data.requires_grad_()
 
 
+def raw(value: Any) -> Any:
+    return value.data if isinstance(value, tapegrad.Tensor) else value
+
+
 def disagreement(trial: Trial) -> str | None:
     """What is wrong with tapegrad's answer; None if nothing is."""
     with warnings.catch_warnings():
@@ -206,20 +252,33 @@ def disagreement(trial: Trial) -> str | None:
         if mine.error is not None:
             return None  # whatever torch says: it was refused
         yours = run(trial, torch_leaf, torch.autograd.grad)
-    if yours.error is not None:
-        unasked = any(g is None for g in mine.gradients)
-        return f"accepted{', a gradient dropped' if unasked else ''}; torch: {str(yours.error).splitlines()[0][:150]}"
-    if len(mine.values) != len(yours.values):
-        return f"{len(mine.values)} results, torch has {len(yours.values)}"
-    for a, b in zip(mine.values, yours.values, strict=True):
-        if not agree(a, b):
-            return f"another value: {_text(a)} beside {_text(b)}"
-    for k, (a, b) in enumerate(zip(mine.gradients, yours.gradients, strict=True)):
-        if a is None and b is not None and not bool((b == 0).all()):
-            return f"the gradient of leaf {k} is missing"
-        if a is not None and not agree(a, torch.zeros_like(a) if b is None else b):
-            return f"another gradient of leaf {k}"
+        if yours.error is not None and not yours.backward:
+            reason = str(yours.error).splitlines()[0][:150]
+            if trial.leaf_put_in and None not in mine.gradients:
+                return None if right(trial, mine) else f"accepted, with a wrong gradient; torch: {reason}"
+            return f"accepted{', a gradient dropped' * (None in mine.gradients)}; torch: {reason}"
+        if len(mine.values) != len(yours.values):
+            return f"{len(mine.values)} results, torch has {len(yours.values)}"
+        for a, b in zip(mine.values, yours.values, strict=True):
+            if not agree(a, b):
+                return f"another value: {_text(a)} beside {_text(b)}"
+        for k, (a, b) in enumerate(zip(mine.gradients, yours.gradients, strict=False)):
+            if a is None and b is not None and not bool((b == 0).all()):
+                return f"the gradient of leaf {k} is missing"
+            if a is not None and not agree(a, torch.zeros_like(a) if b is None else b) and not right(trial, mine, k):
+                return f"another gradient of leaf {k}"
     return None
+
+
+def right(trial: Trial, mine: Outcome, *which: int) -> bool:
+    """Whether gradients are those of central differences: torch's own may be wrong, or it may have none."""
+    for k in which or range(len(mine.gradients)):
+        numeric, gradient = differences(trial, tapegrad_leaf, k), mine.gradients[k]
+        if numeric is None or gradient is None or gradient.dtype != torch.float64:
+            return False
+        if not torch.allclose(gradient, numeric, rtol=1e-4, atol=1e-6 + 1e-4 * float(numeric.abs().max())):
+            return False
+    return True
 
 
 def agree(a: Any, b: Any) -> bool:

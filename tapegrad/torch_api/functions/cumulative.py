@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from tapegrad.errors import MissingRule
 from tapegrad.rules import cumulative
 from tapegrad.rules.slicing import along
 from tapegrad.torch_api.composition import composition
@@ -13,9 +14,18 @@ from tapegrad.torch_api.composition import composition
 # --- cumulative sums ---
 
 
+def converted(name: str, input: Any, dtype: torch.dtype | None) -> Any:
+    """The input in another dtype, which has to take a gradient if the input does."""
+    if dtype is None:
+        return input
+    if input.requires_grad and torch.is_grad_enabled() and not (dtype.is_floating_point or dtype.is_complex):
+        raise MissingRule(f"{name}(): the result would be of {dtype}, which takes no gradient; .detach() the input")
+    return input.to(dtype)
+
+
 @composition(torch.cumsum)
 def cumsum(input: Any, dim: int, *, dtype: torch.dtype | None = None) -> Any:
-    return cumulative.cumsum(input if dtype is None else input.to(dtype), dim)
+    return cumulative.cumsum(converted("cumsum", input, dtype), dim)
 
 
 # --- cumulative products ---
@@ -23,7 +33,7 @@ def cumsum(input: Any, dim: int, *, dtype: torch.dtype | None = None) -> Any:
 
 @composition(torch.cumprod)
 def cumprod(input: Any, dim: int, *, dtype: torch.dtype | None = None) -> Any:
-    return cumulative.cumprod(input if dtype is None else input.to(dtype), dim)
+    return cumulative.cumprod(converted("cumprod", input, dtype), dim)
 
 
 # --- cumulative extremes ---

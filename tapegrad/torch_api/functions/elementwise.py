@@ -22,9 +22,7 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
 def numbers(*values: Any) -> None:
     """Refuse booleans, which torch does not subtract."""
     if any(isinstance(v, (Tensor, torch.Tensor)) and v.dtype is torch.bool for v in values):
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with a bool tensor is not supported; use `~` or logical_not()"
-        )
+        raise RuntimeError("sub(): subtraction of a bool tensor is not supported; use `~` or logical_not()")
 
 
 @composition(torch.sub)

@@ -75,7 +75,7 @@ def triangular_solve(
 ) -> Any:
     matrix = A.mT if transpose else A
     solution = solve_triangular(matrix, input, upper=upper != transpose, unitriangular=unitriangular)
-    return pair("triangular_solve", solution, coefficient(input, A))
+    return pair("triangular_solve", solution, coefficient(input, A.expand(*solution.shape[:-2], *A.shape[-2:])))
 
 
 # --- Cholesky: A = L L^T ---
