@@ -28,8 +28,8 @@ PLAIN = frozenset(
     """.split()
 )
 
-# Of these, the results hold a value that they are given, and still take no gradient.
-FILLED = frozenset({"full_like", "new_full", "new_tensor"})
+# Of these, what comes from there on is a number or fills the result: its gradient would be lost.
+VALUES_FROM = {"full_like": 1, "new_full": 2, "new_tensor": 1, "isclose": 2, "allclose": 2}
 
 
 def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
@@ -45,8 +45,9 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     if entry := TABLE.get(func):
         return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
     if name in PLAIN:
-        if name in FILLED and torch.is_grad_enabled():
-            refuse_values(name, (args[1:], {k: v for k, v in kwargs.items() if k != "input"}))
+        if name in VALUES_FROM and torch.is_grad_enabled():
+            named = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
+            refuse_values(name, (args[VALUES_FROM[name] :], named))
         return func(*raw(args), **raw(kwargs))
     recording = False
     if torch.is_grad_enabled():
@@ -74,12 +75,12 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def refuse_values(name: str, values: Any) -> None:
-    """Refuse Tensors that require grad where a plain torch tensor is made of them."""
+    """Refuse Tensors that require grad for values of which a constant is made."""
     for t in tensors_in(values):
         if isinstance(t, Tensor) and t.requires_grad:
             raise MissingRule(
-                f"{name}(): the result would be a constant, and the gradient of the value, of shape {tuple(t.shape)}, "
-                f"lost; use value.expand(size), or value.detach() if it is a constant"
+                f"{name}(): the result takes no gradient, and that of the value it is made of, of shape "
+                f"{tuple(t.shape)}, would be lost; use value.expand(size), or value.detach() if it is a constant"
             )
 
 

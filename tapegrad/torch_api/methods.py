@@ -13,7 +13,7 @@ from tapegrad.engine.op import Op
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, raw
 from tapegrad.rules import reduction, shape
-from tapegrad.torch_api.dispatch import FILLED, PLAIN, call
+from tapegrad.torch_api.dispatch import PLAIN, VALUES_FROM, call
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.keywords import torch_names
 from tapegrad.torch_api.operators import operators
@@ -169,6 +169,6 @@ def _member(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         else:
             method = _commonest().get(name) or _method(entry)
         return _documented(method, name, RECORDED)
-    if name in PLAIN and name not in FILLED:
+    if name in PLAIN and name not in VALUES_FROM:
         return _plain(name, function)
     return _in_place(name) if name.endswith("_") else _unruled(name, function)

@@ -475,6 +475,30 @@ def changed(base: Base) -> Iterator[Trial]:
             yield base.trial(path, Changing(value), "changing tensor")
 
 
+def plain() -> Iterator[Base]:
+    """Calls of the functions whose results take no gradient, and which have no samples."""
+    x, y, n = (torch.tensor(v, dtype=torch.float64) for v in ([0.5, 1.5, 2.5], [0.5, 1.0, 3.0], 2.0))
+    leaf, mask = Leaf(x), x > 1
+    calls: dict[str, list[tuple[Any, ...]]] = {
+        "full_like": [(leaf, 2.0), (leaf, n)], "new_full": [(leaf, (2,), 2.0), (leaf, (2,), n)],
+        "new_tensor": [(leaf, 2.0), (leaf, [1.0, 2.0]), (leaf, y)], "new_zeros": [(leaf, (2,))],
+        "new_ones": [(leaf, (2,))], "new_empty": [(leaf, (0,))], "zeros_like": [(leaf,)], "ones_like": [(leaf,)],
+        "rand_like": [(leaf,)], "randn_like": [(leaf,)], "randint_like": [(leaf, 5), (leaf, 2, 5)],
+        "isclose": [(leaf, y, 0.1, 0.1)], "allclose": [(leaf, y, 0.1, 0.1)], "equal": [(leaf, y)],
+        "any": [(leaf,), (leaf, 0)], "all": [(leaf,), (leaf, 0, True)], "argmax": [(leaf,), (leaf, 0)],
+        "argmin": [(leaf, 0, True)], "argsort": [(leaf, 0, True)], "count_nonzero": [(leaf, 0)],
+        "searchsorted": [(leaf, y), (y, leaf)], "bucketize": [(leaf, y)], "multinomial": [(leaf, 2)],
+        "nonzero": [(leaf,)], "argwhere": [(leaf,)], "signbit": [(leaf,)], "isnan": [(leaf,)], "isfinite": [(leaf,)],
+        "logical_and": [(leaf, mask)], "logical_or": [(leaf, y)], "logical_xor": [(leaf, y)], "logical_not": [(leaf,)],
+        **{name: [(leaf, y), (leaf, 1.0)] for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    }  # fmt: skip
+    for name, several in calls.items():
+        for args in several:
+            for place, form in ((torch, "function"), (torch.Tensor, "method")):
+                if hasattr(place, name):
+                    yield Base(getattr(place, name), form, (list(args), {}))
+
+
 KINDS: dict[str, Callable[[Base], Iterator[Trial]]] = {
     "gradients": gradients,
     "alone": alone,
@@ -488,16 +512,22 @@ def search(kind: str, functions: Sequence[Function] | None = None, calls: int | 
     """Every disagreement, in words.
 
     Args:
-        kind: one of ``KINDS``.
+        kind: one of ``KINDS``, or "plain": gradients, of the functions whose results take none.
         functions: of the table; all by default.
         calls: how many samples of each function; all by default.
     """
+    if kind == "plain":
+        yield from _search("plain", plain(), gradients)
+        return
     functions = list(SAMPLES) if functions is None else functions
     functions = [f for f in functions if not isinstance(f, torch._ops.OpOverload)]  # torch itself crashes on bad input
-    for base in bases(functions, calls):
-        if kind == "alone" and base.form != "function":
-            continue
-        for trial in KINDS[kind](base):
+    found = (base for base in bases(functions, calls) if kind != "alone" or base.form == "function")
+    yield from _search(kind, found, KINDS[kind])
+
+
+def _search(kind: str, calls: Iterator[Base], trials: Callable[[Base], Iterator[Trial]]) -> Iterator[str]:
+    for base in calls:
+        for trial in trials(base):
             if not ours(trial):
                 continue
             counts[kind] = counts.get(kind, 0) + 1
@@ -522,13 +552,13 @@ counts: dict[str, int] = {}  # how many trials were made, of each kind
 def main() -> int:
     """Search, and print what is found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kinds", nargs="*", choices=[*KINDS, []], help="kinds of replacement; all by default")
+    parser.add_argument("kinds", nargs="*", choices=[*KINDS, "plain", []], help="kinds of replacement; all by default")
     parser.add_argument("-k", default="", help="only functions whose name has this in it")
     parser.add_argument("--calls", type=int, default=None, help="samples of each function; all by default")
     options = parser.parse_args()
     functions = [f for f in SAMPLES if options.k in name_of(f)]
     found = 0
-    for kind in options.kinds or KINDS:
+    for kind in options.kinds or [*KINDS, "plain"]:
         for text in search(kind, functions, options.calls):
             print(f"{kind}: {text}", flush=True)
             found += 1
