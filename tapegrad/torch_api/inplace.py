@@ -63,8 +63,7 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
             f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
         )
-    if name != "addbmm_":  # torch resizes for it, but not on every device
-        _refusal(name)(t, *args, **kwargs)
+    _refusal(name)(t, *args, **kwargs)
     if name in RANDOM:
         result = written(t, ..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
     elif name == "__setitem__":
@@ -81,7 +80,7 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)
         if not isinstance(result, Tensor):
             raise RuntimeError(f"{name}(): the result cannot be cast to {t.dtype}, which takes no gradient")
-    if result.shape != t.shape and name not in RESHAPING and name != "addbmm_":
+    if result.shape != t.shape and name not in RESHAPING and name != "addbmm_":  # torch resizes for it
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )
