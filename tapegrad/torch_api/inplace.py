@@ -63,7 +63,6 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
             f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
         )
-    _refusal(name)(t, *args, **kwargs)
     if name in RANDOM:
         result = written(t, ..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
     elif name == "__setitem__":
@@ -84,6 +83,7 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )
+    _refusal(name)(t, *args, **kwargs)
     retained = t.retains_grad
     if retained and t.record is not None and t.record.hooks is not None:
         t.record.hooks.retained = None  # as torch: the gradient retained is that of the value after the change
