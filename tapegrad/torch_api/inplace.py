@@ -79,7 +79,9 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)
         if not isinstance(result, Tensor):
             raise RuntimeError(f"{name}(): the result cannot be cast to {t.dtype}, which takes no gradient")
-    if result.shape != t.shape and name not in RESHAPING and name != "addbmm_":  # torch resizes for it
+    if (
+        result.shape != t.shape and name not in RESHAPING and (name != "addbmm_" or t.ndim == result.ndim)
+    ):  # which torch resizes for
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )

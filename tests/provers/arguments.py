@@ -32,7 +32,7 @@ from tests.provers.samples import SAMPLES, Call
 
 Function = Callable[..., Any]
 Path = tuple[Any, ...]  # where a value stands in (args, kwargs): an index or a name for each level
-RTOL = 1e-6
+RTOL = 1e-4  # float32 among float64: this is about gradients that are missing or another function's
 
 
 @dataclass(frozen=True)

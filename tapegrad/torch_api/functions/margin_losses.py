@@ -154,7 +154,7 @@ def multilabel_soft_margin_loss(
 ) -> Any:
     loss = -(target * F.logsigmoid(input) + (1 - target) * F.logsigmoid(-input))
     loss = loss if weight is None else loss * weight
-    return reduced(loss.sum(-1) / input.shape[-1], reduction_of(reduction, size_average, reduce))
+    return reduced(loss.sum(input.ndim - 1) / input.shape[-1], reduction_of(reduction, size_average, reduce))
 
 
 # Of these names torch has functions of its own, which take the reduction as a number and elsewhere.

@@ -87,6 +87,8 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     """``x`` over the root of the mean of its squares."""
     if tuple(input.shape[-len(normalized_shape) :]) != tuple(normalized_shape):
         raise RuntimeError(f"rms_norm(): the input's shape {tuple(input.shape)} must end in {tuple(normalized_shape)}")
+    if weight is not None and tuple(weight.shape) != tuple(normalized_shape):
+        raise RuntimeError(f"rms_norm(): weight must be of shape {tuple(normalized_shape)}, not {tuple(weight.shape)}")
     x = input.to(torch.promote_types(input.dtype, torch.float32))
     square = (x**2).mean(normalization.last_dims(normalized_shape), keepdim=True)
     x = x * (square + (torch.finfo(x.dtype).eps if eps is None else eps)).rsqrt()
