@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from tapegrad.engine.tape import shape_text
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.engine.walk import walk
@@ -39,13 +41,23 @@ class Row:
 
     @classmethod
     def of(cls, name: str, ours: torch.Tensor | None, theirs: torch.Tensor | None) -> Row:
-        """Compare two gradients, None standing for zeros."""
+        """Compare two gradients, None standing for zeros.
+
+        Raises:
+            ValueError: they have different shapes or dtypes.
+        """
         if ours is None or theirs is None:
             given = theirs if ours is None else ours
             ours = torch.zeros_like(given) if ours is None and given is not None else ours
             theirs = torch.zeros_like(given) if theirs is None and given is not None else theirs
         if ours is None or theirs is None:
             return cls(name, (), True, True, 0.0)
+        if ours.shape != theirs.shape:
+            raise ValueError(
+                f"Row.of: the gradients of {name} have shapes {shape_text(ours.shape)} and {shape_text(theirs.shape)}"
+            )
+        if ours.dtype != theirs.dtype:
+            raise ValueError(f"Row.of: the gradients of {name} have dtypes {ours.dtype} and {theirs.dtype}")
         same = (ours == theirs) | (ours.isnan() & theirs.isnan())
         diff = torch.where(same, 0.0, (ours - theirs).abs())  # inf - inf is no difference
         return cls(
@@ -93,16 +105,29 @@ def compare(loss: Tensor, names: Mapping[str, Tensor] | None = None) -> Comparis
     Raises:
         RuntimeError: the replay gives another loss, because a leaf or a constant was changed since.
         FreedTape: the tape was walked before without ``retain_graph=True``.
+        TypeError: ``loss``, or a value of ``names``, is no Tensor.
+        ValueError: a tensor in ``names`` is not on the tape or takes no gradient, or there is nothing to compare.
+
+    Example:
+        >>> x = tapegrad.tensor(torch.randn(3), requires_grad=True)
+        >>> loss = (x * x).sum()
+        >>> tapegrad.compare(loss, names={"x": x})
+        x               | exact: True  | approximate: True  | maxdiff: 0.0
     """
     if not isinstance(loss, Tensor) or not loss.requires_grad:
         raise TypeError("compare: expected a Tensor of tapegrad's that requires grad")
+    if not loss._data.numel():
+        raise ValueError(f"compare: the loss, of shape {shape_text(loss.shape)}, has no elements: nothing to compare")
     scope = caller_scope(1) if names is None else names
     start = node_of(loss)
     tape = Tape([start], name_nodes(scope))
     if names is None:
         rows = {tape.name(node): node for node in [*tape.leaves, *tape]}
     else:
-        rows = {name: node_of(t) for name, t in names.items()}
+        on_tape = {*tape.leaves, *tape}
+        rows = {name: _row(name, t, on_tape) for name, t in names.items()}
+        if not rows:
+            raise ValueError("compare: names is empty: nothing to compare; leave it out to compare all of the tape")
     ones = torch.ones_like(loss._data)
     with torch.no_grad():
         ours = walk([(start, ones)], list(dict.fromkeys(rows.values())), retain_graph=True, hooks=False)
@@ -119,3 +144,24 @@ def compare(loss: Tensor, names: Mapping[str, Tensor] | None = None) -> Comparis
     return Comparison(
         [Row.of(name, ours.get(node), theirs[node].grad if node in theirs else None) for name, node in rows.items()]
     )
+
+
+def _row(name: str, t: Any, on_tape: Set[Any]) -> Any:
+    """The node of a tensor that the user wants a row for."""
+    if not isinstance(t, Tensor):
+        raise TypeError(
+            f"compare: {name} is no Tensor of tapegrad's but a {type(t).__module__}.{type(t).__name__}; names are of "
+            f"tensors that led to the loss"
+        )
+    node = node_of(t)
+    if node is None:
+        raise ValueError(
+            f"compare: {name}, of shape {shape_text(t.shape)}, does not require grad, so that it has no gradient to "
+            f"compare; leave it out of names"
+        )
+    if node not in on_tape:
+        raise ValueError(
+            f"compare: {name}, of shape {shape_text(t.shape)}, is not on the tape: the loss was not computed from it; "
+            f"leave it out of names, or compute the loss from it"
+        )
+    return node

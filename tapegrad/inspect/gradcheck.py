@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from tapegrad.engine.backward import grad
 from tapegrad.engine.tape import shape_text
-from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import Tensor, raw
 
 
 class GradcheckError(AssertionError):
@@ -17,7 +17,7 @@ class GradcheckError(AssertionError):
 
 
 def gradcheck(
-    func: Callable[..., Tensor],
+    func: Callable[..., Any],
     inputs: Tensor | Sequence[Any],
     *,
     eps: float = 1e-6,
@@ -27,86 +27,137 @@ def gradcheck(
 ) -> bool:
     """Compare gradients with central differences, element by element.
 
-    With a fixed random cotangent v, the scalar v . func(x) is differentiated by the tape and by
+    With a fixed random cotangent v of each output, the scalar v . func(x) is differentiated by the tape and by
     (f(x + eps) - f(x - eps)) / 2 eps for each element of each input.
 
     Args:
-        func: takes ``inputs``, returns a Tensor of any shape.
+        func: takes ``inputs``, returns a Tensor of any shape, or several; those that do not require grad, and what is
+            no Tensor, are passed over.
         inputs: Tensors, of float64 where they require grad, and whatever else ``func`` takes.
         eps: half the step.
         atol: the absolute part of the allowed difference, ``atol + rtol * |numeric|``.
         rtol: its relative part.
-        order: 1 checks the gradient; 2 also the gradient of the gradient, and so on.
+        order: 1 checks the gradient; 2 also the gradient of the gradient, with respect to inputs and cotangents, and so
+            on.
 
     Returns:
         True.
 
     Raises:
-        GradcheckError: a gradient differs; the message gives input, element, analytic and numeric value.
+        GradcheckError: a gradient differs, or is NaN, or the finite difference is not finite; the message gives output,
+            input, element, analytic and numeric value.
         ValueError: an input that requires grad is not float64, or none requires grad, or ``order`` is not 1, 2, ...
+        TypeError: ``func`` returns a dict.
+
+    Example:
+        >>> x = tapegrad.tensor(torch.randn(3, dtype=torch.float64), requires_grad=True)
+        >>> tapegrad.gradcheck(torch.tanh, x, order=2)
+        True
     """
     if order < 1 or order % 1:
         raise ValueError(f"gradcheck: order is {order}; 1 checks the gradient, 2 also the gradient of the gradient")
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
-    if not checked:
+    called = {i: f"inputs[{i}]" for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad}
+    if not called:
         raise ValueError("gradcheck: no input requires grad")
-    for i in checked:
+    for i in called:
         if inputs[i].dtype != torch.float64:
             raise ValueError(f"gradcheck: inputs[{i}] is {inputs[i].dtype}; finite differences need float64")
     name = ""
     for level in range(1, order + 1):
-        out = func(*inputs)
-        if not isinstance(out, Tensor) or not out.requires_grad:
-            raise GradcheckError("gradcheck: the output does not require grad; nothing was recorded")
-        name = name or (out.record.op.name if out.record is not None else "func")
-        v = _cotangent(out)
-        analytic = grad(out, [inputs[i] for i in checked], v, allow_unused=True)
-        for i, g in zip(checked, analytic, strict=True):
-            g = torch.zeros_like(inputs[i]._data) if g is None else g
-            numeric = _central_difference(func, inputs, i, v, eps)
-            wrong = ~torch.isclose(g, numeric, rtol=rtol, atol=atol, equal_nan=True)
-            if wrong.any():
-                element = tuple(wrong.nonzero()[0].tolist())
-                raise GradcheckError(
-                    f"gradcheck: {name}, order {level}: the gradient of inputs[{i}], shape "
-                    f"{shape_text(inputs[i].shape)}, is wrong in {int(wrong.sum())} of {wrong.numel()} elements; at "
-                    f"{list(element)} analytic {g[element].item():.9g}, numeric {numeric[element].item():.9g}"
-                )
-        func = _derivative(func, checked)
+        outputs, several = _outputs(func(*inputs))
+        if not outputs:
+            raise GradcheckError("gradcheck: no output requires grad; nothing was recorded")
+        first = next(iter(outputs.values()))
+        name = name or (first.record.op.name if first.record is not None else "func")
+        cotangents = {k: _cotangent(out, k) for k, out in outputs.items()}
+        numeric = {i: _central_differences(func, inputs, i, cotangents, eps) for i in called}
+        # What the next order differentiates is the formulas, recorded; the kernels may be another text.
+        for recorded in (False, True) if level < order else (False,):
+            for k, out in outputs.items():
+                wanted = [inputs[i] for i in called]
+                grads = grad(out, wanted, cotangents[k], True, create_graph=recorded, allow_unused=True)
+                for i, g in zip(called, grads, strict=True):
+                    which = f"output {k}: " if several else ""
+                    what = f"gradcheck: {name}, order {level}: {which}the gradient of {called[i]}"
+                    _compare(what + (", with create_graph=True" if recorded else ""), g, numeric[i][k], atol, rtol)
+        func = _derivative(func, list(called), list(outputs))
+        for k, v in cotangents.items():
+            called[len(inputs)] = f"the cotangent{f' of output {k}' if several else ''}"
+            inputs.append(Tensor(v, True))
     return True
 
 
-def _cotangent(out: Tensor) -> torch.Tensor:
-    """The same random numbers each time."""
-    generator = torch.Generator().manual_seed(0)
+def _outputs(result: Any) -> tuple[dict[int, Tensor], bool]:
+    """The outputs of a function that require grad, by their position, and whether there may be several."""
+    found = {k: t for k, t in enumerate(_flat(result)) if isinstance(t, Tensor) and t.requires_grad}
+    return found, isinstance(result, (tuple, list))
+
+
+def _flat(result: Any) -> Iterator[Any]:
+    """What nested sequences hold."""
+    if isinstance(result, (tuple, list)):
+        for value in result:
+            yield from _flat(value)
+    elif isinstance(result, Mapping):
+        raise TypeError(f"gradcheck: func returned a {type(result).__name__}; return a Tensor, or a sequence of them")
+    else:
+        yield result
+
+
+def _compare(what: str, g: Any, numeric: torch.Tensor, atol: float, rtol: float) -> None:
+    """Refuse a gradient that differs from its finite difference; None stands for zeros."""
+    analytic = torch.zeros_like(numeric) if g is None else raw(g)
+    if not numeric.isfinite().all():
+        element = tuple((~numeric.isfinite()).nonzero()[0].tolist())
+        raise GradcheckError(
+            f"{what}, shape {shape_text(numeric.shape)}, cannot be checked at {list(element)}: the finite difference "
+            f"is {numeric[element].item():g}, for func is not finite near there; keep away from where it ends"
+        )
+    wrong = ~torch.isclose(analytic, numeric, rtol=rtol, atol=atol)
+    if wrong.any():
+        element = tuple(wrong.nonzero()[0].tolist())
+        raise GradcheckError(
+            f"{what}, shape {shape_text(numeric.shape)}, is wrong in {int(wrong.sum())} of {wrong.numel()} elements; "
+            f"at {list(element)} analytic {analytic[element].item():.9g}, numeric {numeric[element].item():.9g}"
+        )
+
+
+def _cotangent(out: Tensor, k: int) -> torch.Tensor:
+    """Random numbers, the same each time, but others for each output."""
+    generator = torch.Generator().manual_seed(k)
     return torch.randn(out.shape, generator=generator, dtype=out.dtype).to(out.device)
 
 
-def _derivative(func: Callable[..., Tensor], checked: Sequence[int]) -> Callable[..., Tensor]:
-    """The gradients of a function with respect to some of its inputs, in one vector."""
+def _derivative(func: Callable[..., Any], wanted: Sequence[int], outputs: Sequence[int]) -> Callable[..., Tensor]:
+    """The gradients of a function with respect to some of its inputs, in one vector, given cotangents as well."""
 
-    def derivative(*xs: Any) -> Tensor:
-        out, wanted = func(*xs), [xs[i] for i in checked]
-        grads = grad(out, wanted, _cotangent(out), create_graph=True, allow_unused=True)
+    def derivative(*args: Any) -> Tensor:
+        xs, cotangents = args[: -len(outputs)], args[-len(outputs) :]
+        out, _ = _outputs(func(*xs))
+        leaves = [xs[i] for i in wanted]
+        grads = grad([out[k] for k in outputs], leaves, cotangents, create_graph=True, allow_unused=True)
         # Zeros tie a constant gradient, as of a linear function, to the inputs: if it should depend, that is found.
-        zeros = [x.reshape(-1) * 0.0 for x in wanted]
+        zeros = [x.reshape(-1) * 0.0 for x in (*leaves, *cotangents)]
         flat = [g.reshape(-1) for g in grads if g is not None]
         return torch.cat([*flat, *zeros])  # type: ignore[return-value]  # torch says: its own tensor
 
     return derivative
 
 
-def _central_difference(
-    func: Callable[..., Tensor], inputs: list[Any], i: int, v: torch.Tensor, eps: float
-) -> torch.Tensor:
+def _central_differences(
+    func: Callable[..., Any], inputs: list[Any], i: int, cotangents: Mapping[int, torch.Tensor], eps: float
+) -> dict[int, torch.Tensor]:
+    """For each output, the derivative of its product with its cotangent."""
     x = inputs[i]._data
-    numeric = torch.zeros_like(x, memory_format=torch.contiguous_format)
-    for k in range(x.numel()):
+    numeric = {k: torch.zeros_like(x, memory_format=torch.contiguous_format) for k in cotangents}
+    for element in range(x.numel()):
         ends = []
         for step in (eps, -eps):
             moved = x.clone(memory_format=torch.contiguous_format)
-            moved.view(-1)[k] += step
-            ends.append((func(*inputs[:i], Tensor(moved, True), *inputs[i + 1 :]).data * v).sum())
-        numeric.view(-1)[k] = (ends[0] - ends[1]) / (2 * eps)
+            moved.view(-1)[element] += step
+            outputs, _ = _outputs(func(*inputs[:i], Tensor(moved, True), *inputs[i + 1 :]))
+            ends.append({k: (outputs[k].data * v).sum() for k, v in cotangents.items()})
+        for k in cotangents:
+            numeric[k].view(-1)[element] = (ends[0][k] - ends[1][k]) / (2 * eps)
     return numeric

@@ -33,7 +33,13 @@ def tensors_in(names: Mapping[str, Any]) -> Iterator[tuple[str, Tensor | torch.T
         names: variable name -> value, for example ``locals()``. Tensors inside lists, dicts and objects get names such
             as ``layers[0].weight``, and come after those with shorter paths. Names that begin with an underscore are
             passed over.
+
+    Raises:
+        TypeError: a name is no string.
     """
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"names: a name must be a string, not {name!r}, a {type(name).__name__}")
     level: list[tuple[str, Any]] = [(name, value) for name, value in names.items() if not name.startswith("_")]
     seen: set[int] = set()
     for _ in range(_DEPTH):

@@ -47,7 +47,10 @@ def replay(
             args.append(_again(value, parent, values, partial(constant, record=record, argument=name)))
         with within:
             result = op.run(*args)
-        values[record], *aux = result if op.aux else (result,)
+            out, *aux = result if op.aux else (result,)
+            if any(out is arg for arg in args):
+                out = out.view_as(out)  # a tensor of its own, as on the tape
+        values[record] = out
         values.update({(record, name): value for name, value in zip(op.aux, aux, strict=True)})
     return values
 

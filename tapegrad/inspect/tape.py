@@ -27,9 +27,10 @@ class Tape(Sequence[Record]):
         self.outputs = list(outputs)
         self.names: dict[Any, str] = dict(names)
         self._records = reached(outputs)
-        self._position = {r: i for i, r in enumerate(self._records)}
+        self._position: dict[Any, int] = {r: i for i, r in enumerate(self._records)}
         nodes = [p for r in self._records for p in parents_of(r)] + self.outputs
         self.leaves: list[Tensor] = list(dict.fromkeys(p for p in nodes if type(p) is not Record))
+        self._position.update({leaf: i for i, leaf in enumerate(self.leaves)})
 
     def __len__(self) -> int:
         return len(self._records)
@@ -45,9 +46,7 @@ class Tape(Sequence[Record]):
         """The user's name for a record or leaf, or one made from its op and its position, such as ``mul_7``."""
         if node in self.names:
             return self.names[node]
-        if type(node) is Record:
-            return f"{node.op.name}_{self._position[node]}"
-        return f"leaf_{next(i for i, leaf in enumerate(self.leaves) if leaf is node)}"
+        return f"{node.op.name if type(node) is Record else 'leaf'}_{self._position[node]}"
 
     def uses(self) -> Counter[Any]:
         """How many arguments of the tape's records each record or leaf is."""

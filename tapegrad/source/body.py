@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tapegrad.source.expression import Expression
+from tapegrad.source.fold import MOVES
 from tapegrad.source.layout import ATOM, LINE, Text, stretches, text_of, wrapped
+from tapegrad.source.variables import Variables
 
 INDENT = 4
 _LONG = 56  # characters of an expression that is not written inside another
@@ -53,18 +55,18 @@ class Body:
         reached = _reached(roots)
         self._items: dict[Expression, dict[int, Expression]] = {}
         self.inputs = sorted([n for n in reached if n.kind == "input"], key=lambda n: n.order)
-        self._taken = {*reserved, *[n.name for n in self.inputs]}
+        self._variables = Variables([*reserved, *[n.name for n in self.inputs]])
         self._planned: dict[Expression, Statement] = {}
+        self._afters: dict[Expression, Statement] = {}  # what is done to a buffer -> the statement that it is for
         for statement in statements:
             if statement.expression.kind != "input" or statement.name != statement.expression.name:
-                statement.name = self.fresh(statement.name)
+                statement.name = self._variables.fresh(statement.name)
             self._planned.setdefault(statement.expression, statement)
         for expression in sorted(reached, key=lambda n: -n.order):
             if expression.kind == "item":
                 self._items.setdefault(expression.args[0], {})[expression.args[1]] = expression
-            if (
-                expression.kind == "after" and expression in self._planned
-            ):  # a buffer bears one name as it is written into
+            if expression.kind == "after" and expression in self._planned:  # a buffer keeps its name all along
+                self._afters.update(dict.fromkeys(expression.args, self._planned[expression]))
                 before = expression.args[0].args[0]
                 if before.kind == "after" and self._uses[before] == 1:
                     self._planned[before] = Statement(self._planned[expression].name, before)
@@ -74,28 +76,18 @@ class Body:
         for statement in statements:
             self._state(statement)
 
-    def fresh(self, name: str) -> str:
-        """A variable name like this one that nothing else has."""
-        candidate, i = name, 2
-        while candidate in self._taken:
-            candidate, i = f"{name}_{i}", i + 1
-        self._taken.add(candidate)
-        return candidate
-
     def _simplify(self, expression: Expression) -> None:
         """Leave out an ``expand`` that an elementwise operation does anyway."""
         if expression.kind != "infix" or expression.name == "matmul":
             return
-        for one, other in (expression.args, expression.args[::-1]):
-            if (
-                isinstance(one, Expression)
-                and isinstance(other, Expression)
-                and one.name == "expand"
-                and self._uses[one] == 1
-            ):
-                inner: Expression = one.args[0]
-                if other.value.shape == expression.value.shape and stretches(inner.value.shape, expression.value.shape):
-                    expression.args = tuple([inner if arg is one else arg for arg in expression.args])
+        shape = expression.value.shape
+        for i in (0, 1):
+            one, other = expression.args[i], expression.args[1 - i]  # as they are now: one of two has to stretch
+            if not isinstance(one, Expression) or one.name != "expand" or self._uses[one] != 1:
+                continue
+            whole = isinstance(other, Expression) and other.number is None and other.value.shape == shape
+            if whole and stretches(one.args[0].value.shape, shape):
+                expression.args = tuple([one.args[0] if arg is one else arg for arg in expression.args])
 
     def _state(self, statement: Statement) -> None:
         expression = statement.expression
@@ -127,7 +119,7 @@ class Body:
             if planned:
                 self._bind(planned.name, expression, planned.comment)
             else:
-                self._bind(self.fresh(self._hints.get(expression) or _hint(expression)), expression)
+                self._bind(self._variables.fresh(self._hints.get(expression) or _hint(expression)), expression)
 
     def _bind(self, name: str, expression: Expression, comment: Sequence[str] = ()) -> None:
         """Write ``name = expression``; from then on the expression is its name."""
@@ -136,7 +128,8 @@ class Body:
                 name = self._buffer(expression)
             case "write":
                 self._bind_operands(expression, 0)
-                self._line("", text_of(expression, self._texts).text, self._comment_of(expression))
+                after = self._afters.get(expression)
+                self._line("", text_of(expression, self._texts).text, after.comment if after else ())
             case "after":
                 own = self._texts[expression.args[0]].text
                 if name and name != own:
@@ -161,39 +154,35 @@ class Body:
         self._named.add(expression)
 
     def _name_for(self, expression: Expression) -> str:
-        return (
-            self._planned[expression].name
-            if expression in self._planned
-            else self.fresh(self._hints.get(expression) or _hint(expression))
-        )
-
-    def _comment_of(self, write: Expression) -> Sequence[str]:
-        after = next((n for n in self._planned if n.kind == "after" and n.args[1] is write), None)
-        return self._planned[after].comment if after else ()
+        planned = self._planned.get(expression)
+        return planned.name if planned else self._variables.fresh(self._hints.get(expression) or _hint(expression))
 
     def _buffer(self, expression: Expression) -> str:
         """The name of a tensor that may be written into, after a line that makes it if need be."""
         base: Expression = expression.args[0]
-        ours = self._uses[base] == 1 and not base.view and base.kind not in ("input", "item")
+        apart = base.kind not in ("input", "item") and not base.view and base.name not in MOVES and not base.spread
+        ours = self._uses[base] == 1 and apart
         if ours and base in self._named:
             return self._texts[base].text
-        after = next((n for n in self._planned if n.kind == "after" and n.args[0] is expression), None)
-        name = self._planned[after].name if after else self.fresh(self._hints.get(base) or _hint(base))
+        after = self._afters.get(expression)
+        name = after.name if after else self._variables.fresh(self._hints.get(base) or _hint(base))
         self._line(name, self._texts[base].text if ours else f"{self._texts[base].within(ATOM)}.clone()")
         return name
 
     def _bind_operands(self, expression: Expression, room: int) -> None:
         """Give operands names until the expression fits on a line."""
-        while INDENT + room + len(text_of(expression, self._texts).text) > LINE:
-            candidates = [
-                n for n in expression.operands() if n not in self._named and n.kind != "input" and n.number is None
-            ]
-            longest = max(candidates, key=lambda n: len(self._texts[n].text), default=None)
-            if longest is not None and len(self._texts[longest].text) < _WORTH:
-                longest = expression.args[0] if expression.args[0] in candidates and expression.kind in _OWNED else None
-            if longest is None:
+        free = [n for n in expression.operands() if n not in self._named and n.kind != "input" and n.number is None]
+        free = sorted(dict.fromkeys(free), key=lambda n: -len(self._texts[n].text))
+        long = [n for n in free if len(self._texts[n].text) >= _WORTH]
+        if expression.kind in _OWNED and expression.args[0] in free and expression.args[0] not in long:
+            long.append(expression.args[0])
+        missing = INDENT + room + len(text_of(expression, self._texts).text) - LINE
+        for operand in long:
+            if missing <= 0:
                 return
-            self._bind(self._name_for(longest), longest)
+            before = len(self._texts[operand].text)
+            self._bind(self._name_for(operand), operand)
+            missing -= before - len(self._texts[operand].text)
 
     def _line(self, name: str, text: str, comment: Sequence[str] = ()) -> None:
         lines = wrapped(f"{name} = {text}" if name else text, INDENT)

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-import torch
-
 # The signs of functions, by torch's names.
 INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "floor_divide": "//", "matmul": "@", "remainder": "%", "pow": "**",
@@ -27,11 +25,12 @@ class Expression:
         name: the sign, function, method, attribute or input.
         args, kwargs: Expressions, plain values, and sequences of them.
         value: the tensor, or a tuple of tensors.
-        view: whether it shares the storage of its first argument.
+        view: whether the tensor shares the storage of its first argument.
         number: the number that every element is, if it is known.
+        spread: whether that number is to be written as one element that is expanded, not as so many.
     """
 
-    __slots__ = ("args", "kind", "kwargs", "name", "number", "order", "value", "view")
+    __slots__ = ("args", "kind", "kwargs", "name", "number", "order", "spread", "value", "view")
 
     def __init__(
         self, kind: str, name: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any, view: bool = False
@@ -43,6 +42,7 @@ class Expression:
         self.value = value
         self.view = view
         self.number: Any = None
+        self.spread = False
         self.order = _order()
 
     def operands(self) -> Iterator[Expression]:
@@ -70,18 +70,3 @@ def key_of(value: Any) -> Any:
     if isinstance(value, dict):
         return tuple([(k, key_of(v)) for k, v in value.items()])
     return type(value).__name__, repr(value)
-
-
-def root_of(expression: Expression) -> Expression:
-    """What a view is a view of."""
-    while expression.view:
-        expression = expression.args[0]
-    return expression
-
-
-def shares(a: Any, b: Any) -> bool:
-    """Whether tensors, or some of two tuples of them, are in the same storage."""
-    storages = [
-        {t.untyped_storage()._cdata for t in found(torch.Tensor, v) if t.layout is torch.strided} for v in (a, b)
-    ]
-    return not storages[0].isdisjoint(storages[1])

@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -34,6 +35,8 @@ _SPREAD = {"view", "reshape", "expand", "permute"}  # x.view(2, 3), not x.view((
 _MODULES = {"torch": torch, "F": F} | {
     f"torch.{name}": getattr(torch, name) for name in ("special", "linalg", "fft", "Tensor")
 }
+# torch rounds a number to the type that it computes in: for the half types, that is float32.
+_OPERAND = dict.fromkeys((torch.float32, torch.float16, torch.bfloat16), torch.float32)
 _SIMPLE = re.compile(r"-?[\w.]+|-?\d+(\.\d+)?(e-?\d+)?")  # what ** hugs
 
 
@@ -70,12 +73,12 @@ def text_of(expression: Expression, texts: Mapping[Expression, Text]) -> Text:
     """
     args = expression.args
     if expression.number is not None:
-        return Text(_full(expression.value, expression.number))
+        return Text(_full(expression, expression.number))
     match expression.kind:
         case "input":
             return Text(expression.name)
         case "filled":
-            return Text(_full(expression.value, args[0]))
+            return Text(_full(expression, args[0]))
         case "infix":
             a, b = _operand(expression, 0, texts), _operand(expression, 1, texts)
             if expression.name == "mul" and _is_number(args[1]) and a.binding >= SIGN:  # 2 * x, not x * 2
@@ -100,13 +103,15 @@ def text_of(expression: Expression, texts: Mapping[Expression, Text]) -> Text:
                     plain(args[2].number, args[2].value.dtype).text if _is_filled(args[2]) else _value(args[2], texts)
                 )
                 return Text(f"{into}[{subscript(args[1], lambda value: _value(value, texts))}] = {given}")
-            if expression.name == "add_" and len(args) == 2 and not expression.kwargs:
+            plain_target = args[0].kind in ("buffer", "index")
+            if expression.name == "add_" and len(args) == 2 and not expression.kwargs and plain_target:
                 return Text(f"{into} += {_value(args[1], texts)}")
             return Text(f"{into}.{expression.name}({_arguments(args[1:], expression.kwargs, texts)})")
     path = expression.name if isinstance(expression.name, str) else _path(expression.name)
     name = path.removeprefix("torch.")
     rest: Any = args[1:]
-    alone = isinstance(args[0], Expression) and not any(
+    first = args[0] if args else None
+    alone = isinstance(first, Expression) and not any(
         isinstance(v, Expression) for v in (*rest, *expression.kwargs.values())
     )
     kwargs = {k: v for k, v in expression.kwargs.items() if k != "device" or v != torch.get_default_device()}
@@ -117,6 +122,8 @@ def text_of(expression: Expression, texts: Mapping[Expression, Text]) -> Text:
         del kwargs["dtype"]
     if expression.kind == "call" and not (alone and hasattr(torch.Tensor, name) and name not in _FUNCTIONS):
         return Text(f"{path}({_arguments(args, kwargs, texts)})")
+    if not isinstance(first, Expression):  # of a number: it has no such method
+        return Text(f"torch.{name}({_arguments(args, kwargs, texts)})")
     if name == "t" and expression.value.ndim == 2:
         return Text(f"{_text(args[0], texts).within(ATOM)}.T")
     if name in _REDUCTIONS:
@@ -164,7 +171,7 @@ def _operand(expression: Expression, i: int, texts: Mapping[Expression, Text]) -
     whole = not a.is_floating_point() and b.is_floating_point()
     default = not b.is_floating_point() and a.dtype == expression.value.dtype == torch.get_default_dtype()
     if a.dtype == b.dtype or whole or default:
-        return plain(value.number, a.dtype if a.is_floating_point() else torch.float64)
+        return plain(value.number, _OPERAND.get(a.dtype, torch.float64))
     return _text(value, texts)
 
 
@@ -214,6 +221,8 @@ def plain(value: Any, dtype: torch.dtype = torch.float64) -> Text:
         value: a number, a string, or what else torch functions take.
         dtype: of floating-point numbers: as many digits are needed.
     """
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, bool) or value is None:
         return Text(repr(value))
     if isinstance(value, complex):
@@ -247,8 +256,9 @@ def _number(value: float, dtype: torch.dtype) -> Text:
     return min(spellings, key=lambda s: len(s.text))
 
 
-def _full(value: torch.Tensor, number: Any) -> str:
+def _full(expression: Expression, number: Any) -> str:
     """A tensor filled with a number."""
+    value = expression.value
     options = "" if value.dtype == torch.get_default_dtype() else f", dtype={value.dtype}"
     options = "" if isinstance(number, (bool, int)) and value.dtype in (torch.bool, torch.long) else options
     options += "" if value.device == torch.get_default_device() else f', device="{value.device}"'
@@ -256,6 +266,8 @@ def _full(value: torch.Tensor, number: Any) -> str:
     text = plain(number, value.dtype if value.is_floating_point() else torch.float64).text
     if value.ndim == 0:
         return f"torch.tensor({text}{options})"
+    if expression.spread:
+        return f"torch.tensor({text}{options}).expand({sizes})"
     if number in (0.0, 1.0) and not math.copysign(1, number) < 0:
         return f"torch.{'ones' if number else 'zeros'}({sizes}{options})"
     return f"torch.full(({sizes}{',' if value.ndim == 1 else ''}), {text}{options})"

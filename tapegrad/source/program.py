@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from keyword import iskeyword
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,9 +19,9 @@ from tapegrad.source.body import Body, Statement
 from tapegrad.source.expression import Expression
 from tapegrad.source.layout import LINE, Text, plain, text_of
 from tapegrad.source.trace import Trace
+from tapegrad.source.variables import RESERVED, Variables
 
 STYLES = ("plain", "exact")
-RESERVED = ("torch", "F", "forward", "backward")
 _SHORT = 40  # characters of an unnamed intermediate that is written out instead of passed in
 
 
@@ -38,18 +37,22 @@ class Program:
     def __init__(self, tape: Tape, scope: Mapping[str, Any], style: str) -> None:
         if style not in STYLES:
             raise ValueError(f"source: style must be one of {', '.join(STYLES)}, not {style!r}")
-        reached(tape.outputs)  # or it is freed
+        reached(tape.outputs)  # raises if the tape was freed
         self.tape = tape
         self.exact = style == "exact"
-        self.named = {**tape.names, **name_nodes(scope)}
+        named = name_nodes(scope)
+        taken = set(named.values())
+        self.named = {**{node: name for node, name in tape.names.items() if name not in taken}, **named}
         self.values: dict[Any, torch.Tensor] = {}  # node -> its raw tensor, where it is still there
         self._names: dict[Any, str] = {}  # node, or id of a raw tensor -> what it is called
-        self._called: set[str] = {*RESERVED}
+        self._variables = Variables(RESERVED)
         self._given: dict[str, torch.Tensor] = {}  # leaves and constants, by name
         for node in [*tape.leaves, *tape]:
-            if node in self.named or type(node) is not Record:
+            if node in self.named:
                 self.variable(node)
-        constants = {id(value) for record in tape for value, origin in _arguments(record) if origin is None}
+        for leaf in tape.leaves:
+            self.variable(leaf)
+        constants = {id(value) for record in tape for _, value, origin in _arguments(record) if origin is None}
         for name, called in tensors_in(scope):
             origin = node_of(called) if isinstance(called, Tensor) else None
             data = called._data if isinstance(called, Tensor) else called
@@ -60,24 +63,22 @@ class Program:
         for leaf in tape.leaves:
             self.values[leaf] = leaf._data
         for record in tape:
-            for value, origin in [(record.out, record), *_arguments(record)]:
+            for _, value, origin in [("out", record.out, record), *_arguments(record)]:
                 if value is not None and origin is not None:
                     self.values.setdefault(origin, value)
         devices = {value.device for value in self.values.values() if value.device.type == "cuda"}
         with torch.random.fork_rng(devices), torch.no_grad():
-            self._forward = Trace()
+            self._forward = Trace(self.exact)
             self._computed = self._replayed()
             self._backward = Trace(self.exact)
             self._statements: list[Statement] = []
             self._results: list[tuple[str, Statement]] = []
             self._hints: dict[Expression, str] = {}
-            lines = Body(self._forward_statements(()), {}, RESERVED).lines
-            self._lines = [line.strip().partition("  # ")[0] for line in lines]
+            self._call_constants(self._forward)
+            self._lines = _by_word(Body(self._forward_statements(()), {}, RESERVED).lines)
             self._walk()
+            self._call_constants(self._backward)
         self.body = Body(self._statements, self._hints, RESERVED)
-        for n in self.body.inputs:
-            if n.name not in self._called:  # a constant that a rule keeps out of sight
-                self._given[self._call(id(n.value), n.name)] = n.value
 
     # --- names ---
 
@@ -88,13 +89,14 @@ class Program:
     def _call(self, key: Any, name: str) -> str:
         """The variable name of a node, or of a constant by its id: near to the given one, and its alone."""
         if key not in self._names:
-            base = candidate = identifier(name)
-            i = 2
-            while candidate in self._called:
-                candidate, i = f"{base}_{i}", i + 1
-            self._called.add(candidate)
-            self._names[key] = candidate
+            self._names[key] = self._variables.fresh(name)
         return self._names[key]
+
+    def _call_constants(self, trace: Trace) -> None:
+        """Name the tensors that ops and rules keep out of sight, and pass them in."""
+        for constant in trace.constants:
+            constant.name = self._call(id(constant.value), "constant")
+            self._given[constant.name] = constant.value
 
     # --- forward ---
 
@@ -120,10 +122,11 @@ class Program:
             self._given[name] = original
             trace.name(value, name)
 
-    def _forward_statements(self, needed: Sequence[str]) -> list[Statement]:
+    def _forward_statements(self, needed: Collection[str]) -> list[Statement]:
         statements = []
+        outputs = set(self.tape.outputs)
         for record in self.tape:
-            if record in self.named or record in self.tape.outputs or self._names.get(record) in needed:
+            if record in self.named or record in outputs or self._names.get(record) in needed:
                 computed = self._forward.expression(self._computed[record])
                 statements.append(Statement(self.variable(record), computed, _shape_comment(record)))
             for name in record.op.aux:
@@ -166,7 +169,7 @@ class Program:
 
     def _parts(self, record: Record, g: torch.Tensor) -> Iterator[tuple[Any, torch.Tensor]]:
         """What a record's rule gives to each of its parents."""
-        pullbacks = record.op.pullbacks if self.exact else record.op.differentiable
+        pullbacks = record.op.pullbacks if self.exact else record.op.recorded_pullbacks
         for pullback, parent in zip(pullbacks, record.parents or (), strict=True):
             if parent is None or pullback is None:
                 continue
@@ -190,32 +193,24 @@ class Program:
 
     def _undone(self, node: Any) -> list[str]:
         """The forward lines that use a node, newest first."""
-        word = re.compile(rf"\b{self.variable(node)}\b")
-        return [line for line in reversed(self._lines) if word.search(line.partition(" = ")[2])]
+        return self._lines.get(self.variable(node), [])[::-1]
 
     def _make_saved_known(self, record: Record) -> None:
         """Tell the trace what to call all that a record saved."""
-        for value, node in [(record.out, record), *_arguments(record)]:
-            self._make_known(value, node, record)
+        for argument, value, node in [("out", record.out, record), *_arguments(record)]:
+            self._make_known(value, node, record, argument)
         for name, value in zip(record.op.aux, record.aux, strict=True):
             if isinstance(value, torch.Tensor):
                 self._backward.name(value, self._call((record, name), f"{self.variable(record)}_{name}"))
 
-    def _make_known(self, value: Any, node: Any, record: Record) -> None:
+    def _make_known(self, value: Any, node: Any, record: Record, argument: str) -> None:
         """Tell the trace what to call a saved tensor."""
         if value is None or self._backward.known(value):
             return
         if node is None:
-            self._name_constant(self._backward, value, value, f"{record.op.name}_{self._parameter(record, value)}")
+            self._name_constant(self._backward, value, value, f"{record.op.name}_{argument}")
         elif node in self.named or not self._write_out(value, node):
             self._backward.name(value, self.variable(node))
-
-    def _parameter(self, record: Record, value: torch.Tensor) -> str:
-        return next(
-            name
-            for name, arg in zip(record.op.parameters, record.args, strict=True)
-            if any(v is value for v in _tensors(arg))
-        )
 
     def _write_out(self, value: torch.Tensor, node: Any) -> bool:
         """Write an unnamed intermediate as an expression of named ones, if that is short: ``bnvar + 1e-05``."""
@@ -224,13 +219,13 @@ class Program:
         pairs = list(zip(node.args, node.parents or (), strict=True))
         if not all(p is None or (type(p) is not tuple and p in self.named and p in self.values) for _, p in pairs):
             return False
-        for arg, p in pairs:
+        for argument, (arg, p) in zip(node.op.parameters, pairs, strict=True):
             for tensor in _tensors(arg if p is None else self.values[p]):
-                self._make_known(tensor, p, node)
+                self._make_known(tensor, p, node, argument)
         with self._backward:
             again = node.op.run(*[arg if p is None else self.values[p] for arg, p in pairs])
         expression = self._backward.expression(again)
-        if len(_inline(expression)) > _SHORT or not (value.is_meta or _equal(value, again)):
+        if len(_inline(expression, {})) > _SHORT or not (value.is_meta or _equal(value, again)):
             return False
         self._backward.alias(value, expression)
         return True
@@ -252,13 +247,14 @@ class Program:
         return "\n".join([*imports, *(["", ""] if imports else []), whole, ""])
 
     def _forward_body(self) -> Body:
-        return Body(self._forward_statements(self._inputs(self.body)), {}, RESERVED)
+        return Body(self._forward_statements(set(self._inputs(self.body))), {}, RESERVED)
 
     def _inputs(self, body: Body) -> list[str]:
         """The parameters: gradients of outputs, leaves, computed tensors and constants."""
-        cotangents, rest = self._cotangents(), list(self._names.values())
-        inputs = [n.name for n in body.inputs if n.name not in cotangents]
-        return [*(cotangents if body is self.body else ()), *sorted(inputs, key=rest.index)]
+        cotangents = self._cotangents()
+        inputs = {n.name for n in body.inputs}
+        rest = [name for name in self._names.values() if name in inputs and name not in cotangents]
+        return [*(cotangents if body is self.body else ()), *rest]
 
     def _forward_text(self, needed: Sequence[str]) -> str:
         cotangents = self._cotangents()
@@ -282,7 +278,8 @@ class Program:
 
     def _cotangents(self) -> list[str]:
         """The parameters for the gradients of outputs."""
-        return [name for key, name in self._names.items() if type(key) is tuple and key[0] == "cotangent"]
+        keys = [("cotangent", output) for output in dict.fromkeys(self.tape.outputs)]
+        return [self._names[key] for key in keys if key in self._names]
 
 
 def source(self: Tape, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False) -> str:
@@ -319,12 +316,6 @@ Tape.source = source  # type: ignore[method-assign]  # which inspect/tape.py dec
 Tape.bindings = bindings  # type: ignore[method-assign]  # likewise
 
 
-def identifier(name: str) -> str:
-    """A variable name as near to ``layers[0].weight`` as Python allows."""
-    name = re.sub(r"\W+", "_", name).strip("_") or "x"
-    return f"{name}_" if iskeyword(name) or name in ("l", "O", "I") else name if name.isidentifier() else f"x{name}"
-
-
 def _function(name: str, inputs: Sequence[str], lines: Sequence[str], before: str, results: Any) -> str:
     head = f"def {name}({', '.join(inputs)}):"
     if len(head) > LINE:
@@ -338,15 +329,15 @@ def _function(name: str, inputs: Sequence[str], lines: Sequence[str], before: st
     return "\n".join([head, *lines, last])
 
 
-def _arguments(record: Record) -> Iterator[tuple[torch.Tensor | None, Any]]:
-    """A record's tensors and where they come from; those of sequences and of indices one by one."""
-    for value, node in zip(record.args, record.parents or (), strict=True):
+def _arguments(record: Record) -> Iterator[tuple[str, torch.Tensor | None, Any]]:
+    """A record's tensors: the argument, the tensor, and where it comes from; those of sequences one by one."""
+    for argument, value, node in zip(record.op.parameters, record.args, record.parents or (), strict=True):
         if type(node) is tuple:
-            yield from zip(value or (None,) * len(node), node, strict=True)
+            yield from ((argument, v, n) for v, n in zip(value or (None,) * len(node), node, strict=True))
         elif node is not None:
-            yield value, node
+            yield argument, value, node
         else:
-            yield from ((tensor, None) for tensor in _tensors(value))
+            yield from ((argument, tensor, None) for tensor in _tensors(value))
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
@@ -361,12 +352,24 @@ def _shape_comment(node: Any) -> tuple[str, ...]:
     return (shape_text(node.shape),) if node.shape else ()
 
 
-def _inline(expression: Expression) -> str:
+def _by_word(lines: Sequence[str]) -> dict[str, list[str]]:
+    """Statements by the words that their right sides use."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        statement = line.strip().partition("  # ")[0]
+        for word in dict.fromkeys(re.findall(r"\w+", statement.partition(" = ")[2])):
+            found.setdefault(word, []).append(statement)
+    return found
+
+
+def _inline(expression: Expression, known: dict[Expression, str]) -> str:
     """A short expression in one piece; anything else as something long."""
-    if expression.kind == "input" or expression.number is not None:
-        return text_of(expression, {}).text
-    operands = list(expression.operands())
-    return text_of(expression, {n: Text(_inline(n)) for n in operands}).text if len(operands) < 3 else "?" * LINE
+    if expression not in known:
+        operands = dict.fromkeys(() if expression.kind == "input" else expression.operands())
+        texts = {n: Text(_inline(n, known)) for n in operands} if len(operands) < 3 else {}
+        long = len(texts) < len(operands) or any(len(text.text) > _SHORT for text in texts.values())
+        known[expression] = "?" * LINE if long else text_of(expression, texts).text
+    return known[expression]
 
 
 def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:

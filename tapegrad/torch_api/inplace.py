@@ -103,7 +103,7 @@ def _refusal(name: str) -> Callable[..., None]:
 
 def written(t: Tensor, index: Any, value: Any) -> Any:
     """A copy of ``t`` with ``value`` at ``index``; as in torch, cast to its type where no tensor is an index."""
-    if isinstance(value, (Tensor, torch.Tensor)) and indexing.viewed(index):
+    if isinstance(value, (Tensor, torch.Tensor)) and indexing.gives_view(index):
         value = value.to(t.dtype)
     return indexing.setitem(t, index, value)
 

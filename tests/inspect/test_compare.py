@@ -88,13 +88,6 @@ def test_a_leaf_is_its_own_loss():
     assert tapegrad.compare(x).exact
 
 
-def test_a_node_that_the_loss_does_not_use_compares_as_zeros():
-    net = Network()
-    unused = ours(randn(2))
-    rows = tapegrad.compare(net.loss, names={"w": net.w, "unused": unused})
-    assert rows.exact
-
-
 def test_sequences_constants_and_state_are_replayed():
     """Tuples of tensors, constants within them, masks, running statistics."""
     x = ours(randn(6, 3))
