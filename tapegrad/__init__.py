@@ -13,6 +13,7 @@ import tapegrad.kernels
 import tapegrad.rules
 import tapegrad.source.program
 import tapegrad.torch_api.functions
+import tapegrad.torch_api.functions_refused
 import tapegrad.torch_api.methods
 from tapegrad.engine.backward import grad
 from tapegrad.engine.table import kernel, rule
@@ -25,6 +26,7 @@ from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
 
 tapegrad.torch_api.methods.install()
+tapegrad.torch_api.functions_refused.guard()
 if os.environ.get("TAPEGRAD_FAST") != "0" and (Path(__file__).parent / "fast").is_dir():
     importlib.import_module("tapegrad.fast").install()
 

@@ -62,7 +62,7 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     if not op.trusted and any(out is raw for raw in raws):
         out = out.view_as(out)  # a new tensor, as the argument itself cannot be recorded as a result
     if not wanted or not torch.is_grad_enabled() or out.dtype not in CONTINUOUS or out.requires_grad or out is raws[0]:
-        t = _unrecorded(op, args, out)
+        t = _unrecorded(op, args, out, bool(wanted))
     else:
         keep_out, *keep = op.plan(wanted)
         saved = (out if keep_out else None, *map(_saved, raws, keep, parents), *aux)
@@ -70,18 +70,34 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     return (t, *aux) if op.aux else t
 
 
-def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor) -> Any:
+def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor, wanted: bool) -> Any:
     """Hand back a result that is not recorded."""
     if out.requires_grad:  # torch.autograd recorded it, so an argument is a torch tensor that requires grad
         raise foreign(op.name, op.parameters, args)
     if type(args[0]) is Tensor and out is args[0]._data:
         return args[0]  # there was nothing to do: like torch, hand back the tensor itself
-    if out.is_complex() and torch.is_grad_enabled() and any(type(a) is Tensor and a.requires_grad for a in args):
+    if out.is_complex() and wanted and torch.is_grad_enabled():
         raise MissingRule(
-            f"{op.name}(): the result is complex, and the rules are for real numbers; compute with real and imaginary "
-            f"parts, or under torch.no_grad()"
+            f"{op.name}(): the result is complex{_complex_argument(op, args)}, and the rules are for real numbers; "
+            f"compute with real and imaginary parts, or under torch.no_grad()"
         )
-    return wrap(out, None) if out.dtype in CONTINUOUS or out.is_complex() else out
+    if out.dtype in CONTINUOUS or out.is_complex():
+        return wrap(out, None)
+    if wanted and torch.is_grad_enabled():
+        raise MissingRule(
+            f"{op.name}(): the result is of {out.dtype}, which takes no gradient; convert the arguments to floating "
+            f"point, or .detach() the one that requires grad"
+        )
+    return out
+
+
+def _complex_argument(op: Op, args: Sequence[Any]) -> str:
+    """Which argument made a result complex, for a message."""
+    for name, arg in zip(op.parameters, args, strict=True):
+        for value in arg if type(arg) in (tuple, list) else (arg,):
+            if isinstance(value, complex) or (isinstance(value, (Tensor, torch.Tensor)) and value.dtype.is_complex):
+                return f", as {name} is"
+    return ""
 
 
 def _saved(raw: Any, keep: bool, parent: Any) -> Any:

@@ -59,7 +59,7 @@ class Op:
         self.parameters = tuple(self.signature.parameters)
         self.starred = next((p.name for p in arguments if p.kind is p.VAR_POSITIONAL), None)
         self.keywords = tuple(p.name for p in arguments if p.kind is p.KEYWORD_ONLY)
-        self.bind = binder(self.name, self.signature)
+        self.bind = binder(self.name, self.signature, sizes=self.starred not in formulas)
         self.run = _positional(function, self.parameters, self.keywords)
         # With so many positional arguments there is nothing to bind.
         self.arity = len(self.parameters) if self.starred is None and not self.keywords else -1

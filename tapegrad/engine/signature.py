@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from operator import index as whole
 from typing import Any, NamedTuple
 
 import torch
+
+_INTS = {int}
 
 
 def signature_of(arguments: str | Callable[..., Any]) -> inspect.Signature:
@@ -16,9 +19,10 @@ def signature_of(arguments: str | Callable[..., Any]) -> inspect.Signature:
     return inspect.Signature(bare)
 
 
-def binder(name: str, signature: inspect.Signature) -> Callable[..., tuple[Any, ...]]:
+def binder(name: str, signature: inspect.Signature, *, sizes: bool) -> Callable[..., tuple[Any, ...]]:
     """A function that takes arguments as ``signature`` says and returns them all, in order, as a tuple.
 
+    With ``sizes``, a starred argument is of whole numbers, and given as tensors, which may change, they become ints.
     Defaults are passed in as the objects they are; only the names of arguments become source.
     """
     items = signature.parameters.items()
@@ -27,7 +31,8 @@ def binder(name: str, signature: inspect.Signature) -> Callable[..., tuple[Any, 
     listed = str(signature.replace(parameters=named))[1:-1]
     # A starred parameter takes torch's two spellings: view(2, 3) and view((2, 3)).
     values = [f"flat({n})" if p.kind is p.VAR_POSITIONAL else n for n, p in items]
-    bind: Callable[..., tuple[Any, ...]] = eval(f"lambda {listed}: ({', '.join(values)},)", {**defaults, "flat": _flat})
+    scope = {**defaults, "flat": _sizes if sizes else _flat}
+    bind: Callable[..., tuple[Any, ...]] = eval(f"lambda {listed}: ({', '.join(values)},)", scope)
     bind.__name__ = bind.__qualname__ = name  # so that Python's own complaint about a bad call names the op
     return bind
 
@@ -43,3 +48,12 @@ class _Name(NamedTuple):
 
 def _flat(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
+
+
+def _sizes(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not sizes:
+        raise TypeError("missing a required argument: sizes or dimensions")
+    sizes = _flat(sizes)
+    if _INTS.issuperset(map(type, sizes)):
+        return sizes
+    return tuple([whole(size) if hasattr(size, "__index__") else size for size in sizes])

@@ -23,13 +23,17 @@ _HOMONYMS = {"unfold", "embedding", "split"}
 _NAMESPACES = (torch, torch.Tensor, torch._C.TensorBase, F, torch.special)
 
 
-def _enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
+def enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
     """Enter a function in the table, under each of the names that torch gives it."""
-    TABLE[function] = entry
-    if _is_torch(function) and function.__name__ not in _HOMONYMS:
-        spellings = [getattr(namespace, function.__name__, None) for namespace in _NAMESPACES]
-        TABLE.update(dict.fromkeys(filter(callable, spellings), entry))
+    TABLE.update(dict.fromkeys([function, *spellings(function)], entry))
     _tell(entry)
+
+
+def spellings(function: Any) -> list[Callable[..., Any]]:
+    """The functions by which torch means the same: ``torch.tanh`` and ``torch.Tensor.tanh``."""
+    if not _is_torch(function) or function.__name__ in _HOMONYMS:
+        return []
+    return [f for f in (getattr(namespace, function.__name__, None) for namespace in _NAMESPACES) if callable(f)]
 
 
 def _is_torch(function: Any) -> bool:
@@ -96,7 +100,7 @@ def _registered(function: Any, signature: Any, aux: Sequence[str], gradients: di
     op = Op(function, signature, aux, gradients, trusted=any(map(_is_ours, gradients.values())))
     op.road = lambda *args: apply(op, args)
     ops.add(op)
-    _enter(function, op)
+    enter(function, op)
     return op
 
 
@@ -116,18 +120,7 @@ def elementwise(*ops: Op) -> None:
         op.elementwise = True
 
 
-def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Say a torch function in terms of other recorded ones: it needs no rule, its parts have theirs."""
-
-    def enter(body: Callable[..., Any]) -> Callable[..., Any]:
-        for function in functions:
-            _enter(function, body)
-        return body
-
-    return enter
-
-
 def alias(function: Callable[..., Any], *others: Callable[..., Any]) -> None:
     """Enter torch's other names of a function: the same entry answers to all."""
     for other in others:
-        _enter(other, TABLE[function])
+        enter(other, TABLE[function])

@@ -25,7 +25,7 @@ def fits_index_put(entries: tuple[Any, ...]) -> bool:
     """Whether torch's index_put takes an index: tensors alone, and no mask without dimensions."""
     if not entries or not _TENSORS.issuperset(map(type, entries)):
         return False
-    return all(map(_ndim, entries)) or all(i.ndim or i.dtype is not torch.bool for i in entries)
+    return all(map(_ndim, entries)) or all(i.ndim or i.dtype not in (torch.bool, torch.uint8) for i in entries)
 
 
 def add_at_any_index(source: Any, shape: Any, index: Any) -> Any:

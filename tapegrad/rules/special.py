@@ -104,7 +104,7 @@ entr = rule(torch.special.entr, input=lambda g, input: g * (-1 - input.log()))
 
 def logit_gradient(g: Any, input: Any, eps: float | None) -> Any:
     """d(logit)/dx = 1 / (x (1 - x)); 0 where x was clamped, NaN where it is no probability."""
-    low, outside = (0.0, math.nan) if eps is None else (eps, 0.0)
+    low, outside = (0.0, math.nan) if eps is None or eps < 0 else (eps, 0.0)
     return torch.where((input < low) | (input > 1 - low), outside, g / (input * (1 - input) + 0.0))  # -0.0 is 0.0
 
 

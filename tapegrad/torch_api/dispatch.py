@@ -28,6 +28,9 @@ PLAIN = frozenset(
     """.split()
 )
 
+# Of these, what comes from there on is a number or fills the result: its gradient would be lost.
+VALUES_FROM = {"full_like": 1, "new_full": 2, "new_tensor": 1, "isclose": 2, "allclose": 2}
+
 
 def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """Run a torch function that was given a Tensor.
@@ -42,6 +45,9 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     if entry := TABLE.get(func):
         return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
     if name in PLAIN:
+        if name in VALUES_FROM and torch.is_grad_enabled():
+            named = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
+            refuse_values(name, (args[VALUES_FROM[name] :], named))
         return func(*raw(args), **raw(kwargs))
     recording = False
     if torch.is_grad_enabled():
@@ -66,6 +72,16 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     if recording:
         raise MissingRule(missing(func))
     return wrapped(func(*raw(args), **raw(kwargs)))
+
+
+def refuse_values(name: str, values: Any) -> None:
+    """Refuse Tensors that require grad for values of which a constant is made."""
+    for t in tensors_in(values):
+        if isinstance(t, Tensor) and t.requires_grad:
+            raise MissingRule(
+                f"{name}(): the result takes no gradient, and that of the value it is made of, of shape "
+                f"{tuple(t.shape)}, would be lost; use value.expand(size), or value.detach() if it is a constant"
+            )
 
 
 def missing(func: Callable[..., Any]) -> str:

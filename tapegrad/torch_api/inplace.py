@@ -7,6 +7,8 @@ place.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, native, raw
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.rules import indexing
+from tapegrad.torch_api.composition import asking
 from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.keywords import torch_names
 
@@ -67,8 +70,6 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         result = written(t, canonical(index, t._data), without_leading_ones(value))
     elif name in ("copy_", "fill_", "zero_"):
         value = (*args, *kwargs.values(), 0.0)[0]
-        if name == "fill_" and isinstance(value, (Tensor, torch.Tensor)) and value.ndim:
-            raise RuntimeError(f"fill_(): the value must be a number, not a tensor of shape {tuple(value.shape)}")
         result = written(t, ..., value.expand(t.shape) if name == "copy_" else value)
     else:
         function: Any = getattr(torch.Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
@@ -78,10 +79,13 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)
         if not isinstance(result, Tensor):
             raise RuntimeError(f"{name}(): the result cannot be cast to {t.dtype}, which takes no gradient")
-    if result.shape != t.shape and name not in RESHAPING and name != "addbmm_":  # torch resizes for it
+    if (
+        result.shape != t.shape and name not in RESHAPING and (name != "addbmm_" or t.ndim == result.ndim)
+    ):  # which torch resizes for
         raise RuntimeError(
             f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
         )
+    _refusal(name)(t, *args, **kwargs)
     retained = t.retains_grad
     if retained and t.record is not None and t.record.hooks is not None:
         t.record.hooks.retained = None  # as torch: the gradient retained is that of the value after the change
@@ -91,9 +95,17 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     return t
 
 
+@cache
+def _refusal(name: str) -> Callable[..., None]:
+    """Raises what torch's method of that name would raise, and does nothing else."""
+    return asking(getattr(torch.Tensor, name), lambda *args, **kwargs: None)
+
+
 def written(t: Tensor, index: Any, value: Any) -> Any:
-    """A copy of ``t`` with ``value``, cast to its type, at ``index``."""
-    return indexing.setitem(t, index, value.to(t.dtype) if isinstance(value, (Tensor, torch.Tensor)) else value)
+    """A copy of ``t`` with ``value`` at ``index``; as in torch, cast to its type where no tensor is an index."""
+    if isinstance(value, (Tensor, torch.Tensor)) and indexing.gives_view(index):
+        value = value.to(t.dtype)
+    return indexing.setitem(t, index, value)
 
 
 def without_leading_ones(value: Any) -> Any:

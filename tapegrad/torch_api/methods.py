@@ -13,7 +13,7 @@ from tapegrad.engine.op import Op
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, raw
 from tapegrad.rules import reduction, shape
-from tapegrad.torch_api.dispatch import PLAIN, call
+from tapegrad.torch_api.dispatch import PLAIN, VALUES_FROM, call
 from tapegrad.torch_api.functions.shape import reverse_dims
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.keywords import torch_names
@@ -21,26 +21,19 @@ from tapegrad.torch_api.operators import operators
 from tapegrad.torch_api.values import Values
 
 RECORDED = "recorded on the tape"
+_NOT_GIVEN = object()
 
 # These run most, and spell out here what the table's entries would sort out.
 
 
-def _reduction(op: Op) -> Callable[..., Any]:
+def _reduction(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
     run = op.road
 
-    def method(
-        self: Tensor,
-        dim: Any = None,
-        keepdim: bool = False,
-        *,
-        dtype: Any = None,
-        axis: Any = None,
-        keepdims: Any = False,
-    ) -> Any:
-        dim = dim if axis is None else axis
-        if dtype is not None:
-            return op(self.to(dtype), dim, keepdim or keepdims)  # which need not be a Tensor
-        return run(self, dim, keepdim or keepdims)
+    def method(self: Tensor, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Any:
+        if type(keepdim) is bool and not kwargs:
+            return run(self, dim, keepdim)
+        kwargs |= {} if keepdim is False else {"keepdim": keepdim}
+        return entry(self, *(() if dim is None else (dim,)), **torch_names(kwargs, entry))
 
     return method
 
@@ -48,11 +41,11 @@ def _reduction(op: Op) -> Callable[..., Any]:
 def _extreme(op: Op, pair: type, entry: Callable[..., Any]) -> Callable[..., Any]:
     run = op.road
 
-    def method(self: Tensor, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Any:
-        if type(dim) is int and not kwargs:
+    def method(self: Tensor, dim: Any = _NOT_GIVEN, keepdim: Any = False, **kwargs: Any) -> Any:
+        if type(dim) is int and type(keepdim) is bool and not kwargs:
             return pair(run(self, dim, keepdim))
-        kwargs |= {"keepdim": True} if keepdim else {}
-        return entry(self, *(() if dim is None else (dim,)), **torch_names(kwargs, entry))
+        kwargs |= {} if keepdim is False else {"keepdim": keepdim}
+        return entry(self, *(() if dim is _NOT_GIVEN else (dim,)), **torch_names(kwargs, entry))
 
     return method
 
@@ -68,10 +61,10 @@ def _shaping(op: Op) -> Callable[..., Any]:
 
 def _commonest() -> dict[str, Callable[..., Any]]:
     return {
-        "sum": _reduction(reduction.sum),
-        "mean": _reduction(reduction.mean),
-        "max": _extreme(reduction.max_dim, torch.return_types.max, TABLE[torch.max]),
-        "min": _extreme(reduction.min_dim, torch.return_types.min, TABLE[torch.min]),
+        "sum": _reduction(reduction.sum, TABLE[torch.Tensor.sum]),
+        "mean": _reduction(reduction.mean, TABLE[torch.Tensor.mean]),
+        "max": _extreme(reduction.max_dim, torch.return_types.max, TABLE[torch.Tensor.max]),
+        "min": _extreme(reduction.min_dim, torch.return_types.min, TABLE[torch.Tensor.min]),
         "view": _shaping(shape.view),
         "reshape": _shaping(shape.reshape),
     }
@@ -177,6 +170,6 @@ def _member(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         else:
             method = _commonest().get(name) or _method(entry)
         return _documented(method, name, RECORDED)
-    if name in PLAIN:
+    if name in PLAIN and name not in VALUES_FROM:
         return _plain(name, function)
     return _in_place(name) if name.endswith("_") else _unruled(name, function)

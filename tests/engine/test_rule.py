@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import tapegrad
-from tapegrad.engine.table import TABLE, composition
+from tapegrad.engine.table import TABLE
+from tapegrad.torch_api.composition import composition
 from tests.helpers import assert_same, ours, randn, theirs
 
 

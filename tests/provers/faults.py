@@ -369,5 +369,46 @@ FAULTS: dict[str, list[Fault]] = {
             Raises(tapegrad.Anomaly, "sqrt(): the gradient of input"),
             Gives("reports NaN alone, and this is inf", "x.grad[0] == torch.inf"),
         ),
+        Fault(
+            "torch.utils.checkpoint.checkpoint(torch.sin, x, use_reentrant=True)",
+            Raises(tapegrad.MissingRule, "use_reentrant=False"),
+            Gives("takes the gradient over to its own tape", "True"),
+        ),
+        Fault(
+            "torch.distributions.Beta(x, w).rsample()",
+            Raises(tapegrad.MissingRule, "a torch.autograd.Function does not see tapegrad's tape"),
+            Gives("draws, with a gradient", "True"),
+        ),
+        Fault(
+            "torch.cat([x, torch.ones(1, dtype=torch.complex64)])",
+            Raises(tapegrad.MissingRule, "cat(): the result is complex, as tensors is"),
+            Gives("joins them, with gradients", "True"),
+        ),
+        Fault(
+            "torch.full_like(c, x.sum())",
+            Raises(tapegrad.MissingRule, "full_like(): the result takes no gradient"),
+            Raises(TypeError, "must be Number, not Tensor"),
+        ),
+        Fault(
+            "torch.add(x, w, alpha=x.sum())",
+            Raises(TypeError, "must be Number, not Tensor"),
+            Raises(TypeError, "must be Number, not Tensor"),
+        ),
+        Fault(
+            "torch.select_scatter(torch.zeros(2, 3, dtype=torch.int64), x, 0, 0)",
+            Raises(tapegrad.MissingRule, "the result is of torch.int64, which takes no gradient"),
+            Raises(RuntimeError, "Autograd not support dtype"),
+        ),
+        Fault("x.softmax()", Raises(TypeError, "dim"), Raises(TypeError, "dim")),
+        Fault(
+            "torch.nn.functional.kl_div(x, w, reduction='typo')",
+            Raises(ValueError, "typo"),
+            Raises(ValueError, "typo is not a valid value for reduction"),
+        ),
+        Fault(
+            "a = torch.tensor(1); y = x[a:].sum(); a.zero_(); y.backward()",
+            Gives("is right: a bound is a number when it is used", "x.grad.tolist() == [0, 1, 1]"),
+            Gives("is right", "x.grad.tolist() == [0, 1, 1]"),
+        ),
     ],
 }

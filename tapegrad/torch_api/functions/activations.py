@@ -7,10 +7,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.engine.tensor import raw
 from tapegrad.rules import activations
 from tapegrad.rules.opmath import in_float32
+from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.spellings import stored
 
 

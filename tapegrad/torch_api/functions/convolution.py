@@ -6,9 +6,9 @@ from typing import Any
 
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.rules import convolution
 from tapegrad.rules.pooling import per_dimension
+from tapegrad.torch_api.composition import composition
 
 
 def convolve(

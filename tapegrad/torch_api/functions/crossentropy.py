@@ -7,9 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.rules import crossentropy
 from tapegrad.rules.opmath import in_float32
+from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.spellings import reduction_of
 
 

@@ -6,16 +6,26 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import composition
+from tapegrad.errors import MissingRule
 from tapegrad.rules import cumulative
 from tapegrad.rules.slicing import along
+from tapegrad.torch_api.composition import composition
 
 # --- cumulative sums ---
 
 
+def converted(name: str, input: Any, dtype: torch.dtype | None) -> Any:
+    """The input in another dtype, which has to take a gradient if the input does."""
+    if dtype is None:
+        return input
+    if input.requires_grad and torch.is_grad_enabled() and not (dtype.is_floating_point or dtype.is_complex):
+        raise MissingRule(f"{name}(): the result would be of {dtype}, which takes no gradient; .detach() the input")
+    return input.to(dtype)
+
+
 @composition(torch.cumsum)
 def cumsum(input: Any, dim: int, *, dtype: torch.dtype | None = None) -> Any:
-    return cumulative.cumsum(input if dtype is None else input.to(dtype), dim)
+    return cumulative.cumsum(converted("cumsum", input, dtype), dim)
 
 
 # --- cumulative products ---
@@ -23,7 +33,7 @@ def cumsum(input: Any, dim: int, *, dtype: torch.dtype | None = None) -> Any:
 
 @composition(torch.cumprod)
 def cumprod(input: Any, dim: int, *, dtype: torch.dtype | None = None) -> Any:
-    return cumulative.cumprod(input if dtype is None else input.to(dtype), dim)
+    return cumulative.cumprod(converted("cumprod", input, dtype), dim)
 
 
 # --- cumulative extremes ---
@@ -63,23 +73,25 @@ def neighbours(y: Any, dim: int) -> tuple[Any, Any]:
 
 def steps(x: Any, y: Any, dim: int) -> Any:
     """The distances of the sample points, shaped to go with ``y``."""
+    if x.shape[dim if x.ndim == y.ndim else 0] != y.shape[dim]:
+        raise RuntimeError(f"trapezoid(): expected a point for each of {y.shape[dim]} samples, got {tuple(x.shape)}")
     if x.ndim == 1 and y.ndim > 1:
         return x.diff().view([-1 if d == dim % y.ndim else 1 for d in range(y.ndim)])
     return x.diff(dim=dim)
 
 
 @composition(torch.trapezoid, torch.trapz)
-def trapezoid(y: Any, input: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
-    """The integral of ``y`` along ``dim``, sampled at ``input``, torch's ``x``, or in steps of ``dx``."""
+def trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
+    """The integral of ``y`` along ``dim``, sampled at ``x`` or in steps of ``dx``."""
     left, right = neighbours(y, dim)
-    if input is None:
+    if x is None:
         return (y.sum(dim) - (y.select(dim, 0) + y.select(dim, -1)) * 0.5) * (1 if dx is None else dx)
-    return (steps(input, y, dim) * (left + right)).sum(dim) / 2.0
+    return (steps(x, y, dim) * (left + right)).sum(dim) / 2.0
 
 
 @composition(torch.cumulative_trapezoid)
-def cumulative_trapezoid(y: Any, input: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
+def cumulative_trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
     left, right = neighbours(y, dim)
-    if input is None:
+    if x is None:
         return ((1 if dx is None else dx) / 2.0 * (left + right)).cumsum(dim)
-    return (steps(input, y, dim) * (left + right)).cumsum(dim) / 2.0
+    return (steps(x, y, dim) * (left + right)).cumsum(dim) / 2.0

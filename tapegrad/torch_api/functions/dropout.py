@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import TABLE, composition
+from tapegrad.engine.table import TABLE
+from tapegrad.torch_api.composition import asking, composition
 
 SATURATION = 1.7580993408473766  # minus the value that selu approaches at minus infinity
 
@@ -100,7 +101,12 @@ def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, in
 
 
 # torch's own functions of these names have no ``inplace``, and call ``training`` ``train``.
-TABLE[torch.dropout] = lambda input, p, train: drop(input, p, train, False)
-TABLE[torch.feature_dropout] = lambda input, p, train: drop(input, p, train, False, channels=True)
-TABLE[torch.alpha_dropout] = lambda input, p, train: drop_to_saturation(input, p, train, False)
-TABLE[torch.feature_alpha_dropout] = lambda input, p, train: drop_to_saturation(input, p, train, False, channels=True)
+for function, run, channels in (
+    (torch.dropout, drop, False), (torch.feature_dropout, drop, True),
+    (torch.alpha_dropout, drop_to_saturation, False), (torch.feature_alpha_dropout, drop_to_saturation, True),
+):  # fmt: skip
+
+    def _own(input: Any, p: float, train: bool, run: Any = run, channels: bool = channels) -> Any:
+        return run(input, p, train, False, channels)
+
+    TABLE[function] = asking(function, _own)

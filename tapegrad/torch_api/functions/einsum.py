@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import composition
 from tapegrad.rules import einsum as rules
+from tapegrad.torch_api.composition import composition
 
 
 @composition(torch.einsum)

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import TABLE, alias, composition
-from tapegrad.engine.tensor import raw
+from tapegrad.engine.table import TABLE, alias
+from tapegrad.engine.tensor import Tensor, raw
 from tapegrad.rules import elementwise
+from tapegrad.torch_api.composition import composition
 
 # --- arithmetic ---
 
@@ -18,14 +19,26 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
     return elementwise.add(input, other) if alpha == 1 else elementwise.scaled_add(input, other, alpha)
 
 
+def numbers(*values: Any) -> None:
+    """Refuse booleans, which torch does not subtract."""
+    if any(isinstance(v, (Tensor, torch.Tensor)) and v.dtype is torch.bool for v in values):
+        raise RuntimeError("sub(): subtraction of a bool tensor is not supported; use `~` or logical_not()")
+
+
 @composition(torch.sub)
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    return elementwise.sub(input, other) if alpha == 1 else elementwise.scaled_sub(input, other, alpha)
+    if alpha == 1:
+        return elementwise.sub(input, other)
+    numbers(input, other)
+    return elementwise.scaled_sub(input, other, alpha)
 
 
 @composition(torch.rsub)
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    return elementwise.rsub(input, other) if alpha == 1 else elementwise.scaled_sub(other, input, alpha)
+    if alpha == 1:
+        return elementwise.rsub(input, other)
+    numbers(input, other)
+    return elementwise.scaled_sub(other, input, alpha)
 
 
 @composition(torch.div)
@@ -43,9 +56,16 @@ def true_divide(input: Any, other: Any) -> Any:
 # --- powers ---
 
 
+def doubled(value: Any) -> Any:
+    """A tensor in double precision, real or complex; a number as it is."""
+    if isinstance(value, (int, float, complex)):
+        return value
+    return value.to(torch.complex128 if value.is_complex() else torch.float64)
+
+
 @composition(torch.float_power)
 def float_power(input: Any, exponent: Any) -> Any:
-    return elementwise.pow(*[v if isinstance(v, (int, float)) else v.to(torch.float64) for v in (input, exponent)])
+    return elementwise.pow(doubled(input), doubled(exponent))
 
 
 # --- kinks and choices ---
@@ -86,7 +106,8 @@ def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Any:
 
 @composition(torch.normal)
 def normal(mean: Any, std: Any = 1.0, *, generator: Any = None) -> Any:
-    return step_function(torch.normal(raw(mean), raw(std), generator=generator), mean + std)
+    value = torch.normal(raw(mean), raw(std), generator=generator)
+    return step_function(value, (mean + std).to(value.dtype))
 
 
 # --- torch's other names ---

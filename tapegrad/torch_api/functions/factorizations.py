@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import composition
 from tapegrad.rules.factorizations import (
     cholesky,
     coefficient,
@@ -19,6 +18,7 @@ from tapegrad.rules.factorizations import (
     unchecked_inv,
     unchecked_solve,
 )
+from tapegrad.torch_api.composition import composition
 
 # --- determinants: d(det A) = det(A) tr(A^-1 dA) ---
 
@@ -74,7 +74,7 @@ def triangular_solve(
 ) -> Any:
     matrix = A.mT if transpose else A
     solution = solve_triangular(matrix, input, upper=upper != transpose, unitriangular=unitriangular)
-    return named_tuple("triangular_solve", solution, coefficient(input, A))
+    return named_tuple("triangular_solve", solution, coefficient(input, A.expand(*solution.shape[:-2], *A.shape[-2:])))
 
 
 # --- Cholesky: A = L L^T ---

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.errors import MissingRule
 from tapegrad.rules.indexing import kthvalue, lookup, scatter, scatter_add, scatter_extreme, scatter_prod, sort, topk
 from tapegrad.rules.slicing import common_shape
+from tapegrad.torch_api.composition import composition
 
 # --- reading at indices: the gradient is added where it was read ---
 
@@ -86,6 +86,12 @@ def index_reduce(
     if not input.ndim:
         one = index_reduce(input.reshape(1), 0, index, source.reshape(1), reduce, include_self=include_self)
         return one.reshape(())
+    rest = [(*x.shape[:dim], *x.shape[dim:][1:]) for x in (input, source)]
+    if index.shape != (source.shape[dim],) or rest[0] != rest[1]:
+        raise RuntimeError(
+            f"index_reduce(): input {tuple(input.shape)}, index {tuple(index.shape)} and source {tuple(source.shape)} "
+            f"do not fit along dimension {dim}"
+        )
     shape = [1] * source.ndim
     shape[dim] = -1
     index = index.reshape(shape).expand(source.shape)

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.rules import interpolation
+from tapegrad.torch_api.composition import composition
 
 
 @composition(F.interpolate)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.rules import losses
+from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.spellings import reduced, reduction_of
 
 # --- differences ---
@@ -151,10 +151,9 @@ def kl_div(
     else:
         cross = target * input  # first, as in torch: gradients are summed in this order
         loss = torch.xlogy(target, target) - cross
-    reduction = reduction_of(reduction, size_average, reduce)
-    if reduction == "batchmean":
-        return loss.sum() / input.shape[0] if input.ndim else loss.sum()
-    return reduced(loss, reduction)
+    by_batch = reduction == "batchmean"  # as torch, also beside the former flags
+    loss = reduced(loss, reduction_of("sum" if by_batch else reduction, size_average, reduce))
+    return loss / input.shape[0] if by_batch and input.ndim and input.shape[0] else loss
 
 
 @composition(F.poisson_nll_loss)

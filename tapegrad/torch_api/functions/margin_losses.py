@@ -7,8 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import TABLE, composition
+from tapegrad.engine.table import TABLE
 from tapegrad.rules import losses
+from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.spellings import reduced, reduction_of
 
 # --- of embeddings ---
@@ -131,6 +132,8 @@ def multilabel_margin_loss(
     reduction = reduction_of(reduction, size_average, reduce)
     if input.ndim == 0:
         return multilabel_margin_loss(input.view(1), target.view(1), reduction=reduction)
+    if target.dtype != torch.int64 or (target < -1).any() or (target >= input.shape[-1]).any():
+        raise RuntimeError(f"multilabel_margin_loss(): target must hold classes below {input.shape[-1]}, or -1")
     given = (target < 0).cumsum(-1) == 0
     index = torch.where(given, target, 0)
     classes = torch.arange(input.shape[-1], device=input.device)
@@ -152,7 +155,7 @@ def multilabel_soft_margin_loss(
 ) -> Any:
     loss = -(target * F.logsigmoid(input) + (1 - target) * F.logsigmoid(-input))
     loss = loss if weight is None else loss * weight
-    return reduced(loss.sum(-1) / input.shape[-1], reduction_of(reduction, size_average, reduce))
+    return reduced(loss.sum(input.ndim - 1) / input.shape[-1], reduction_of(reduction, size_average, reduce))
 
 
 # torch.<name> takes the reduction as a number, and in another position, than F.<name>.

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.rules.matmul import folded, linear, matmul, two_matrices
+from tapegrad.torch_api.composition import composition
 
 
 def requires_grad(x: Any) -> bool:

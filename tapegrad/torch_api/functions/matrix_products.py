@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import composition
 from tapegrad.rules.matrix_products import linalg_cross
+from tapegrad.torch_api.composition import composition
 
 # --- traces and cross products ---
 
@@ -39,6 +39,8 @@ def outer(input: Any, vec2: Any) -> Any:
 def inner(input: Any, other: Any) -> Any:
     if input.ndim == 0 or other.ndim == 0:
         return input * other
+    if input.shape[-1] != other.shape[-1]:
+        raise RuntimeError(f"inner(): the last dimensions of {tuple(input.shape)} and {tuple(other.shape)} differ")
     return vecdot(input, other) if input.ndim == other.ndim == 1 else tensordot(input, other, ([-1], [-1]))
 
 
@@ -121,6 +123,8 @@ def chain_matmul(*matrices: Any) -> Any:
 @composition(torch.linalg.matrix_power, torch.matrix_power)
 def matrix_power(input: Any, n: int) -> Any:
     """By repeated squaring."""
+    if input.shape[-1] != input.shape[-2]:
+        raise RuntimeError(f"matrix_power(): expected square matrices, got {tuple(input.shape)}")
     if n == 0:
         identity = torch.eye(input.shape[-1], dtype=input.dtype, device=input.device).expand(input.shape)
         return torch.where(torch.ones_like(input, dtype=torch.bool), identity, input)  # recorded; no NaN gets in

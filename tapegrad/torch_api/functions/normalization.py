@@ -8,9 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import TABLE, composition
+from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import raw
 from tapegrad.rules import normalization
+from tapegrad.torch_api.composition import asking, composition
 
 # --- over the batch ---
 
@@ -49,10 +50,22 @@ def batch_norm(
     return normalization.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
-# torch.batch_norm takes its arguments in another order than F.batch_norm.
-TABLE[torch.batch_norm] = lambda input, weight, bias, mean, var, training, momentum, eps, cudnn_enabled: batch_norm(
-    input, mean, var, weight, bias, training, momentum, eps
-)
+# The function of this name in torch's own namespace takes its arguments in another order.
+def _torch_batch_norm(
+    input: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Any:
+    return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+TABLE[torch.batch_norm] = asking(torch.batch_norm, _torch_batch_norm)
 
 # --- over the last dimensions ---
 
@@ -74,6 +87,8 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     """``x`` over the root of the mean of its squares."""
     if tuple(input.shape[-len(normalized_shape) :]) != tuple(normalized_shape):
         raise RuntimeError(f"rms_norm(): the input's shape {tuple(input.shape)} must end in {tuple(normalized_shape)}")
+    if weight is not None and tuple(weight.shape) != tuple(normalized_shape):
+        raise RuntimeError(f"rms_norm(): weight must be of shape {tuple(normalized_shape)}, not {tuple(weight.shape)}")
     x = input.to(torch.promote_types(input.dtype, torch.float32))
     square = (x**2).mean(normalization.last_dims(normalized_shape), keepdim=True)
     x = x * (square + (torch.finfo(x.dtype).eps if eps is None else eps)).rsqrt()

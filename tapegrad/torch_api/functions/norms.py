@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.rules.norms import at_least, vector_norm
 from tapegrad.rules.reduction import restore
+from tapegrad.torch_api.composition import composition
 
 # --- norms ---
 
@@ -25,6 +25,8 @@ def matrix_norm(input: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool
     input = input if dtype is None else input.to(dtype)
     if ord == "fro":
         return vector_norm(input, 2, dim, keepdim)
+    if ord not in (1, -1, 2, -2, math.inf, -math.inf, "nuc"):
+        raise RuntimeError(f"matrix_norm(): order {ord} is not supported")
     row, column = [d % input.ndim for d in dim]
     if ord in (1, -1, math.inf, -math.inf):  # the largest, or smallest, sum of a column or a row
         if abs(ord) == 1:

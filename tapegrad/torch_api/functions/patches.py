@@ -7,8 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.rules import patches
+from tapegrad.torch_api.composition import composition
 
 # --- borders ---
 

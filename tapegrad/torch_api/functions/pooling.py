@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.engine.op import Op
-from tapegrad.engine.table import TABLE, composition
+from tapegrad.engine.table import TABLE
 from tapegrad.rules import pooling
 from tapegrad.rules.pooling import per_dimension
+from tapegrad.torch_api.composition import composition
 
 # --- the largest of each window ---
 

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.table import composition
 from tapegrad.rules.reduction import (
     amax,
     amin,
@@ -31,6 +30,7 @@ from tapegrad.rules.reduction import (
     sum,
     var,
 )
+from tapegrad.torch_api.composition import composition
 
 # --- sums and moments ---
 

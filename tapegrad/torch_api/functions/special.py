@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import TABLE, composition
+from tapegrad.engine.table import TABLE
 from tapegrad.rules import special
+from tapegrad.torch_api.composition import composition
 
 # --- the error function and the normal distribution ---
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import composition
 from tapegrad.errors import MissingRule
 from tapegrad.rules.factorizations import inv
 from tapegrad.rules.spectral import (
@@ -21,6 +20,7 @@ from tapegrad.rules.spectral import (
     unstack_svd,
     values_alone,
 )
+from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.factorizations import named_tuple
 
 # --- A = V diag(L) V^T ---
@@ -55,8 +55,8 @@ def svd(A: Any, full_matrices: bool = True, *, driver: Any = None) -> Any:
 @composition(torch.svd)
 def _svd(input: Any, some: bool = True, compute_uv: bool = True) -> Any:
     if not compute_uv:
-        m, n = input.shape[-2:]
-        return named_tuple("svd", input.new_zeros(m, m), svdvals(input), input.new_zeros(n, n))
+        *batch, m, n = input.shape
+        return named_tuple("svd", input.new_zeros(*batch, m, m), svdvals(input), input.new_zeros(*batch, n, n))
     U, S, Vh = svd(input, not some)
     return named_tuple("svd", U, S, Vh.mT)
 

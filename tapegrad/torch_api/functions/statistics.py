@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.table import composition
 from tapegrad.engine.tensor import raw
+from tapegrad.torch_api.composition import composition
 
 # --- covariance ---
 

@@ -1,0 +1,111 @@
+"""Torch's functions said in terms of others, which refuse what torch's own refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+
+from tapegrad.engine.table import TABLE, enter, spellings
+from tapegrad.engine.tensor import Tensor, wrap
+
+_VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes; floats are too many
+_MOST = 4096  # forms of calls that are remembered, for each function
+
+
+def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Say a torch function in terms of other recorded ones: it needs no rule, its parts have theirs.
+
+    Args:
+        *functions: torch's functions that the body stands for, under each of the names that torch gives them.
+    """
+
+    def register(body: Callable[..., Any]) -> Callable[..., Any]:
+        for function in functions:
+            enter(function, asking(function, body))
+            for spelling in spellings(function):
+                TABLE[spelling] = asking(spelling, body)
+        return body
+
+    return register
+
+
+def asking(function: Callable[..., Any], body: Callable[..., Any]) -> Callable[..., Any]:
+    """``body`` in the place of a torch function that does not run itself, but is asked what it would refuse.
+
+    It is asked at the first call of each form, of other numbers of dimensions, dtypes or options: with copies, so that
+    it changes nothing. The meta device would do without, but to load its kernels takes seconds.
+    """
+    known: set[tuple[Any, ...]] = set()
+
+    @wraps(body)
+    def entry(*args: Any, **kwargs: Any) -> Any:
+        form = tuple([*map(_form, args), *kwargs, *map(_form, kwargs.values())] if kwargs else map(_form, args))
+        if form not in known:
+            _ask(function, body, args, kwargs)
+            if len(known) == _MOST:
+                known.clear()
+            known.add(form)
+        return body(*args, **kwargs)
+
+    return entry
+
+
+def _form(value: Any) -> Any:
+    """What of an argument decides whether torch takes it."""
+    kind = type(value)
+    if kind is Tensor:
+        data = value._data
+        return data.ndim, data.dtype, value.record is None and not value._requires_grad
+    if kind in _VALUES:
+        return kind, value
+    if kind is torch.Tensor:
+        return value.ndim, value.dtype
+    if kind is tuple or kind is list:
+        return kind, *map(_form, value)
+    return kind
+
+
+def _ask(function: Callable[..., Any], body: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    """Run a torch function on copies, and raise what it raises: in our words, if ``body`` has some."""
+    given = _copied(args), _copied(kwargs)
+    with torch.random.fork_rng(), torch.no_grad():
+        refusal = _refusal(function, *given)
+        if refusal is not None:
+            ours = _refusal(body, *_wrapped(given))
+            raise refusal if ours is None or isinstance(ours, AttributeError) else ours
+
+
+def _refusal(function: Callable[..., Any], args: Any, kwargs: Any) -> Exception | None:
+    """What a function raises."""
+    try:
+        function(*args, **kwargs)
+    except Warning:  # where warnings are errors
+        return None
+    except Exception as error:
+        return error
+    return None
+
+
+def _copied(value: Any) -> Any:
+    """Arguments for torch: copies of tensors, which require grad where Tensors do, for torch may refuse them then."""
+    if isinstance(value, Tensor):
+        copy = value._data.detach().clone()
+        return copy.requires_grad_() if value.requires_grad and torch.is_grad_enabled() else copy
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    if isinstance(value, (list, tuple)):
+        items = [_copied(v) for v in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return {name: _copied(v) for name, v in value.items()} if isinstance(value, dict) else value
+
+
+def _wrapped(value: Any) -> Any:
+    """The copies as Tensors."""
+    if isinstance(value, torch.Tensor):
+        return wrap(value.detach(), None)
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)([_wrapped(v) for v in value])
+    return {name: _wrapped(v) for name, v in value.items()} if isinstance(value, dict) else value
