@@ -83,7 +83,7 @@ def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor, wanted: bool) ->
         )
     if out.dtype in CONTINUOUS or out.is_complex():
         return wrap(out, None)
-    if wanted and torch.is_grad_enabled():
+    if wanted and op.trusted and out.dtype is not torch.bool and torch.is_grad_enabled():
         raise MissingRule(
             f"{op.name}(): the result is of {out.dtype}, which takes no gradient; convert the arguments to floating "
             f"point, or .detach() the one that requires grad"

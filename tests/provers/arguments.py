@@ -262,7 +262,9 @@ def disagreement(trial: Trial) -> str | None:
         for a, b in zip(mine.values, yours.values, strict=True):
             if not agree(a, b):
                 return f"another value: {_text(a)} beside {_text(b)}"
-        for k, (a, b) in enumerate(zip(mine.gradients, yours.gradients, strict=False)):
+        if yours.error is not None:
+            return None  # torch takes the call, and cannot differentiate it
+        for k, (a, b) in enumerate(zip(mine.gradients, yours.gradients, strict=True)):
             if a is None and b is not None and not bool((b == 0).all()):
                 return f"the gradient of leaf {k} is missing"
             if a is not None and not agree(a, torch.zeros_like(a) if b is None else b) and not right(trial, mine, k):

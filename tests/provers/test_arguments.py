@@ -62,7 +62,7 @@ def test_a_complex_number_that_drops_gradients_is_found(monkeypatch):
     [
         (torch.meshgrid, "indexing = a misspelt string"),
         (torch.quantile, "interpolation = a misspelt string"),
-        (F.dropout1d, "input = two dimensions more"),
+        (F.dropout1d, "training = a string"),
     ],
 )
 def test_what_only_torch_refuses_is_found(monkeypatch, function, what):

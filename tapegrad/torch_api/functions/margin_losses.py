@@ -132,6 +132,10 @@ def multilabel_margin_loss(
     reduction = reduction_of(reduction, size_average, reduce)
     if input.ndim == 0:
         return multilabel_margin_loss(input.view(1), target.view(1), reduction=reduction)
+    if target.shape != input.shape:
+        raise RuntimeError(
+            f"multilabel_margin_loss(): target {tuple(target.shape)} and input {tuple(input.shape)} differ"
+        )
     if target.dtype != torch.int64 or (target < -1).any() or (target >= input.shape[-1]).any():
         raise RuntimeError(f"multilabel_margin_loss(): target must hold classes below {input.shape[-1]}, or -1")
     given = (target < 0).cumsum(-1) == 0
