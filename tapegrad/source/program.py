@@ -225,7 +225,7 @@ class Program:
         with self._backward:
             again = node.op.run(*[arg if p is None else self.values[p] for arg, p in pairs])
         expression = self._backward.expression(again)
-        if len(_inline(expression, {})) > _SHORT or not (value.is_meta or _equal(value, again)):
+        if len(_inline(expression)) > _SHORT or not (value.is_meta or _equal(value, again)):
             return False
         self._backward.alias(value, expression)
         return True
@@ -362,14 +362,23 @@ def _by_word(lines: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _inline(expression: Expression, known: dict[Expression, str]) -> str:
+def _inline(expression: Expression) -> str:
     """A short expression in one piece; anything else as something long."""
-    if expression not in known:
-        operands = dict.fromkeys(() if expression.kind == "input" else expression.operands())
-        texts = {n: Text(_inline(n, known)) for n in operands} if len(operands) < 3 else {}
-        long = len(texts) < len(operands) or any(len(text.text) > _SHORT for text in texts.values())
-        known[expression] = "?" * LINE if long else text_of(expression, texts).text
-    return known[expression]
+    parts: set[Expression] = set()
+    stack = [expression]
+    while stack and len(parts) <= _SHORT:
+        part = stack.pop()
+        if part not in parts:
+            parts.add(part)
+            stack.extend(part.operands())
+    if len(parts) > _SHORT:
+        return "?" * LINE
+    texts: dict[Expression, Text] = {}
+    for part in sorted(parts, key=lambda e: e.order):  # operands come first
+        texts[part] = text_of(part, texts)
+        if len(texts[part].text) > LINE:
+            return texts[part].text
+    return texts[expression].text
 
 
 def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
