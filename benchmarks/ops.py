@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import tapegrad
-from tapegrad.backward import walk
+from tapegrad.engine.walk import walk
 
 CALLS = 50  # in a timing sample
 N, M = 32, 64  # small, so that the overhead shows

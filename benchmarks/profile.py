@@ -18,8 +18,9 @@ import torch
 
 import tapegrad
 from benchmarks.works import Work
-from tapegrad import gradients, unrolled
-from tapegrad.backward import walk
+from tapegrad.engine import gradients
+from tapegrad.engine.walk import walk
+from tapegrad.fast import roads
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def profile(work: Work, rounds: int = 200) -> Profile:
 
     record = lambda: work.torch(leaves, *inputs)
     ops = {r.op for r in tapegrad.tape(record())}
-    for _ in range(unrolled.MEETINGS + 1):  # from then on the walk is written out, as in any program that trains
+    for _ in range(roads.MEETINGS + 1):  # from then on the walk is written out, as in any program that trains
         record().backward()
     for _ in range(rounds):
         for p in leaves:

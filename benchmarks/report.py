@@ -135,7 +135,7 @@ def page(results: Results, costs: Sequence[Cost], profiles: Mapping[str, Profile
         "is the median over the rounds of a contestant's time to torch's in the same round. Before it is timed, a "
         "contestant's loss and gradients are compared with torch's: on one thread tapegrad and the bare kernels must "
         f"agree to the bit where that is promised, all others within {Work.tolerance:g} of the largest gradient. What "
-        "happens once, such as compiling, or tapegrad's writing a walk out (tapegrad/unrolled.py), is over after the "
+        "happens once, such as compiling, or tapegrad's writing a walk out (tapegrad/fast/), is over after the "
         "first rounds, and does not show in a median.",
         "`kernels` are the torch calls that tapegrad makes, one after another with no tape: the floor for any tape "
         "that runs op by op. `hand` is the lecture's exercise 4, a backward pass derived on paper, in fewer steps.",

@@ -37,8 +37,11 @@ def watch(frame: Any, event: str, _: Any) -> None:
 
 
 sys.setprofile(watch)
-from tapegrad import rules  # noqa: E402 - while it is watched
-from tapegrad.op import TABLE, Op  # noqa: E402
+from tapegrad import kernels, rules  # noqa: E402 - while they are watched
+from tapegrad.engine.op import Op  # noqa: E402
+from tapegrad.engine.table import TABLE  # noqa: E402
+from tapegrad.torch_api import functions  # noqa: E402
+from tapegrad.torch_api.functions import spellings as torch_spellings  # noqa: E402
 
 sys.setprofile(None)
 
@@ -60,7 +63,9 @@ PLACES = (
 INTRODUCTION = """\
 # The rules
 
-Everything that tapegrad differentiates, and how. `python docs/make_rules.py` makes this page from `tapegrad/rules/`.
+Everything that tapegrad differentiates, and how. `python docs/make_rules.py` makes this page from `tapegrad/rules/`,
+which has the formulas, `tapegrad/kernels/`, and `tapegrad/torch_api/functions/`, where functions are said in terms of
+others.
 
 A row's second column has, for each argument that can take a gradient, the formula of that gradient. `g` is the
 gradient with respect to the function's output, `out` the output, `<argument>_shape` an argument's shape; other names
@@ -90,7 +95,8 @@ def page(conformance: str) -> str:
     """docs/rules.md, given the text of docs/conformance.md."""
     bits = exactness(conformance)
     names = spellings()
-    sections = [section(importlib.import_module(f"{rules.__name__}.{name}"), names, bits) for name in rules.__all__]
+    families = sorted({*rules.__all__, *functions.__all__})
+    sections = [section(family, names, bits) for family in families]
     entries = list({id(e): e for s in sections for e in s.entries}.values())
     own = sum(isinstance(e, Op) for e in entries)
     counts = f"\nThe table has {own} rules and {len(entries) - own} functions in terms of them.\n"
@@ -135,37 +141,49 @@ def measured(names: list[tuple[str, str]], bits: dict[str, str]) -> str:
     return max(found, key=lambda value: 0.0 if value == "=" else float(value), default="")
 
 
-# --- a module of rules ---
+# --- a family of rules ---
 
 
 class Section:
-    """The part of the page about one module."""
+    """The part of the page about one family."""
 
     def __init__(self, title: str, about: str, text: str, entries: list[Any]) -> None:
         self.title, self.about, self.text, self.entries = title, about, text, entries
 
 
-def section(module: ModuleType, names: dict[int, list[tuple[str, str]]], bits: dict[str, str]) -> Section:
-    """What one module of rules has, in the order and under the headings of its source."""
-    source = Source(module)
-    title, about = titled(module)
-    entries = sorted(source.entries(), key=lambda entry: source.line(entry))
-    file = f"{module.__name__.replace('.', '/')}.py"
-    text = f"\n## {title}\n\n[{file}](../{file}){about and ': '}{about}\n"
-    heading: str | None = None
-    texts = []
-    for i, entry in enumerate(entries):
-        here = source.heading(source.line(entry))
-        if i == 0 or here != heading:
-            text += f"\n### {capital(here)}\n" if here else ""
-            text += "\n| function | gradient | bits |\n|---|---|---|\n"
-            heading = here
-        lines = [*source.lines_of(entry), *[f"<sub>{prose(note)}</sub>" for note in source.notes(entry)]]
-        texts.append(" ".join(lines))
-        calls = names.get(id(entry), [])
-        text += f"| {called(entry, calls, module)} | {'<br>'.join(lines)} | {measured(calls, bits)} |\n"
-    words = [f"* `{name}`: {prose(doc)}\n" for name, doc in source.words(" ".join(texts))]
+def section(family: str, names: dict[int, list[tuple[str, str]]], bits: dict[str, str]) -> Section:
+    """What one family has, in the order and under the headings of its sources: rules first."""
+    kernel, spelled = source_of(kernels, family), Source(torch_spellings)
+    sources = [source for package in (rules, functions) if (source := source_of(package, family, kernel))]
+    title, about = titled(sources[0].module)
+    files = [f"{source.module.__name__.replace('.', '/')}.py" for source in sources]
+    links = " and ".join(f"[{file}](../{file})" for file in files)
+    text = f"\n## {title}\n\n{links}{about and ': '}{about}\n"
+    tables: dict[str, str] = {}  # rows under each heading
+    entries, texts = [], []
+    for source in sources:
+        for entry in sorted(source.entries(), key=source.line):
+            lines = [*source.lines_of(entry), *[f"<sub>{prose(note)}</sub>" for note in source.notes(entry)]]
+            calls = names.get(id(entry), [])
+            row = f"| {called(entry, calls, source.module)} | {'<br>'.join(lines)} | {measured(calls, bits)} |\n"
+            heading = source.heading(source.line(entry))
+            tables[heading] = tables.get(heading, "") + row
+            entries.append(entry)
+            texts.append(" ".join(lines))
+    for heading, rows in tables.items():
+        text += f"\n### {capital(heading)}\n" if heading else ""
+        text += "\n| function | gradient | bits |\n|---|---|---|\n" + rows
+    words = [
+        f"* `{name}`: {prose(doc)}\n" for source in [*sources, spelled] for name, doc in source.words(" ".join(texts))
+    ]
     return Section(title, about, text + ("\nIn these formulas:\n\n" + "".join(words) if words else ""), entries)
+
+
+def source_of(package: ModuleType, family: str, kernel: Source | None = None) -> Source | None:
+    """The source of a family's module in a package, if it has one."""
+    if family not in package.__all__:
+        return None
+    return Source(importlib.import_module(f"{package.__name__}.{family}"), kernel)
 
 
 def titled(module: ModuleType) -> tuple[str, str]:
@@ -183,7 +201,7 @@ def capital(text: str) -> str:
 
 def called(entry: Any, names: list[tuple[str, str]], module: ModuleType) -> str:
     """An entry's first column: its call, and its other names."""
-    arguments = entry.signature if isinstance(entry, Op) else bare(entry)
+    arguments = str(entry.signature)[1:-1] if isinstance(entry, Op) else bare(entry)
     written = list({name.rpartition(".")[2]: name for name, _ in reversed(names)}.values())[::-1]
     if "inplace" in arguments or "_stacklevel" in arguments:  # only torch.nn.functional has them
         written.sort(key=lambda name: not hasattr(F, name.rpartition(".")[2]))
@@ -211,10 +229,11 @@ def bare(function: Callable[..., Any]) -> str:
 
 
 class Source:
-    """A module's source, read for what stands where."""
+    """A module's source, read for what stands where; the kernels of its rules may stand in another."""
 
-    def __init__(self, module: ModuleType) -> None:
+    def __init__(self, module: ModuleType, kernel: Source | None = None) -> None:
         self.module = module
+        self.kernel = kernel or self
         self.file = inspect.getsourcefile(module)
         text = inspect.getsource(module)
         self.tree = ast.parse(text)
@@ -246,7 +265,8 @@ class Source:
     def lines_of(self, entry: Any) -> Iterator[str]:
         """What an entry's gradient is: a line for each argument, or what it is made of."""
         if not isinstance(entry, Op):
-            yield f"in terms of {made_of(entry)}"
+            family = self.module.__name__.rpartition(".")[2]
+            yield f"in terms of {made_of(entry).replace(f'{family}.', '')}"
             return
         for argument, formula in entry.formulas.items():
             kernel = "" if entry.kernels[argument] is formula else " *(kernel)*"
@@ -256,18 +276,20 @@ class Source:
 
     def notes(self, entry: Any) -> list[str]:
         """The comments about an entry: above it, within a rule, and about its kernel."""
-        statement = self.statement(entry)
-        statements = [statement]
+        found = self.notes_of(self.statement(entry), isinstance(entry, Op))
         if isinstance(entry, Op):
-            name = next((n for n, v in vars(self.module).items() if v is entry), None)
-            statements += [s for s in self.tree.body if is_kernel_of(s, name)]
-        found = []
-        for s in statements:
-            found.append(self.above(first_line(s)))
-            if not isinstance(s, ast.FunctionDef) or isinstance(entry, Op):
-                last = s.body[0].lineno - 1 if isinstance(s, ast.FunctionDef) else s.end_lineno or 0
-                found += [self.text(line) for line in range(first_line(s), last + 1)]
+            name = next((n for n, v in vars(self.kernel.module).items() if v is entry), None)
+            for s in self.kernel.tree.body:
+                found += self.kernel.notes_of(s, True) if is_kernel_of(s, name) else []
         return [note for note in dict.fromkeys(found) if note]
+
+    def notes_of(self, statement: ast.stmt, inside: bool) -> list[str]:
+        """The comments above a statement, and those within it; a function's body has its own."""
+        found = [self.above(first_line(statement))]
+        if not isinstance(statement, ast.FunctionDef) or inside:
+            last = statement.body[0].lineno - 1 if isinstance(statement, ast.FunctionDef) else statement.end_lineno or 0
+            found += [self.text(line) for line in range(first_line(statement), last + 1)]
+        return found
 
     def above(self, line: int) -> str:
         """The comment right above a line, in one paragraph."""

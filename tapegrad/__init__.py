@@ -5,18 +5,28 @@ hand-written vector-Jacobian rules.
 """
 
 import importlib
+import os
+from pathlib import Path
 
-import tapegrad.operators
-import tapegrad.source.program  # noqa: F401 - gives Tape its source
-from tapegrad.anomaly import detect_anomaly
-from tapegrad.backward import grad
+# Formulas, then kernels, then torch's functions in terms of them: a function's last entry in the table holds.
+import tapegrad.kernels
+import tapegrad.rules
+import tapegrad.source.program
+import tapegrad.torch_api.functions
+import tapegrad.torch_api.methods
+from tapegrad.engine.backward import grad
+from tapegrad.engine.table import kernel, rule
+from tapegrad.engine.tape import Record
+from tapegrad.engine.tensor import Tensor, tensor
 from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
+from tapegrad.inspect.anomaly import detect_anomaly
 from tapegrad.inspect.compare import Comparison, Row, compare
 from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
-from tapegrad.op import kernel, rule
-from tapegrad.tape import Record
-from tapegrad.tensor import Tensor, tensor
+
+tapegrad.torch_api.methods.install()
+if os.environ.get("TAPEGRAD_FAST") != "0" and (Path(__file__).parent / "fast").is_dir():
+    importlib.import_module("tapegrad.fast").install()
 
 __version__ = "0.1.0"
 

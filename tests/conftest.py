@@ -1,10 +1,15 @@
 """Settings of the whole suite: the same examples on every run, and torch on one thread."""
 
+import gc
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from tapegrad import unrolled
+from tests.helpers import FAST, roads
 
 settings.register_profile(
     "tapegrad",
@@ -20,6 +25,12 @@ settings.load_profile("tapegrad")
 torch.set_num_threads(1)  # the tensors are small; threads would wait for each other
 
 
+def pytest_collection_finish():
+    """Leave what lives as long as the run, torch's modules and all tests, out of every garbage collection."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _torch_as_it_was():
     """No test leaves a grad mode, a default dtype or a random state behind."""
@@ -29,12 +40,22 @@ def _torch_as_it_was():
     assert torch.get_default_dtype() == torch.float32
 
 
-@pytest.fixture(scope="module", params=["walked", "written out"])
+@pytest.fixture(scope="module", params=["walked", "written out"] if FAST else ["walked"])
 def road(request):
-    """Every backward pass as ``walk`` takes it, or as it is written out for its tape."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unrolled, "MEETINGS", 0 if request.param == "written out" else 10**9)
-        patch.setattr(unrolled, "PATIENCE", 10**9)
-        unrolled.forget()
+    """Every backward pass as ``walk`` takes it, or as it is written out for its tape: ``walk`` alone without fast/."""
+    if not FAST:
         yield request.param
-    unrolled.forget()
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(roads, "MEETINGS", 0 if request.param == "written out" else 10**9)
+        patch.setattr(roads, "PATIENCE", 10**9)
+        roads.forget()
+        yield request.param
+    roads.forget()
+
+
+@pytest.fixture
+def bundled(monkeypatch):
+    """No dot on PATH; pygraphviz's engine is there."""
+    monkeypatch.setenv("PATH", "")
+    pytest.importorskip("pygraphviz")

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from tapegrad.apply import node as node_of
-from tapegrad.backward import walk
+from tapegrad.engine.tape import shape_text
+from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import node as node_of
+from tapegrad.engine.walk import walk
 from tapegrad.inspect.names import caller_scope, name_nodes
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
-from tapegrad.tape import shape_text
-from tapegrad.tensor import Tensor
 
 
 @dataclass(frozen=True)

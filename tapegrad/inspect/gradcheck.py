@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from tapegrad.backward import grad
-from tapegrad.tape import shape_text
-from tapegrad.tensor import Tensor, raw
+from tapegrad.engine.backward import grad
+from tapegrad.engine.tape import shape_text
+from tapegrad.engine.tensor import Tensor, raw
 
 
 class GradcheckError(AssertionError):

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from tapegrad.apply import node as node_of
-from tapegrad.tensor import Tensor
+from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import node as node_of
 
 _DEPTH = 3  # model.layers[0].weight
 _LONGEST = 256  # lists longer than this are data, not parameters

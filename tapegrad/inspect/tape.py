@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
-from tapegrad.apply import node as node_of
+from tapegrad.engine.tape import Record, parents_of, reached, shape_text
+from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import node as node_of
 from tapegrad.inspect.names import caller_scope, name_nodes
-from tapegrad.tape import Record, parents_of, reached, shape_text
-from tapegrad.tensor import Tensor
 
 
 class Tape(Sequence[Record]):

@@ -10,9 +10,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import TABLE, alias, composition, elementwise, kernel, rule
-from tapegrad.scalar import as_tensor
-from tapegrad.tensor import raw
+from tapegrad.engine.table import elementwise, rule
 
 # --- arithmetic ---
 
@@ -25,7 +23,6 @@ mul = rule(
     input=lambda g, other: g * other,
     other=lambda g, input: g * input,
 )
-kernel(mul, input=lambda g, other: g * as_tensor(other, g))
 div = rule(
     torch.div,
     "input, other",
@@ -33,7 +30,6 @@ div = rule(
     # torch's order of operations, for the bits: a / b**2 as (a / b) / b.
     other=lambda g, input, other: -g * ((input / other) / other),
 )
-kernel(div, input=lambda g, other: g / as_tensor(other, g))
 neg = rule(torch.neg, input=lambda g: -g)
 positive = rule(torch.positive, input=lambda g: g)
 reciprocal = rule(torch.reciprocal, input=lambda g, out: -g * (out * out))
@@ -51,8 +47,6 @@ addcdiv = rule(
     tensor1=lambda g, tensor2, value: g * (value / tensor2),
     tensor2=lambda g, tensor1, tensor2, value: -g * (value * tensor1 / (tensor2 * tensor2)),
 )
-# torch divides the number by the tensor, where Python would multiply by the reciprocal.
-kernel(addcdiv, tensor1=lambda g, tensor2, value: g * (tensor2.new_tensor(value) / tensor2))
 lerp = rule(
     torch.lerp,
     "input, end, weight",
@@ -70,49 +64,30 @@ def scaled_add(input: Any, other: Any, alpha: Any) -> Any:
     return torch.add(input, other, alpha=alpha)
 
 
-@composition(torch.add)
-def _add(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    return add(input, other) if alpha == 1 else scaled_add(input, other, alpha)
-
-
-@composition(torch.sub)
-def _sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    return sub(input, other) if alpha == 1 else scaled_add(input, other, -alpha)
-
-
-@composition(torch.rsub)
-def _rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    return rsub(input, other) if alpha == 1 else scaled_add(other, input, -alpha)
-
-
-@composition(torch.div)
-def _div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
-    return div(input, other) if rounding_mode is None else rounded_div(input, other, rounding_mode)
-
-
-@composition(torch.true_divide)
-def true_divide(input: Any, other: Any) -> Any:
-    return div(input, other)
-
-
 # --- steps: flat between the jumps, so the gradient is 0 ---
 
-floor = rule(torch.floor, input=lambda g: torch.zeros_like(g))
-ceil = rule(torch.ceil, input=lambda g: torch.zeros_like(g))
-trunc = rule(torch.trunc, input=lambda g: torch.zeros_like(g))
-sign = rule(torch.sign, input=lambda g: torch.zeros_like(g))
-sgn = rule(torch.sgn, input=lambda g: torch.zeros_like(g))
-round = rule(torch.round, "input, *, decimals=0", input=lambda g: torch.zeros_like(g))
+
+def zero_gradient(g: Any) -> Any:
+    """The gradient of what is constant between jumps."""
+    return torch.zeros_like(g)
 
 
-@rule(input=lambda g: torch.zeros_like(g), other=lambda g: torch.zeros_like(g))
+floor = rule(torch.floor, input=zero_gradient)
+ceil = rule(torch.ceil, input=zero_gradient)
+trunc = rule(torch.trunc, input=zero_gradient)
+sign = rule(torch.sign, input=zero_gradient)
+sgn = rule(torch.sgn, input=zero_gradient)
+round = rule(torch.round, "input, *, decimals=0", input=zero_gradient)
+
+
+@rule(input=zero_gradient, other=zero_gradient)
 def rounded_div(input: Any, other: Any, rounding_mode: Any) -> Any:
     """A quotient rounded down, or towards 0."""
     return torch.div(input, other, rounding_mode=rounding_mode)
 
 
 frac = rule(torch.frac, input=lambda g: g)
-nextafter = rule(torch.nextafter, "input, other", input=lambda g: g, other=lambda g: torch.zeros_like(g))
+nextafter = rule(torch.nextafter, "input, other", input=lambda g: g, other=zero_gradient)
 # x - y floor(x / y), and with trunc: between the jumps the quotient is constant.
 remainder = rule(
     torch.remainder,
@@ -129,10 +104,28 @@ fmod = rule(
 
 # --- powers ---
 
+
+def base_gradient(g: Any, input: Any, exponent: Any) -> Any:
+    """d(x**p)/dx = p x**(p-1), and 0 where p = 0, also at x = 0."""
+    x, p = input, exponent
+    if isinstance(p, (int, float)):
+        return g * (p * x ** (p - 1)) if p != 0 else torch.zeros_like(g)
+    return torch.where(p == 0, 0.0, g * (p * x ** (p - 1)))
+
+
+def exponent_slope(out: Any, x: Any, p: Any) -> Any:
+    """d(x**p)/dp = x**p log x, and 0 where x = 0 and p >= 0."""
+    if isinstance(x, (int, float)):
+        if x == 0:
+            return torch.where(p >= 0, 0.0, out * -math.inf)
+        return out * (math.log(x) if x > 0 else math.nan)
+    return torch.where((x == 0) & (p >= 0), 0.0, out * x.to(out.dtype).log())
+
+
 pow = rule(
     torch.pow,
     "input, exponent",
-    input=lambda g, input, exponent: base_gradient(g, input, exponent),
+    input=base_gradient,
     exponent=lambda g, out, input, exponent: g * exponent_slope(out, input, exponent),
 )
 square = rule(torch.square, input=lambda g, input: g * (2 * input))
@@ -145,41 +138,6 @@ hypot = rule(
     input=lambda g, out, input: g * input / out,
     other=lambda g, out, other: g * other / out,
 )
-
-
-def base_gradient(g: Any, x: Any, p: Any) -> Any:
-    """d(x**p)/dx = p x**(p-1), and 0 where p = 0, also at x = 0."""
-    if isinstance(p, (int, float)):
-        return g * (p * x ** (p - 1)) if p != 0 else torch.zeros_like(g)
-    return torch.where(p == 0, 0.0, g * (p * x ** (p - 1)))
-
-
-def base_gradient_kernel(g: torch.Tensor, input: torch.Tensor, exponent: Any) -> Any:
-    """``base_gradient``, in place on the one buffer it makes."""
-    if (type(exponent) is not int and type(exponent) is not float) or exponent == 0:
-        return base_gradient(g, input, exponent)
-    if exponent == 2:  # most of the powers there are, and x + x is 2 x to the bit
-        return (input + input).mul_(g)
-    return torch.pow(input, exponent - 1).mul_(as_tensor(exponent, input)).mul_(g)
-
-
-kernel(pow, input=base_gradient_kernel)
-
-
-def exponent_slope(out: Any, x: Any, p: Any) -> Any:
-    """d(x**p)/dp = x**p log x, and 0 where x = 0 and p >= 0."""
-    if isinstance(x, (int, float)):
-        if x == 0:
-            return torch.where(p >= 0, 0.0, out * -math.inf)
-        return out * (math.log(x) if x > 0 else math.nan)
-    return torch.where((x == 0) & (p >= 0), 0.0, out * x.to(out.dtype).log())
-
-
-@composition(torch.float_power)
-def float_power(input: Any, exponent: Any) -> Any:
-    return pow(*[v if isinstance(v, (int, float)) else v.to(torch.float64) for v in (input, exponent)])
-
-
 # x 2**n
 ldexp = rule(
     torch.ldexp,
@@ -225,12 +183,6 @@ cosh = rule(torch.cosh, input=lambda g, input: g * input.sinh())
 asinh = rule(torch.asinh, input=lambda g, input: g * (input * input + 1).rsqrt())
 acosh = rule(torch.acosh, input=lambda g, input: g * (input * input - 1).rsqrt())
 atanh = rule(torch.atanh, input=lambda g, input: g / (1 - input * input))
-atan2 = rule(
-    torch.atan2,
-    "input, other",
-    input=lambda g, input, other: g * other * inverse_square(input, other),
-    other=lambda g, input, other: g * -input * inverse_square(input, other),
-)
 
 
 def inverse_square(x: Any, y: Any) -> Any:
@@ -239,14 +191,23 @@ def inverse_square(x: Any, y: Any) -> Any:
     return square.reciprocal().masked_fill(square == 0, 0.0)
 
 
+atan2 = rule(
+    torch.atan2,
+    "input, other",
+    input=lambda g, input, other: g * other * inverse_square(input, other),
+    other=lambda g, input, other: g * -input * inverse_square(input, other),
+)
+
+
+def sinc_slope(x: Any) -> Any:
+    """d(sin(pi x) / (pi x))/dx, away from 0."""
+    return (math.pi * x * (math.pi * x).cos() - (math.pi * x).sin()) / (x * x * math.pi)
+
+
 # sin(pi x) / (pi x), flat at 0.
 sinc = rule(
     torch.sinc,
-    input=lambda g, input: torch.where(
-        input == 0,
-        0.0,
-        g * ((math.pi * input * (math.pi * input).cos() - (math.pi * input).sin()) / (input * input * math.pi)),
-    ),
+    input=lambda g, input: torch.where(input == 0, 0.0, g * sinc_slope(input)),
 )
 
 # --- kinks and choices ---
@@ -254,13 +215,13 @@ sinc = rule(
 # The slope at 0 is 0, as in torch.
 abs = rule(torch.abs, input=lambda g, input: g * torch.sgn(input))
 # 0 or pi: flat.
-angle = rule(torch.angle, input=lambda g: torch.zeros_like(g))
+angle = rule(torch.angle, input=zero_gradient)
 # |a| with the sign of b; at a = 0 the slope is 0, as in torch.
 copysign = rule(
     torch.copysign,
     "input, other",
     input=lambda g, out, input: g * torch.where(input == 0, 0.0, out / input),
-    other=lambda g: torch.zeros_like(g),
+    other=zero_gradient,
 )
 # Ties are shared, each side getting half; where one side is NaN, both get all. As in torch.
 maximum = rule(
@@ -288,31 +249,21 @@ fmin = rule(
     input=lambda g, input, other: g.masked_fill(~((input <= other) | other.isnan()), 0.0),
     other=lambda g, input, other: g.masked_fill((input <= other) | other.isnan(), 0.0),
 )
-# On a bound the input still has its gradient, as in torch; where the bounds cross, the upper one holds.
-clamp = rule(
-    torch.clamp,
-    "input, min=None, max=None",
-    input=lambda g, input, min, max: torch.where(above(input, min) & above(max, input), g, 0.0),
-    min=lambda g, input, min, max: torch.where((input < min) & (True if max is None else min < max), g, 0.0),
-    max=lambda g, input, min, max: torch.where((input > max) | (False if min is None else max < min), g, 0.0),
-)
 
 
-def above(x: Any, y: Any) -> Any:
+def not_below(x: Any, y: Any) -> Any:
     """``x >= y``, where a bound that is None holds always."""
     return True if x is None or y is None else x >= y
 
 
-@composition(torch.clamp_min)
-def clamp_min(input: Any, min: Any) -> Any:
-    return clamp(input, min)
-
-
-@composition(torch.clamp_max)
-def clamp_max(input: Any, max: Any) -> Any:
-    return clamp(input, None, max)
-
-
+# On a bound the input still has its gradient, as in torch; where the bounds cross, the upper one holds.
+clamp = rule(
+    torch.clamp,
+    "input, min=None, max=None",
+    input=lambda g, input, min, max: torch.where(not_below(input, min) & not_below(max, input), g, 0.0),
+    min=lambda g, input, min, max: torch.where((input < min) & (True if max is None else min < max), g, 0.0),
+    max=lambda g, input, min, max: torch.where((input > max) | (False if min is None else max < min), g, 0.0),
+)
 nan_to_num = rule(
     torch.nan_to_num,
     "input, nan=None, posinf=None, neginf=None",
@@ -331,14 +282,7 @@ masked_fill = rule(
     input=lambda g, mask: g.masked_fill(mask, 0.0),
     value=lambda g, mask: torch.where(mask, g, 0.0).sum(),
 )
-# torch sums what the mask selects and no zeros between.
-kernel(masked_fill, value=lambda g, mask: g.masked_select(mask).sum())
 clone = rule(torch.clone, "input, *, memory_format=torch.preserve_format", input=lambda g: g)
-
-
-@composition(torch.where)
-def _where(condition: Any, input: Any = None, other: Any = None) -> Any:
-    return torch.nonzero(condition, as_tuple=True) if input is None else where(condition, input, other)
 
 
 @rule(aux=["exponent"], input=lambda g, exponent: g / exponent.exp2())
@@ -347,50 +291,6 @@ def mantissa(input: Any) -> Any:
     return torch.frexp(input)
 
 
-@composition(torch.frexp)
-def frexp(input: Any) -> Any:
-    return torch.return_types.frexp(mantissa(input))
-
-
-# --- drawn from a distribution: random steps, so the gradient is 0, as in torch ---
-
-
-@composition(torch.bernoulli)
-def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Any:
-    return drawn(torch.bernoulli(raw(input), *([] if p is None else [p]), generator=generator), input)
-
-
-@composition(torch.normal)
-def normal(mean: Any, std: Any = 1.0, *, generator: Any = None) -> Any:
-    return drawn(torch.normal(raw(mean), raw(std), generator=generator), mean + std)
-
-
-def drawn(value: torch.Tensor, parameter: Any) -> Any:
-    """A drawn value, which depends on its parameter by jumps alone."""
-    return torch.where(torch.ones_like(value, dtype=torch.bool), value, parameter)
-
-
-# --- torch's other names ---
-
-ALIASES: list[tuple[Any, ...]] = [
-    (torch.sub, torch.subtract), (torch.mul, torch.multiply), (torch.div, torch.divide),
-    (torch.neg, torch.negative), (torch.trunc, torch.fix), (torch.abs, torch.absolute), (torch.clamp, torch.clip),
-    (torch.asin, torch.arcsin), (torch.acos, torch.arccos), (torch.atan, torch.arctan), (torch.atan2, torch.arctan2),
-    (torch.asinh, torch.arcsinh), (torch.acosh, torch.arccosh), (torch.atanh, torch.arctanh),
-]  # fmt: skip
-for function, *others in ALIASES:
-    alias(function, *others)
-
-# A method's self may stand elsewhere among the function's arguments.
-TABLE[torch.Tensor.where] = lambda input, condition, other: where(condition, input, other)
-
-# Python's operators, when a torch tensor stands on the left.
-TABLE[torch.Tensor.__pow__] = pow
-TABLE[torch.Tensor.__rmod__] = lambda input, other: remainder(other, input)
-TABLE[torch.Tensor.__rpow__] = lambda input, other: pow(other, input)
-TABLE[torch.Tensor.__rdiv__] = lambda input, other: input.reciprocal() * other
-TABLE[torch.Tensor.__rsub__] = lambda input, other: sub(other, input)
-
-# --- the commonest, of which the walk knows what comes out ---
+# --- the commonest whose gradients have the cotangent's shape and dtype ---
 
 elementwise(add, sub, rsub, mul, div, neg, pow, square, sqrt, rsqrt, exp, log, sin, cos, abs)

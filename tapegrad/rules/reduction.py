@@ -6,13 +6,27 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
-from tapegrad.broadcasting import zeros_for
-from tapegrad.op import composition, kernel, rule
-from tapegrad.scalar import as_tensor
+from tapegrad.engine.gradients import zeros_for
+from tapegrad.engine.table import rule
 
 # --- sums and moments ---
+
+
+def dims_of(shape: torch.Size, dim: Any) -> list[int]:
+    """The dimensions that ``dim`` names, in ascending order: all for None or an empty list, as in torch."""
+    dims = [dim] if isinstance(dim, int) else list(dim or range(len(shape)))
+    return sorted(d % len(shape) for d in dims) if shape else []
+
+
+def restore(g: Any, shape: torch.Size, dim: Any, keepdim: bool) -> Any:
+    """Give a reduced gradient its reduced dimensions back, with size 1."""
+    if keepdim or dim is None:  # a number fits everywhere
+        return g
+    for d in dims_of(shape, dim):
+        g = g.unsqueeze(d)
+    return g
+
 
 sum = rule(
     torch.sum,
@@ -20,6 +34,13 @@ sum = rule(
     # torch.broadcast_to is g.expand, and takes a torch.Size in half the time.
     input=lambda g, input_shape, dim, keepdim: torch.broadcast_to(restore(g, input_shape, dim, keepdim), input_shape),
 )
+
+
+def count(shape: torch.Size, dim: Any) -> int:
+    """How many elements are reduced to one."""
+    return shape.numel() if dim is None else math.prod([shape[d] for d in dims_of(shape, dim)])
+
+
 mean = rule(
     torch.mean,
     "input, dim=None, keepdim=False",
@@ -27,39 +48,11 @@ mean = rule(
         restore(g, input_shape, dim, keepdim).expand(input_shape) / count(input_shape, dim)
     ),
 )
-kernel(
-    mean,
-    # To divide a number and expand it then would be quicker, but not lie in memory as torch's gradient does; and the
-    # order of memory is the order in which sums further back are taken.
-    input=lambda g, input_shape, dim, keepdim: (
-        torch.broadcast_to(restore(g, input_shape, dim, keepdim), input_shape) / as_tensor(count(input_shape, dim), g)
-    ),
-)
 # NaN counts as 0, and takes no gradient.
 nansum = rule(
     torch.nansum,
     "input, dim=None, keepdim=False",
     input=lambda g, input, dim, keepdim: restore(g, input.shape, dim, keepdim) * ~input.isnan(),
-)
-# Each factor's gradient is the product of the others: also where one of them is 0.
-prod_all = rule(torch.prod, input=lambda g, input: g * product_of_others(input.reshape(-1), 0).reshape(input.shape))
-prod_dim = rule(
-    torch.prod,
-    "input, dim, keepdim=False",
-    input=lambda g, input, dim, keepdim: restore(g, input.shape, dim, keepdim) * product_of_others(input, dim),
-)
-# Without a 0, torch divides.
-kernel(
-    prod_all,
-    input=lambda g, out, input: prod_all.formulas["input"](g, input) if (input == 0).any() else g * (out / input),
-)
-kernel(
-    prod_dim,
-    input=lambda g, out, input, dim, keepdim: (
-        prod_dim.formulas["input"](g, input, dim, keepdim)
-        if (input == 0).any()
-        else restore(g, input.shape, dim, keepdim) * (restore(out, input.shape, dim, keepdim) / input)
-    ),
 )
 
 
@@ -74,30 +67,13 @@ def product_of_others(x: Any, dim: int) -> Any:
     return before * after
 
 
-@composition(torch.sum)
-def _sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
-    return sum(input if dtype is None else input.to(dtype), dim, keepdim)
-
-
-@composition(torch.mean)
-def _mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
-    return mean(input if dtype is None else input.to(dtype), dim, keepdim)
-
-
-@composition(torch.nansum)
-def _nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
-    return nansum(input if dtype is None else input.to(dtype), dim, keepdim)
-
-
-@composition(torch.nanmean)
-def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
-    return torch.nansum(input, dim, keepdim, dtype=dtype) / (~input.isnan()).sum(dim, keepdim)
-
-
-@composition(torch.prod)
-def _prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
-    input = input if dtype is None else input.to(dtype)
-    return prod_all(input) if dim is None else prod_dim(input, dim, keepdim)
+# Each factor's gradient is the product of the others: also where one of them is 0.
+prod_all = rule(torch.prod, input=lambda g, input: g * product_of_others(input.reshape(-1), 0).reshape(input.shape))
+prod_dim = rule(
+    torch.prod,
+    "input, dim, keepdim=False",
+    input=lambda g, input, dim, keepdim: restore(g, input.shape, dim, keepdim) * product_of_others(input, dim),
+)
 
 
 # --- variance ---
@@ -107,8 +83,10 @@ def _var(input: torch.Tensor, dim: Any, correction: float, keepdim: bool) -> tor
     return torch.var(input, dim, correction=correction, keepdim=keepdim)
 
 
-def _std(input: torch.Tensor, dim: Any, correction: float, keepdim: bool) -> torch.Tensor:
-    return torch.std(input, dim, correction=correction, keepdim=keepdim)
+def slope(shape: torch.Size, dim: Any, correction: float) -> float:
+    """The factor of ``x - mean`` in the derivative of a variance: 2 / (n - correction)."""
+    freedom = count(shape, dim) - correction
+    return 2.0 / freedom if freedom > 0 else math.inf
 
 
 var = rule(
@@ -120,6 +98,12 @@ var = rule(
         * (input - input.mean(dim, keepdim=True))
     ),
 )
+
+
+def _std(input: torch.Tensor, dim: Any, correction: float, keepdim: bool) -> torch.Tensor:
+    return torch.std(input, dim, correction=correction, keepdim=keepdim)
+
+
 # d(sqrt(v)) = dv / 2 sqrt(v); where the deviation is 0 the gradient is 0, as in torch.
 std = rule(
     _std,
@@ -132,20 +116,6 @@ std = rule(
 )
 
 
-@composition(torch.var)
-def _torch_var(
-    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
-) -> Any:
-    return var(input, *_bessel(dim, unbiased, correction), keepdim)
-
-
-@composition(torch.std)
-def _torch_std(
-    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
-) -> Any:
-    return std(input, *_bessel(dim, unbiased, correction), keepdim)
-
-
 @rule(
     input=lambda g, input_shape, dim, keepdim: (
         restore(g, input_shape, dim, keepdim).expand(input_shape) / count(input_shape, dim)
@@ -156,64 +126,7 @@ def mean_beside_var(input: Any, dim: Any, correction: Any, keepdim: Any) -> Any:
     return torch.var_mean(input, dim, correction=correction, keepdim=keepdim)[1]
 
 
-@composition(torch.var_mean)
-def var_mean(
-    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
-) -> Any:
-    dim, correction = _bessel(dim, unbiased, correction)
-    return var(input, dim, correction, keepdim), mean_beside_var(input, dim, correction, keepdim)
-
-
-@composition(torch.std_mean)
-def std_mean(
-    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
-) -> Any:
-    dim, correction = _bessel(dim, unbiased, correction)
-    return std(input, dim, correction, keepdim), mean_beside_var(input, dim, correction, keepdim)
-
-
-def slope(shape: torch.Size, dim: Any, correction: float) -> float:
-    """The factor of ``x - mean`` in the derivative of a variance: 2 / (n - correction)."""
-    freedom = count(shape, dim) - correction
-    return 2.0 / freedom if freedom > 0 else math.inf
-
-
-def _bessel(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
-    """torch's spellings of the divisor: var(x, False), var(x, dim, unbiased), var(x, dim, correction=c)."""
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    if correction is None:
-        correction = 1 if unbiased is None or unbiased else 0
-    return dim, correction
-
-
-def restore(g: Any, shape: torch.Size, dim: Any, keepdim: bool) -> Any:
-    """Give a reduced gradient its reduced dimensions back, with size 1."""
-    if keepdim or dim is None:  # a number fits everywhere
-        return g
-    for d in dims_of(shape, dim):
-        g = g.unsqueeze(d)
-    return g
-
-
-def dims_of(shape: torch.Size, dim: Any) -> list[int]:
-    """The dimensions that ``dim`` names, in ascending order: all for None or an empty list, as in torch."""
-    dims = [dim] if isinstance(dim, int) else list(dim or range(len(shape)))
-    return sorted(d % len(shape) for d in dims) if shape else []
-
-
-def count(shape: torch.Size, dim: Any) -> int:
-    """How many elements are reduced to one."""
-    return shape.numel() if dim is None else math.prod([shape[d] for d in dims_of(shape, dim)])
-
-
 # --- extremes ---
-
-# Over all elements, ties share the gradient evenly, and NaN ties with NaN, as in torch.
-max_all = rule(torch.max, input=lambda g, out, input: shared(g, same(input, out)))
-min_all = rule(torch.min, input=lambda g, out, input: shared(g, same(input, out)))
-median_all = rule(torch.median, input=lambda g, out, input: shared(g, same(input, out)))
-nanmedian_all = rule(torch.nanmedian, input=lambda g, out, input: shared(g, same(input, out)))
 
 
 def shared(g: Any, chosen: torch.Tensor) -> Any:
@@ -224,6 +137,19 @@ def shared(g: Any, chosen: torch.Tensor) -> Any:
 def same(x: Any, y: Any) -> Any:
     """Where two values are equal, NaN being equal to NaN."""
     return (x == y) | (x.isnan() & y.isnan())
+
+
+# Over all elements, ties share the gradient evenly, and NaN ties with NaN, as in torch.
+max_all = rule(torch.max, input=lambda g, out, input: shared(g, same(input, out)))
+min_all = rule(torch.min, input=lambda g, out, input: shared(g, same(input, out)))
+median_all = rule(torch.median, input=lambda g, out, input: shared(g, same(input, out)))
+nanmedian_all = rule(torch.nanmedian, input=lambda g, out, input: shared(g, same(input, out)))
+
+
+def shared_along(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
+    """Split each gradient evenly between the elements that equal the result."""
+    chosen = x == restore(out, x.shape, dim, keepdim)
+    return restore(g, x.shape, dim, keepdim) * chosen / chosen.sum(dims_of(x.shape, dim), keepdim=True)
 
 
 # Over the dims that amax and amin were given, too.
@@ -239,16 +165,14 @@ amin = rule(
 )
 
 
-def shared_along(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
-    """Split each gradient evenly between the elements that equal the result."""
-    chosen = x == restore(out, x.shape, dim, keepdim)
-    return restore(g, x.shape, dim, keepdim) * chosen / chosen.sum(dims_of(x.shape, dim), keepdim=True)
-
-
-@composition(torch.aminmax)
-def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False) -> Any:
-    dim = () if dim is None else dim
-    return torch.return_types.aminmax((amin(input, dim, keepdim), amax(input, dim, keepdim)))
+def route(g: Any, indices: torch.Tensor, shape: torch.Size, dim: int, keepdim: bool) -> Any:
+    """Send each gradient to the position along ``dim`` that its value came from; zeros elsewhere."""
+    if not shape:
+        return g
+    if not keepdim:
+        g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
+    scattered = scatter.function if type(g) is torch.Tensor else scatter  # there is nothing to record
+    return scattered(g, indices, shape, dim)
 
 
 # Along a dim, the one index that torch returned gets the gradient.
@@ -277,57 +201,14 @@ def mode_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
     return torch.mode(input, dim, keepdim)
 
 
-def route(g: Any, indices: torch.Tensor, shape: torch.Size, dim: int, keepdim: bool) -> Any:
-    """Send each gradient to the position along ``dim`` that its value came from; zeros elsewhere."""
-    if not shape:
-        return g
-    if not keepdim:
-        g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
-    scattered = scatter.function if type(g) is torch.Tensor else scatter  # there is nothing to record
-    return scattered(g, indices, shape, dim)
-
-
 @rule(source=lambda g, index, dim: g.gather(dim, index))
 def scatter(source: Any, index: Any, shape: Any, dim: Any) -> Any:
     """Zeros of ``shape``, with ``source`` at ``index`` along ``dim``."""
     return zeros_for(source, shape).scatter_(dim, index, source)
 
 
-@composition(torch.max)
-def _max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    return _extreme(torch.return_types.max, max_all, max_dim, torch.maximum, input, dim, keepdim, other)
-
-
-@composition(torch.min)
-def _min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    return _extreme(torch.return_types.min, min_all, min_dim, torch.minimum, input, dim, keepdim, other)
-
-
-@composition(torch.median)
-def median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    return median_all(input) if dim is None else torch.return_types.median(median_dim(input, dim, keepdim))
-
-
-@composition(torch.nanmedian)
-def nanmedian(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    return nanmedian_all(input) if dim is None else torch.return_types.nanmedian(nanmedian_dim(input, dim, keepdim))
-
-
-@composition(torch.mode)
-def mode(input: Any, dim: int = -1, keepdim: bool = False) -> Any:
-    return torch.return_types.mode(mode_dim(input, dim, keepdim))
-
-
-def _extreme(pair: Any, whole: Any, along: Any, pairwise: Any, input: Any, dim: Any, keepdim: bool, other: Any) -> Any:
-    """torch's three functions of one name: of all elements, along a dim, or of two tensors."""
-    if dim is None and other is None:
-        return whole(input)
-    if isinstance(dim, int):
-        return pair(along(input, dim, keepdim))
-    return pairwise(input, dim if other is None else other)
-
-
 # --- softmax ---
+
 
 # With weights p = out, d(out)/d(input) = diag(p) - p p^T.
 softmax = rule(
@@ -353,26 +234,3 @@ safe_softmax = rule(
     "input, dim, dtype=None",
     input=lambda g, out, dim: (g - (g * out).sum(dim, keepdim=True)) * out,
 )
-
-
-@composition(F.softmax, torch.softmax, torch.special.softmax)
-def _softmax(input: Any, dim: int | None = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
-    return _soft(softmax, input, dim, _stacklevel, dtype)
-
-
-@composition(F.log_softmax, torch.log_softmax, torch.special.log_softmax)
-def _log_softmax(input: Any, dim: int | None = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
-    return _soft(log_softmax, input, dim, _stacklevel, dtype)
-
-
-@composition(F.softmin)
-def softmin(input: Any, dim: int | None = None, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Any:
-    return _soft(softmax, -input, dim, _stacklevel, dtype)
-
-
-def _soft(op: Any, input: Any, dim: int | None, third: Any, dtype: torch.dtype | None) -> Any:
-    """torch's spellings: F.softmax(x, dim, _stacklevel, dtype) and torch.softmax(x, dim, dtype)."""
-    dtype = third if isinstance(third, torch.dtype) else dtype
-    if dim is None:  # as torch guesses it
-        dim = 0 if input.ndim in (0, 1, 3) else 1
-    return op(input if dtype is None else input.to(dtype), dim)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.op import TABLE, alias, composition, rule
+from tapegrad.engine.table import alias, rule
 
 # --- the error function and the normal distribution ---
 
@@ -23,17 +23,18 @@ log_ndtr = rule(
     input=lambda g, input, out: g / math.sqrt(2 * math.pi) * (-(out + input * input / 2)).exp(),
 )
 
-
-@composition(torch.special.ndtr)
-def ndtr(input: Any) -> Any:
-    return (1 + torch.erf(input * math.sqrt(0.5))) * 0.5
-
-
 # --- the gamma function and its derivatives ---
 
 lgamma = rule(torch.lgamma, input=lambda g, input: g * input.digamma())
 digamma = rule(torch.digamma, input=lambda g, input: g * torch.polygamma(1, input))
 polygamma = rule(torch.polygamma, "n, input", input=lambda g, n, input: g * torch.polygamma(n + 1, input))
+
+
+def half_steps(like: Any, p: int) -> torch.Tensor:
+    """(1 - p) / 2, ..., -1/2, 0."""
+    return torch.arange(-p / 2 + 0.5, 0.5, 0.5, dtype=like.dtype, device=like.device)
+
+
 # A sum of lgamma(x + (1 - j) / 2) for j = 1 .. p.
 mvlgamma = rule(
     torch.mvlgamma,
@@ -47,29 +48,10 @@ zeta = rule(
     other=lambda g, input, other: g * -input * torch.special.zeta(input + 1.0, other),
 )
 
-
-def half_steps(like: Any, p: int) -> torch.Tensor:
-    """(1 - p) / 2, ..., -1/2, 0."""
-    return torch.arange(-p / 2 + 0.5, 0.5, 0.5, dtype=like.dtype, device=like.device)
-
-
-TABLE[torch.Tensor.polygamma] = lambda input, n: polygamma(n, input)  # a method's self comes first
-
 # --- Bessel functions ---
 
 i0 = rule(torch.i0, input=lambda g, input: g * torch.special.i1(input))
 i0e = rule(torch.special.i0e, input=lambda g, out, input: g * (torch.special.i1e(input) - input.sgn() * out))
-# i1'(x) = i0(x) - i1(x) / x, 1/2 at 0.
-i1 = rule(
-    torch.special.i1,
-    input=lambda g, out, input: g * torch.where(tiny(input), 0.5, torch.i0(input) - out * nonzero(input).reciprocal()),
-)
-i1e = rule(
-    torch.special.i1e,
-    input=lambda g, out, input: (
-        g * torch.where(tiny(input), 0.5, torch.special.i0e(input) - out * (input.sgn() + nonzero(input).reciprocal()))
-    ),
-)
 
 
 def tiny(x: Any) -> Any:
@@ -81,6 +63,18 @@ def nonzero(x: Any) -> Any:
     """The numbers, tiny ones raised: neither they nor their gradients go into what is chosen."""
     return torch.where(tiny(x), torch.finfo(x.dtype).eps, x)
 
+
+# i1'(x) = i0(x) - i1(x) / x, 1/2 at 0.
+i1 = rule(
+    torch.special.i1,
+    input=lambda g, out, input: g * torch.where(tiny(input), 0.5, torch.i0(input) - out * nonzero(input).reciprocal()),
+)
+i1e = rule(
+    torch.special.i1e,
+    input=lambda g, out, input: (
+        g * torch.where(tiny(input), 0.5, torch.special.i0e(input) - out * (input.sgn() + nonzero(input).reciprocal()))
+    ),
+)
 
 # --- logarithms with a limit ---
 
@@ -99,19 +93,22 @@ xlog1py = rule(
 )
 # -x log(x)
 entr = rule(torch.special.entr, input=lambda g, input: g * (-1 - torch.where(input == 0, 0.0, input).log()))
-# log(x / (1 - x)), with x first clamped to [eps, 1 - eps].
-logit = rule(torch.logit, "input, eps=None", input=lambda g, input, eps: logit_gradient(g, input, eps))
 
 
-def logit_gradient(g: Any, x: Any, eps: float | None) -> Any:
+def logit_gradient(g: Any, input: Any, eps: float | None) -> Any:
     """d(logit)/dx = 1 / (x (1 - x)); 0 where x was clamped, NaN where it is no probability."""
     low, outside = (0.0, math.nan) if eps is None else (eps, 0.0)
-    return torch.where((x < low) | (x > 1 - low), outside, g / (x * (1 - x)))
+    return torch.where((input < low) | (input > 1 - low), outside, g / (input * (1 - input)))
 
+
+# log(x / (1 - x)), with x first clamped to [eps, 1 - eps].
+logit = rule(torch.logit, "input, eps=None", input=logit_gradient)
+
+# --- torch's other names ---
 
 ALIASES: list[tuple[Any, ...]] = [
     (torch.lgamma, torch.special.gammaln), (torch.digamma, torch.special.psi),
     (torch.polygamma, torch.special.polygamma), (torch.mvlgamma, torch.special.multigammaln),
 ]  # fmt: skip
-for function, *others in ALIASES:
-    alias(function, *others)
+for _function, *_others in ALIASES:
+    alias(_function, *_others)

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from tapegrad.errors import MissingRule
-from tapegrad.op import composition, kernel, rule
-from tapegrad.rules.factor import inv, pair
+from tapegrad.engine.table import rule
+
+# --- A = V diag(L) V^T ---
 
 
 def eye(like: Any) -> torch.Tensor:
@@ -26,7 +26,14 @@ def over_differences(x: Any, values: Any) -> Any:
     return x / torch.where(eye(x) | (x == 0), 1.0, differences)
 
 
-# --- A = V diag(L) V^T ---
+def skew(x: Any) -> Any:
+    return x - x.mT
+
+
+def eigh_gradient(L: Any, V: Any, gL: Any, gV: Any) -> Any:
+    """V (diag(gL) + skew(V^T gV) / 2 (L_j - L_i)) V^T."""
+    inner = torch.where(eye(V), gL.unsqueeze(-1), over_differences(0.5 * skew(V.mT @ gV), L))
+    return V @ (inner @ V.mT)
 
 
 @rule(A=lambda g, out: eigh_gradient(out[..., 0, :], out[..., 1:, :], g[..., 0, :], g[..., 1:, :]))
@@ -36,72 +43,23 @@ def eigh_stacked(A: Any, UPLO: str) -> Any:
     return torch.cat([L.unsqueeze(-2), V], -2)
 
 
+def values_gradient(gL: Any, V: Any) -> Any:
+    return V @ (gL.unsqueeze(-1) * V.mT)
+
+
 @rule(aux=["V"], A=lambda g, A, UPLO: values_gradient(g, torch.linalg.eigh(A, UPLO)[1]))
 def eigenvalues(A: Any, UPLO: str) -> Any:
     L, V = torch.linalg.eigh(A, UPLO)
     return L, V
 
 
-kernel(eigenvalues, A=lambda g, V: values_gradient(g, V))
-
-
-def values_gradient(gL: Any, V: Any) -> Any:
-    return V @ (gL.unsqueeze(-1) * V.mT)
-
-
-def eigh_gradient(L: Any, V: Any, gL: Any, gV: Any) -> Any:
-    """V (diag(gL) + skew(V^T gV) / 2 (L_j - L_i)) V^T."""
-    inner = torch.where(eye(V), gL.unsqueeze(-1), over_differences(0.5 * skew(V.mT @ gV), L))
-    return V @ (inner @ V.mT)
-
-
-@composition(torch.linalg.eigh)
-def eigh(A: Any, UPLO: str = "L") -> Any:
-    both = eigh_stacked(A, UPLO)
-    return pair("linalg_eigh", both[..., 0, :], both[..., 1:, :])
-
-
-@composition(torch.linalg.eigvalsh)
-def eigvalsh(A: Any, UPLO: str = "L") -> Any:
-    return eigenvalues(A, UPLO)[0]
-
-
 # --- A = U diag(S) V^T ---
-
-
-@rule(
-    aux=["U", "Vh"],
-    A=lambda g, out, A: svd_gradient(*unstacked(out, A.shape), *unstacked(g, A.shape)),
-)
-def svd_stacked(A: Any, full_matrices: bool, driver: Any) -> Any:
-    """U, S as a row, and V, one above the other, as far as there are singular values; then all of U and V^T."""
-    U, S, Vh = torch.linalg.svd(A, full_matrices, driver=driver)
-    k = S.shape[-1]
-    return torch.cat([U[..., :k], S.unsqueeze(-2), Vh[..., :k, :].mT], -2), U, Vh
-
-
-@rule(aux=["U", "Vh"], A=lambda g, A, driver: singular_gradient(g, *thin_svd(A, driver)))
-def singular_values(A: Any, driver: Any) -> Any:
-    U, S, Vh = torch.linalg.svd(A, False, driver=driver)
-    return S, U, Vh
-
-
-kernel(singular_values, A=lambda g, U, Vh: singular_gradient(g, U, Vh))
-
-
-def thin_svd(A: Any, driver: Any) -> tuple[Any, Any]:
-    U, _, Vh = torch.linalg.svd(A, False, driver=driver)
-    return U, Vh
 
 
 def unstacked(x: Any, shape: torch.Size) -> tuple[Any, Any, Any]:
     """U, S and V."""
     m = shape[-2]
     return x[..., :m, :], x[..., m, :], x[..., m + 1 :, :]
-
-
-def singular_gradient(gS: Any, U: Any, Vh: Any) -> Any:
-    return U @ (gS.unsqueeze(-1) * Vh) if U.shape[-2] >= Vh.shape[-1] else (U * gS.unsqueeze(-2)) @ Vh
 
 
 def svd_gradient(U: Any, S: Any, V: Any, gU: Any, gS: Any, gV: Any) -> Any:
@@ -119,56 +77,36 @@ def svd_gradient(U: Any, S: Any, V: Any, gU: Any, gS: Any, gV: Any) -> Any:
     return U @ (inner @ V.mT)
 
 
-def skew(x: Any) -> Any:
-    return x - x.mT
+@rule(
+    aux=["U", "Vh"],
+    A=lambda g, out, A: svd_gradient(*unstacked(out, A.shape), *unstacked(g, A.shape)),
+)
+def svd_stacked(A: Any, full_matrices: bool, driver: Any) -> Any:
+    """U, S as a row, and V, one above the other, as far as there are singular values; then all of U and V^T."""
+    U, S, Vh = torch.linalg.svd(A, full_matrices, driver=driver)
+    k = S.shape[-1]
+    return torch.cat([U[..., :k], S.unsqueeze(-2), Vh[..., :k, :].mT], -2), U, Vh
 
 
-@composition(torch.linalg.svd)
-def svd(A: Any, full_matrices: bool = True, *, driver: Any = None) -> Any:
-    stacked, U_full, Vh_full = svd_stacked(A, full_matrices, driver)
-    U, S, V = unstacked(stacked, A.shape)
-    Vh, k = V.mT, S.shape[-1]
-    if U_full.shape[-1] > k:  # what completes the bases takes no gradient, as in torch
-        U = torch.cat([U, U_full[..., k:]], -1)
-    if Vh_full.shape[-2] > k:
-        Vh = torch.cat([Vh, Vh_full[..., k:, :]], -2)
-    return pair("linalg_svd", U, S, Vh)
+def thin_svd(A: Any, driver: Any) -> tuple[Any, Any]:
+    U, _, Vh = torch.linalg.svd(A, False, driver=driver)
+    return U, Vh
 
 
-@composition(torch.svd)
-def _svd(input: Any, some: bool = True, compute_uv: bool = True) -> Any:
-    if not compute_uv:
-        m, n = input.shape[-2:]
-        return pair("svd", input.new_zeros(m, m), svdvals(input), input.new_zeros(n, n))
-    U, S, Vh = svd(input, not some)
-    return pair("svd", U, S, Vh.mT)
+def singular_gradient(gS: Any, U: Any, Vh: Any) -> Any:
+    return U @ (gS.unsqueeze(-1) * Vh) if U.shape[-2] >= Vh.shape[-1] else (U * gS.unsqueeze(-2)) @ Vh
+
+
+@rule(aux=["U", "Vh"], A=lambda g, A, driver: singular_gradient(g, *thin_svd(A, driver)))
+def singular_values(A: Any, driver: Any) -> Any:
+    U, S, Vh = torch.linalg.svd(A, False, driver=driver)
+    return S, U, Vh
 
 
 values_alone = rule(torch.linalg.svdvals, "A, *, driver=None")  # torch has a quicker way, where it need not go back
 
 
-@composition(torch.linalg.svdvals)
-def svdvals(A: Any, *, driver: Any = None) -> Any:
-    recorded = torch.is_grad_enabled() and A.requires_grad
-    return singular_values(A, driver)[0] if recorded else values_alone(A, driver=driver)
-
-
-@composition(torch.linalg.cond)
-def cond(A: Any, p: Any = None) -> Any:
-    if p in (None, 2, -2):
-        S = svdvals(A)
-        return S[..., -1] / S[..., 0] if p == -2 else S[..., 0] / S[..., -1]
-    return torch.linalg.matrix_norm(A, p) * torch.linalg.matrix_norm(inv(A), p)
-
-
 # --- A = Q R ---
-
-
-@rule(A=lambda g, out, A: qr_gradient(*parted(out, A.shape[-2]), *parted(g, A.shape[-2])))
-def qr_stacked(A: Any, mode: str) -> Any:
-    """Q above R^T."""
-    Q, R = torch.linalg.qr(A, mode)
-    return torch.cat([Q, R.mT], -2)
 
 
 def parted(x: Any, m: int) -> tuple[Any, Any]:
@@ -188,19 +126,18 @@ def qr_gradient(Q: Any, R: Any, gQ: Any, gR: Any) -> Any:
     return torch.linalg.solve_triangular(R.mT, gQ + Q @ inner, upper=False, left=False)
 
 
-@composition(torch.linalg.qr)
-def qr(A: Any, mode: str = "reduced") -> Any:
-    if mode == "r" or (mode == "complete" and A.shape[-2] > A.shape[-1]):
-        raise MissingRule(f"qr(): there is no gradient with mode={mode!r}; use mode='reduced'")
-    return pair("linalg_qr", *parted(qr_stacked(A, mode), A.shape[-2]))
-
-
-@composition(torch.qr)
-def _qr(input: Any, some: bool = True) -> Any:
-    return pair("qr", *qr(input, "reduced" if some else "complete"))
+@rule(A=lambda g, out, A: qr_gradient(*parted(out, A.shape[-2]), *parted(g, A.shape[-2])))
+def qr_stacked(A: Any, mode: str) -> Any:
+    """Q above R^T."""
+    Q, R = torch.linalg.qr(A, mode)
+    return torch.cat([Q, R.mT], -2)
 
 
 # --- inverses and functions of a matrix ---
+
+
+def pinv_gradient(gT: Any, P: Any, A: Any) -> Any:
+    return -(P @ gT @ P).mT + (gT - A @ (P @ gT)) @ P @ P.mT + P.mT @ P @ (gT - (gT @ P) @ A)
 
 
 # P = A^+ (Golub & Pereyra 1973): dP = -P dA P + P P^T dA^T (1 - A P) + (1 - P A) dA^T P^T P.
@@ -211,53 +148,11 @@ def pseudoinverse(A: Any, rcond: Any, atol: Any, rtol: Any, hermitian: bool) -> 
     return torch.linalg.pinv(A, atol=atol, rtol=rtol, hermitian=hermitian)
 
 
-def pinv_gradient(gT: Any, P: Any, A: Any) -> Any:
-    return -(P @ gT @ P).mT + (gT - A @ (P @ gT)) @ P @ P.mT + P.mT @ P @ (gT - (gT @ P) @ A)
-
-
-@composition(torch.linalg.pinv)
-def pinv(A: Any, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Any:
-    return pseudoinverse(A, rcond, atol, rtol, hermitian)
-
-
-@composition(torch.pinverse)
-def pinverse(input: Any, rcond: float = 1e-15) -> Any:
-    return pseudoinverse(input, rcond, None, None, False)
-
-
-# exp of the block matrix [[A, E], [0, A]] has the derivative of exp in the direction E in its corner.
-matrix_exp = rule(torch.linalg.matrix_exp, "A", A=lambda g, A: corner(A.mT, g))
-composition(torch.matrix_exp)(lambda input: matrix_exp(input))
-
-
 def corner(A: Any, E: Any) -> Any:
     n = A.shape[-1]
     blocks = torch.cat([torch.cat([A, E], -1), torch.cat([torch.zeros_like(A), A], -1)], -2)
     return torch.linalg.matrix_exp(blocks)[..., :n, n:]
 
 
-@composition(torch.linalg.tensorinv)
-def tensorinv(A: Any, ind: int = 2) -> Any:
-    rows, columns = A.shape[:ind], A.shape[ind:]
-    if ind <= 0 or rows.numel() != columns.numel():
-        raise RuntimeError(f"tensorinv(): expected a square of shape, got {tuple(rows)} by {tuple(columns)}")
-    return inv(A.reshape(rows.numel(), columns.numel())).reshape(*columns, *rows)
-
-
-@composition(torch.linalg.tensorsolve)
-def tensorsolve(A: Any, B: Any, dims: Any = None) -> Any:
-    if dims is not None:
-        dims = [d % A.ndim for d in dims]
-        A = A.permute([*[d for d in range(A.ndim) if d not in dims], *dims])
-    shape = A.shape[B.ndim :]
-    if shape.numel() != B.numel():
-        raise RuntimeError(f"tensorsolve(): {tuple(A.shape)} does not fit {tuple(B.shape)}")
-    return torch.linalg.solve(A.reshape(B.numel(), B.numel()), B.reshape(-1)).reshape(shape)
-
-
-@composition(torch.linalg.vander)
-def vander(x: Any, *, N: int | None = None) -> Any:
-    x = x.view(1) if x.ndim == 0 else x
-    n = x.shape[-1] if N is None else N
-    powers = x.unsqueeze(-1).expand(*x.shape, n - 1).cumprod(-1)
-    return torch.cat([torch.ones_like(x).unsqueeze(-1), powers], -1)
+# exp of the block matrix [[A, E], [0, A]] has the derivative of exp in the direction E in its corner.
+matrix_exp = rule(torch.linalg.matrix_exp, "A", A=lambda g, A: corner(A.mT, g))

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
-from tapegrad.apply import node as node_of
-from tapegrad.gradients import Gradients
+from tapegrad.engine.gradients import Gradients
+from tapegrad.engine.tape import Record, parents_of, reached, shape_text
+from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import node as node_of
 from tapegrad.inspect.names import caller_scope, name_nodes, tensors_in
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
@@ -18,8 +20,6 @@ from tapegrad.source.expression import Expression
 from tapegrad.source.layout import LINE, Text, plain, text_of
 from tapegrad.source.trace import Trace
 from tapegrad.source.variables import RESERVED, Variables
-from tapegrad.tape import Record, parents_of, reached, shape_text
-from tapegrad.tensor import Tensor
 
 STYLES = ("plain", "exact")
 _SHORT = 40  # characters of an unnamed intermediate that is written out instead of passed in

@@ -11,7 +11,7 @@ from helpers import ours, randn
 
 import tapegrad
 from tapegrad import GradcheckError
-from tapegrad.op import TABLE
+from tapegrad.engine.table import TABLE
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from helpers import assert_same, ours, randn
 
 import tapegrad
-from tapegrad.op import TABLE
+from tapegrad.engine.table import TABLE
 
 
 def assert_written(loss: tapegrad.Tensor, names: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import torch
 from helpers import assert_same, ours, randn
 
 import tapegrad
-from tapegrad.op import TABLE
+from tapegrad.engine.table import TABLE
 from tapegrad.source.variables import RESERVED, Variables, identifier
 
 TRICKY = [

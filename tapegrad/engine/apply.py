@@ -1,0 +1,88 @@
+"""Forward: unwrap, run the torch kernel, wrap, record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from tapegrad.engine.op import Op
+from tapegrad.engine.tensor import Tensor, foreign, node, recorded, wrap
+from tapegrad.engine.versions import watch
+from tapegrad.errors import MissingRule
+
+# Types that can carry a gradient.
+CONTINUOUS = {d for d in vars(torch).values() if isinstance(d, torch.dtype) and d.is_floating_point}
+
+
+def apply(op: Op, args: tuple[Any, ...]) -> Any:
+    """Run an op, and record it if a gradient may be asked for.
+
+    Args:
+        op: what to run.
+        args: its arguments in canonical order: Tensors, torch tensors, sequences of them, and whatever else it takes.
+
+    Returns:
+        A Tensor; a plain torch tensor if the result is of integers or booleans, or if no argument is a Tensor. An op
+        with auxiliary outputs returns a tuple, of which the first is the Tensor.
+
+    Raises:
+        ForeignTensor: an argument is a torch tensor that requires grad under torch.autograd.
+        MissingRule: the op has no rule for the gradient of an argument that requires it.
+    """
+    raws: list[Any] = []
+    parents: list[Any] = []
+    tensors = False
+    wanted = 0  # a bit for each argument that is to get a gradient
+    for i, arg in enumerate(args):
+        raw: Any = arg
+        parent: Any = None
+        if type(arg) is Tensor:
+            tensors = True
+            raw, parent = arg._data, node(arg)
+        elif type(arg) in (tuple, list) and Tensor in map(type, arg):
+            tensors = True
+            raw = tuple([a._data if type(a) is Tensor else a for a in arg])
+            parent = tuple([node(a) if type(a) is Tensor else None for a in arg])
+            parent = parent if any(p is not None for p in parent) else None
+        elif type(arg) is list:
+            raw = tuple(arg)  # the caller may change the list
+        raws.append(raw)
+        parents.append(parent)
+        if parent is not None:
+            wanted |= 1 << i
+    result = op.run(*raws)
+    if not tensors:
+        return result
+    out, *aux = result if op.aux else (result,)
+    if not op.trusted and any(out is raw for raw in raws):
+        out = out.view_as(out)  # a result of its own, to be recorded
+    if not wanted or not torch.is_grad_enabled() or out.dtype not in CONTINUOUS or out.requires_grad or out is raws[0]:
+        t = _unrecorded(op, args, out)
+    else:
+        keep_out, *keep = op.plan(wanted)
+        saved = (out if keep_out else None, *map(_saved, raws, keep, parents), *aux)
+        t = recorded(op, saved, tuple(parents), watch(op, saved, parents), out)
+    return (t, *aux) if op.aux else t
+
+
+def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor) -> Any:
+    """Hand back a result that is not recorded."""
+    if out.requires_grad:  # so torch.autograd recorded it: a tensor of its own is among the arguments
+        raise foreign(op.name, op.parameters, args)
+    if type(args[0]) is Tensor and out is args[0]._data:
+        return args[0]  # there was nothing to do: like torch, hand back the tensor itself
+    if out.is_complex() and torch.is_grad_enabled() and any(type(a) is Tensor and a.requires_grad for a in args):
+        raise MissingRule(
+            f"{op.name}(): the result is complex, and the rules are for real numbers; compute with real and imaginary "
+            f"parts, or under torch.no_grad()"
+        )
+    return wrap(out, None) if out.dtype in CONTINUOUS or out.is_complex() else out
+
+
+def _saved(raw: Any, keep: bool, parent: Any) -> Any:
+    """What a record holds of an argument; of a sequence that no rule needs, the tensors that take no gradient."""
+    if keep or type(parent) is not tuple:
+        return raw if keep else None
+    return tuple([v if p is None else None for v, p in zip(raw, parent, strict=True)])

@@ -1,0 +1,150 @@
+"""``backward()`` and ``grad``: where a walk starts, which gradients it is to find, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from tapegrad.engine.gradients import accumulate
+from tapegrad.engine.tape import Record
+from tapegrad.engine.tensor import Tensor, kind, native, node, wrap
+from tapegrad.engine.walk import walk
+
+_set_grad_enabled = torch._C._set_grad_enabled  # what torch.no_grad() calls, without its object
+
+# Tried first: (record, cotangent, retain_graph) -> what ``walk`` would return, or None if it is for ``walk``.
+roads: list[Callable[[Record, Any, bool], dict[Any, Any] | None]] = []
+
+
+def backward(
+    self: Tensor,
+    gradient: torch.Tensor | Tensor | None = None,
+    retain_graph: bool = False,
+    inputs: Sequence[Tensor] | Tensor | None = None,
+) -> None:
+    """Compute the gradient of this tensor with respect to the leaves, and add it to their ``grad``.
+
+    Args:
+        self: what to differentiate, most often a loss.
+        gradient: cotangent of this tensor's shape; may be left out if it has one element, then it is 1.
+        retain_graph: keep the tape, so that it can be walked again.
+        inputs: leave gradients on these tensors only.
+
+    Raises:
+        RuntimeError: no gradient can flow from here, or a cotangent is missing or does not fit.
+        FreedTape: the tape was walked before without ``retain_graph=True``.
+        StaleTensor: a value that a rule needs was changed in place since it was recorded.
+    """
+    recording = torch.is_grad_enabled()
+    try:  # with nothing before it where an interrupt could leave the mode off
+        _set_grad_enabled(False)
+        start, g = _start(self, gradient, "backward")
+        targets = None if inputs is None else _targets(inputs)
+        found = None
+        if targets is None and type(start) is Record:
+            for road in roads:
+                found = road(start, g, retain_graph)
+        if found is None:
+            found = walk([(start, g)], targets, retain_graph=retain_graph)
+        accumulate({leaf: g for leaf, g in found.items() if type(leaf) is Tensor})
+    finally:
+        _set_grad_enabled(recording)
+
+
+Tensor.backward = backward  # type: ignore[attr-defined]  # added here, for it needs the walk
+
+
+def _targets(inputs: Sequence[Tensor] | Tensor) -> list[Any]:
+    """The nodes of ``backward(inputs=...)``, which are to keep their gradients."""
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not inputs:
+        raise RuntimeError("backward: inputs is empty; leave it out to get the gradients of all leaves")
+    targets = []
+    for i, t in enumerate(inputs):
+        targets.append(_target(t, "backward", i))
+        t.retain_grad()  # as torch, even if a later one is refused
+    return targets
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Any, ...]:
+    """Gradients of ``outputs`` with respect to ``inputs``, returned and not left in ``grad``.
+
+    Args:
+        outputs: a tensor, or several, whose gradients are summed.
+        inputs: a tensor, or several; leaves or computed.
+        grad_outputs: a cotangent for each output; None for outputs of one element.
+        retain_graph: keep the tape; by default, if ``create_graph``.
+        create_graph: record the walk itself, so that the gradients can be differentiated again.
+        allow_unused: give None for an input that the outputs do not depend on, where it is otherwise an error.
+
+    Returns:
+        For each input, a torch tensor of its shape, or a Tensor if ``create_graph``.
+
+    Raises:
+        RuntimeError: an output or input does not require grad, an input is unused, or a cotangent does not fit.
+    """
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not inputs:
+        raise RuntimeError("grad: inputs is empty; name the tensors whose gradients are wanted")
+    if grad_outputs is None or isinstance(grad_outputs, (Tensor, torch.Tensor)):
+        grad_outputs = [grad_outputs] * len(outputs)
+    if len(grad_outputs) != len(outputs):
+        raise RuntimeError(f"grad: {len(outputs)} outputs but {len(grad_outputs)} grad_outputs")
+    targets = [_target(t, "grad", i) for i, t in enumerate(inputs)]
+    retain = create_graph if retain_graph is None else retain_graph
+    recording = torch.is_grad_enabled()
+    try:
+        _set_grad_enabled(create_graph)
+        starts = [_start(t, g, "grad") for t, g in zip(outputs, grad_outputs, strict=True)]
+        grads = walk(starts, targets, retain_graph=retain, create_graph=create_graph)
+    finally:
+        _set_grad_enabled(recording)
+    for i, target in enumerate(targets):
+        if target not in grads and not allow_unused:
+            raise RuntimeError(
+                f"grad: the outputs do not depend on inputs[{i}], of shape {tuple(inputs[i].shape)}; "
+                f"pass allow_unused=True to get None for it"
+            )
+    found = [grads.get(target) for target in targets]
+    # The gradient of a linear function is a constant, which no rule has put on the tape.
+    return tuple([wrap(g, None) if create_graph and isinstance(g, torch.Tensor) else g for g in found])
+
+
+def _start(t: Tensor, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
+    """The node of an output, with its cotangent."""
+    start = node(t)
+    if start is None:
+        raise RuntimeError(
+            f"{caller}: this tensor, of shape {tuple(t.shape)}, does not require grad and was not computed from one "
+            f"that does; set requires_grad=True on a leaf, and compute outside torch.no_grad()"
+        )
+    if g is None:
+        if t._data.numel() != 1:
+            raise RuntimeError(
+                f"{caller}: grad can be implicitly created only for scalar outputs, this one has shape "
+                f"{tuple(t.shape)}; sum it, or pass a gradient of that shape"
+            )
+        return start, torch.ones_like(t._data)
+    if not isinstance(g, (Tensor, torch.Tensor)):
+        raise TypeError(f"{caller}: the gradient must be a torch.Tensor or a Tensor, not {type(g).__name__}")
+    data = g._data if isinstance(g, Tensor) else native(g, caller, "gradient")
+    if kind(data) != kind(t):
+        raise RuntimeError(f"{caller}: the gradient must match its tensor: expected {kind(t)}, got {kind(data)}")
+    return start, g if isinstance(g, Tensor) and torch.is_grad_enabled() else data
+
+
+def _target(t: Tensor, caller: str, i: int) -> Any:
+    target = node(t)
+    if target is None:
+        raise RuntimeError(f"{caller}: inputs[{i}], of shape {tuple(t.shape)}, does not require grad")
+    return target

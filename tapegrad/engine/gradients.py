@@ -1,0 +1,229 @@
+"""Accumulation: the gradients that the nodes of a tape have so far, and those that leaves keep."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import repeat
+from sys import getrefcount
+from threading import RLock
+from typing import Any
+
+import torch
+
+from tapegrad.engine.tape import shape_text
+from tapegrad.engine.unbroadcast import unbroadcast
+
+
+class Part:
+    """The gradient of a tensor of which only a part was used: zeros but at an index.
+
+    The zeros need not be written for each part: the gradients of a tensor that was taken apart cost no more than the
+    gradient of the whole. A kernel may return it.
+
+    Args:
+        g: the gradient of the part.
+        index: where the part is: integers, slices, None and Ellipsis, so that no element is there twice.
+    """
+
+    __slots__ = ("g", "index")
+
+    shape = None  # unlike that of any tensor
+
+    def __init__(self, g: Any, index: Any) -> None:
+        self.g, self.index = g, index
+
+    def whole(self, shape: torch.Size) -> Any:
+        """The gradient, written out."""
+        zeros = zeros_for(self.g, shape)
+        zeros[self.index] = self.g
+        return zeros
+
+    def add_to(self, total: torch.Tensor) -> None:
+        """Add it to a gradient, in place."""
+        total[self.index].add_(self.g)
+
+
+def zeros_for(g: Any, shape: torch.Size) -> Any:
+    """Zeros like ``g``, of another shape."""
+    return g.new_zeros(*shape) if shape else g.new_zeros(())  # torch takes numbers quicker than a torch.Size
+
+
+def _taken(pending: dict[Any, Any], node: Any) -> tuple[Any, int]:
+    """A gradient, no longer pending, and how many references Python counts to it here."""
+    g, pending[node] = pending[node], None
+    return g, getrefcount(g)
+
+
+ALONE = _taken({0: object()}, 0)[1]  # what is counted where nobody else holds the gradient
+_held = object()
+if _taken({0: _held}, 0)[1] <= ALONE:
+    raise ImportError("tapegrad counts references to tell a shared gradient from its own, and this Python does not")
+
+
+LARGE = 4096  # elements from which it pays to ask whether a sum may be made in place, as torch does
+
+
+class Gradients:
+    """The gradients that nodes have so far.
+
+    Args:
+        in_place: whether sums that are made here may be added to in place; not if the walk is recorded.
+
+    Attributes:
+        pending: node -> its gradient, so far.
+        sums: the nodes whose pending gradient was made here, and is nobody else's buffer.
+    """
+
+    def __init__(self, in_place: bool) -> None:
+        self.in_place = in_place
+        self.pending: dict[Any, Any] = {}
+        self.sums: set[Any] = set()
+
+    def give(self, node: Any, part: Any, record: Any = None, argument: str = "") -> bool:
+        """Give a node its part of a gradient, and say whether it is the first that the node gets.
+
+        Args:
+            node: whose gradient it is.
+            part: a tensor that unbroadcasts to the node's shape, or a Part.
+            record: whose rule has computed it, for messages.
+            argument: which of its gradients it is, likewise.
+
+        Raises:
+            TypeError, RuntimeError: it is no tensor, or does not fit.
+        """
+        pending, sums = self.pending, self.sums
+        try:
+            fits = part.shape == node.shape and part.dtype is node.dtype
+        except AttributeError as error:
+            raise _misfit(node, part, record, argument) from error
+        if not fits:
+            if type(part) is not Part:
+                part = fitted(part, node, record, argument)
+            elif node in sums:
+                part.add_to(pending[node])
+                return False
+            else:
+                part = part.whole(node.shape).to(node.dtype)
+                if node not in pending:
+                    sums.add(node)  # the zeros are made here
+        if node not in pending:
+            pending[node] = part
+            return True
+        if node in sums:
+            pending[node].add_(part)
+            return False
+        g, references = _taken(pending, node)
+        alone = self.in_place and references <= ALONE and g.numel() >= LARGE and _has_own_storage(g)
+        pending[node] = g.add_(part) if alone else g + part
+        if self.in_place:
+            sums.add(node)
+        return False
+
+    def take(self, node: Any) -> Any:
+        """The gradient of a node, which is complete, or None if it got none."""
+        return self.pending.pop(node, None)
+
+
+def _has_own_storage(g: Any) -> bool:
+    """Whether a gradient that Python refers to once is nobody else's buffer for torch either."""
+    return (
+        type(g) is torch.Tensor
+        and torch._C._has_storage(g)
+        and g.is_contiguous()
+        and g._use_count() == 1  # type: ignore[attr-defined]  # torch may hold it too; its stubs leave this out
+        and torch._C._storage_Use_Count(g.untyped_storage()._cdata) == 2  # by g, and by us who ask
+    )
+
+
+def fitted(part: Any, node: Any, record: Any, argument: str) -> Any:
+    """What a rule has given, in its node's shape and dtype; refused if it is no tensor, or cannot be."""
+    try:
+        part = unbroadcast(part, node.shape) if part.shape != node.shape else part
+        return part if part.dtype is node.dtype else part.to(node.dtype)
+    except (AttributeError, RuntimeError) as error:
+        raise _misfit(node, part, record, argument) from error
+
+
+def one_each(parts: Any, nodes: tuple[Any, ...], record: Any, argument: str) -> Any:
+    """The gradients of a sequence of tensors, if there is one for each."""
+    if not isinstance(parts, (tuple, list)) or len(parts) != len(nodes):
+        what = f"{len(parts)}" if isinstance(parts, (tuple, list)) else type(parts).__name__
+        raise TypeError(
+            f"rule for {record.op.name}, gradient of {argument}: it must return a list of {len(nodes)} gradients, one "
+            f"for each tensor, not {what}"
+        )
+    return parts
+
+
+def _misfit(node: Any, part: Any, record: Any, argument: str) -> Exception:
+    """What to say of a rule that gave no gradient, or one that does not fit."""
+    whose = f"rule for {record.op.name}, gradient of {argument}" if record is not None else "a rule"
+    if not hasattr(part, "shape") or not isinstance(part.dtype, torch.dtype):
+        return TypeError(
+            f"{whose}: it returned {type(part).__name__}, not a tensor; for a gradient that is zero everywhere, return "
+            f"zeros, and for none at all leave the argument out of the rule"
+        )
+    return RuntimeError(
+        f"{whose}: it returned a gradient of shape {shape_text(part.shape or ())} for an argument of shape "
+        f"{shape_text(node.shape)}, which does not broadcast to it"
+    )
+
+
+def own(pending: dict[Any, Any]) -> None:
+    """Copy the gradients of leaves that are somebody else's buffer too, or views: they outlive the walk.
+
+    The caller drops its own references first, so that only outside holders are counted. In inference mode views do not
+    tell that they are. What a rule or a hook has taken ``.detach()`` of, nobody can tell; in torch neither.
+    """
+    for leaf in list(pending):
+        g, references = _taken(pending, leaf)
+        if references > ALONE or g._is_view() or g.is_inference():
+            g = g.clone(memory_format=torch.contiguous_format)
+        pending[leaf] = g
+
+
+_accumulating = RLock()  # leaves may be shared between threads
+_exhaust = deque[Any](maxlen=0).extend
+
+
+def accumulate(gradients: dict[Any, Any]) -> None:
+    """Add gradients to their leaves' ``grad``, in place, as torch does, so that whoever holds it sees the sum.
+
+    All leaves get theirs, or none does: also if the user interrupts. Python looks for signals when a call returns, so
+    there is one call for the sums, and one for the leaves that had no gradient, and neither goes without the other.
+
+    Raises:
+        RuntimeError: a leaf is none any more, or its ``grad`` has another shape.
+    """
+    with _accumulating:
+        new: dict[Any, Any] = {}
+        sums: list[torch.Tensor] = []
+        parts: list[torch.Tensor] = []
+        for leaf, g in gradients.items():
+            if leaf.record is not None:
+                raise RuntimeError(
+                    f"backward: a leaf, of shape {shape_text(leaf.shape)}, was changed in place after it was used, by "
+                    f"{leaf.record.op.name}, so that it is no leaf any more; change a copy (x.clone())"
+                )
+            if not leaf._requires_grad:  # switched off since
+                continue
+            if leaf.hooks is not None:
+                g = g.clone()  # a hook may have kept what it saw, or have given what somebody else keeps
+            if leaf._grad is None:
+                new[leaf] = g
+            elif leaf._grad.shape == g.shape:
+                sums.append(leaf._grad)
+                parts.append(g)
+            else:
+                raise RuntimeError(
+                    f"backward: a gradient of shape {shape_text(g.shape)} cannot be added to grad, which has shape "
+                    f"{shape_text(leaf._grad.shape)}; set grad = None after giving a tensor data of another shape"
+                )
+        give_new = map(setattr, new, repeat("_grad"), new.values())
+        try:
+            if sums:
+                torch._foreach_add_(sums, parts)
+        except KeyboardInterrupt:
+            _exhaust(give_new)
+            raise
+        _exhaust(give_new)

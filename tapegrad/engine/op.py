@@ -1,0 +1,161 @@
+"""An op: a differentiable function, and the formula of the gradient of each of its arguments.
+
+A formula is written with torch's own argument names. Its parameters say what it needs, and the tape saves no more:
+
+* ``g``: the cotangent, the gradient of the loss with respect to the op's output;
+* ``out``: the op's output;
+* the name of any argument: its value;
+* ``<argument>_shape``: the shape of the argument that the gradient is for;
+* the name of an auxiliary output (``aux=``), such as the ``indices`` of a maximum.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from tapegrad.engine.signature import binder, signature_of
+from tapegrad.errors import MissingRule
+
+Formula = Callable[..., Any]
+Pullback = Callable[[Any, Any, Any], Any]  # (g, saved, parent) -> gradient of one argument, or a sequence of them
+
+
+class Op:
+    """One differentiable function: how to run it, and the gradient of each of its arguments. Data, but for its road.
+
+    Attributes:
+        name: torch's name for the function.
+        function: what runs forward, on raw torch tensors; ``run`` takes all its arguments by position.
+        signature: its arguments, as an ``inspect.Signature``; ``parameters`` are their names, in order.
+        aux: names of further, non-differentiable outputs of ``function`` that formulas may ask for.
+        formulas: argument name -> formula; the mathematics.
+        kernels: argument name -> formula; the same mathematics for raw tensors, exact or quicker.
+        elementwise: whether each gradient is known to have the shape and dtype of the cotangent.
+        trusted: whether the function is known never to return one of its arguments as it is.
+        road: runs it on Tensors, given all arguments in order: ``apply``, or what does the same for this op alone.
+    """
+
+    road: Callable[..., Any]
+
+    def __init__(
+        self, function: Callable[..., Any], signature: str | Callable[..., Any], aux: Sequence[str],
+        formulas: dict[str, Formula], trusted: bool,
+    ) -> None:  # fmt: skip
+        self.function, self.formulas, self.kernels = function, formulas, dict(formulas)
+        self.name = self.__name__ = str(getattr(function, "__name__", type(function).__name__))
+        self.__doc__ = function.__doc__
+        self.signature = signature_of(signature)
+        arguments = self.signature.parameters.values()
+        self.parameters = tuple(self.signature.parameters)
+        self.starred = next((p.name for p in arguments if p.kind is p.VAR_POSITIONAL), None)
+        self.keywords = tuple(p.name for p in arguments if p.kind is p.KEYWORD_ONLY)
+        self.bind = binder(self.name, self.signature)
+        self.run = _positional(function, self.parameters, self.keywords)
+        # With so many positional arguments there is nothing to bind.
+        self.arity = len(self.parameters) if self.starred is None and not self.keywords else -1
+        self.aux, self.elementwise, self.trusted = tuple(aux), False, trusted
+        for name in formulas:
+            if name not in self.parameters:
+                raise TypeError(f"rule for {self.name}: it has no argument {name!r}, only {', '.join(self.parameters)}")
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Turn formulas, which name what they need, into pullbacks, which read it from a record."""
+        self.saved = ("out", *self.parameters, *self.aux)  # the order of ``Record.saved``
+        self.pullbacks = tuple([self._pullback(name, self.kernels) for name in self.parameters])
+        self.differentiable = tuple([self._pullback(name, self.formulas) for name in self.parameters])
+        self._plans: dict[int, tuple[bool, ...]] = {}
+
+    def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
+        formula = formulas.get(argument)
+        if formula is None:
+            return None
+        own_shape = f"{argument}_shape"
+        if unknown := set(self.needs(formula)) - {*self.saved, own_shape}:
+            raise TypeError(
+                f"rule for {self.name}, gradient of {argument}: no value {min(unknown)!r}; "
+                f"a formula may ask for g, {', '.join(self.saved)}, {own_shape}"
+            )
+        # Written out, so that a gradient costs one call and no more: formula(g, saved[1], saved[2]).
+        shape = f"parent.shape if type(parent) is not tuple else shapes(parent, saved[{self.saved.index(argument)}])"
+        source = f"lambda g, saved, parent: formula({', '.join(['g', *self.values(argument, formula, shape)])})"
+        pullback: Pullback = eval(source, {"formula": formula, "shapes": _shapes})
+        return pullback
+
+    def values(self, argument: str, formula: Formula, shape: str) -> list[str]:
+        """What an argument's formula is called with after ``g``: source that reads a record's ``saved``.
+
+        Args:
+            argument: whose gradient it is.
+            formula: one of ``formulas`` or ``kernels``.
+            shape: source of the argument's own shape.
+        """
+        needs = self.needs(formula)
+        return [shape if need == f"{argument}_shape" else f"saved[{self.saved.index(need)}]" for need in needs]
+
+    def needs(self, formula: Formula) -> list[str]:
+        """The values that a formula asks for, besides ``g``."""
+        first, *rest = inspect.signature(formula).parameters
+        if first != "g":
+            raise TypeError(f"rule for {self.name}: a formula's first parameter is g, not {first!r}")
+        return rest
+
+    def needed(self, parents: Sequence[Any]) -> set[str]:
+        """The values that the rules of the arguments with a gradient ask for."""
+        names = [n for n, p in zip(self.parameters, parents, strict=True) if p is not None and n in self.formulas]
+        return {need for n in names for text in (self.formulas, self.kernels) for need in self.needs(text[n])}
+
+    def plan(self, wanted: int) -> tuple[bool, ...]:
+        """What to save when some arguments are to get a gradient.
+
+        Args:
+            wanted: a bit for each argument, the lowest for the first.
+
+        Returns:
+            A flag for the output, then one for each argument. An argument that takes no gradient is always saved: it
+            is a constant, and without it the tape could not be replayed.
+
+        Raises:
+            MissingRule: a wanted argument has no rule.
+        """
+        plan = self._plans.get(wanted)
+        if plan is None:
+            flags = [bool(wanted >> i & 1) for i in range(len(self.parameters))]
+            for name, want in zip(self.parameters, flags, strict=True):
+                if want and name not in self.formulas:
+                    raise MissingRule(
+                        f"{self.name}(): no rule for the gradient of {name}; detach it if it is a constant, or give "
+                        f"{self.name} a rule for it: see tapegrad.rule"
+                    )
+            needed = self.needed([want or None for want in flags])
+            arguments = [name in needed or not want for name, want in zip(self.parameters, flags, strict=True)]
+            plan = self._plans[wanted] = ("out" in needed, *arguments)
+        return plan
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the op as its torch function would be called, recording it if a gradient may be asked for."""
+        if len(args) != self.arity or kwargs:
+            if self.starred in kwargs:  # reshape(x, shape=(2, 3))
+                args = (*(args or (kwargs.pop(self.parameters[0]),)), kwargs.pop(self.starred))
+            args = self.bind(*args, **kwargs)
+        return self.road(*args)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}{self.signature}>"
+
+
+def _positional(function: Callable[..., Any], parameters: tuple[str, ...], keywords: tuple[str, ...]) -> Any:
+    """The function, taking also its keyword-only arguments by position."""
+    if not keywords:
+        return function
+    n = len(parameters) - len(keywords)
+    return lambda *args: function(*args[:n], **dict(zip(keywords, args[n:], strict=True)))
+
+
+def _shapes(parents: tuple[Any, ...], values: Sequence[Any]) -> list[torch.Size]:
+    """The shapes of a sequence of tensors; those that take no gradient are in ``values``."""
+    return [v.shape if p is None else p.shape for p, v in zip(parents, values, strict=True)]

@@ -1,0 +1,109 @@
+"""Kernels of activations: torch's roundings, and relu's mask without a branch for each element."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from tapegrad.engine.table import elementwise, kernel
+from tapegrad.kernels.scalar import in_a_mode
+from tapegrad.rules.activations import (
+    celu,
+    elu,
+    exponential_below_zero,
+    logsigmoid,
+    mish,
+    relu,
+    silu,
+    single,
+    softplus,
+    tanh,
+)
+
+_ones: dict[tuple[torch.dtype, torch.device], torch.Tensor] = {}
+
+
+def one(like: torch.Tensor) -> torch.Tensor:
+    """The number 1 as a tensor, of the dtype and on the device of another."""
+    key = like.dtype, like.device
+    kept = _ones.get(key) if type(like) is torch.Tensor else None
+    if kept is None:
+        kept = torch.ones((), dtype=like.dtype, device=like.device)
+        if type(like) is torch.Tensor and not in_a_mode():
+            _ones[key] = kept
+    return kept
+
+
+# --- saturating ---
+
+# torch rounds 1 - out * out once (a fused multiply-add); so does addcmul.
+kernel(tanh, input=lambda g, out: torch.addcmul(one(out), out, out, value=-1).mul_(g))
+
+
+def sigmoid_of_negative(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """sigmoid(-x) by way of z = exp(-|x|)."""
+    return torch.where(x < 0, 1 - z / (1 + z), z / (1 + z))
+
+
+def decay(x: torch.Tensor) -> torch.Tensor:
+    """exp(-|x|), with the last bit as torch's fused kernels have it: log_sigmoid hands it out, torch.exp differs."""
+    z = torch.ops.aten.log_sigmoid_forward(x)[1]
+    return z if z.shape == x.shape else (-x.abs()).exp()  # not on every device
+
+
+kernel(logsigmoid, input=lambda g, input: g * sigmoid_of_negative(input, decay(input)))
+
+# --- rectified ---
+
+MANY = 4096  # elements
+INTEGERS = {  # of the same width
+    torch.float64: torch.int64,
+    torch.float32: torch.int32,
+    torch.float16: torch.int16,
+    torch.bfloat16: torch.int16,
+}
+
+
+def masked_by_bits(g: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """``torch.where(out <= 0, 0.0, g)`` in a fraction of the time: where takes a branch for each element."""
+    if g.numel() < MANY or g.dtype not in INTEGERS:
+        return torch.where(out <= 0, 0.0, g)
+    integers = INTEGERS[g.dtype]
+    all_bits_or_none = (out <= 0).to(integers).sub_(1)
+    return all_bits_or_none.bitwise_and_(g.view(integers)).view(g.dtype)
+
+
+kernel(relu, input=masked_by_bits)
+kernel(elu, input=lambda g, input, alpha, scale: exponential_below_zero(g, input, alpha, scale, 1.0, decay))
+kernel(celu, input=lambda g, input, alpha: exponential_below_zero(g, input, alpha, 1.0, 1 / single(alpha), decay))
+kernel(
+    softplus,
+    input=lambda g, input, beta, threshold: torch.where(
+        input * beta > threshold, g, g * (input * beta).exp() / ((input * beta).exp() + 1)
+    ),
+)
+
+# --- x times a gate ---
+
+
+def silu_gradient(g: torch.Tensor, input: torch.Tensor) -> torch.Tensor:
+    """The gradient of x s, s = sigmoid(x)."""
+    s = torch.sigmoid(input)
+    return g * s * torch.addcmul(one(input), input, 1 - s)
+
+
+# addcmul rounds once, as torch does (a fused multiply-add).
+kernel(silu, input=silu_gradient)
+
+
+def mish_slope(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+    """d(x t)/dx for the gate t = tanh(softplus(x))."""
+    falloff = torch.addcmul(one(x), gate, gate, value=-1)
+    return torch.addcmul(gate, x * torch.sigmoid(x), falloff)
+
+
+# Likewise.
+kernel(mish, input=lambda g, input: g * mish_slope(input, F.softplus(input).tanh()))
+
+# A kernel takes its op's mark away, for it need not keep the shape and dtype of the cotangent; these do.
+elementwise(tanh, relu, silu)

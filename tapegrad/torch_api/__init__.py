@@ -1,0 +1,1 @@
+"""torch's vocabulary, spoken by Tensors."""

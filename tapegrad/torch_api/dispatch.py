@@ -1,0 +1,115 @@
+"""What happens when a torch function is given a Tensor: its rule, or nothing to record, or a clear refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+
+from tapegrad.engine.table import TABLE
+from tapegrad.engine.tensor import Tensor, native, raw, wrap
+from tapegrad.errors import InPlaceError, MissingRule
+from tapegrad.torch_api.inplace import update
+from tapegrad.torch_api.keywords import torch_names
+
+# Functions whose results take no gradient: they run on the torch tensor and return what torch returns.
+PLAIN = frozenset(
+    """
+    eq ne lt le gt ge not_equal less less_equal greater greater_equal equal allclose isclose
+    isnan isinf isfinite isposinf isneginf isreal signbit is_nonzero logical_and logical_or logical_not logical_xor
+    any all argmax argmin argsort argwhere nonzero count_nonzero searchsorted bucketize
+    zeros_like ones_like empty_like full_like rand_like randn_like randint_like
+    new_zeros new_ones new_empty new_full new_tensor one_hot multinomial
+    is_floating_point is_complex is_tensor is_same_size result_type can_cast numel nelement size dim ndimension stride
+    storage_offset data_ptr untyped_storage is_contiguous element_size get_device
+    long int short char byte bool __and__ __or__ __xor__ __invert__
+    """.split()
+)
+
+
+def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """Run a torch function that was given a Tensor.
+
+    Raises:
+        MissingRule: a gradient may be asked for, and the function has no rule.
+        InPlaceError: a tensor that requires grad would be written into a plain torch tensor.
+    """
+    name = name_of(func)
+    if "out" in kwargs and kwargs.pop("out") is not None:
+        raise MissingRule(f"{name}(): out= is not supported; use the result that is returned")
+    if entry := TABLE.get(func):
+        return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
+    if name in PLAIN:
+        return func(*raw(args), **raw(kwargs))
+    recording = False
+    if torch.is_grad_enabled():
+        for t in tensors_in((args, kwargs)):
+            recording = recording or t.requires_grad
+            if not isinstance(t, Tensor):
+                native(t, name, "an argument")
+    if getattr(func, "__module__", "") == "torch.nn.init":  # these switch recording off themselves
+        func(*raw(args), **raw(kwargs))
+        return args[0] if args else kwargs["tensor"]
+    if _writes(func):
+        target = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
+        if recording and isinstance(target, Tensor):
+            return update(target, name, args[1:], kwargs)
+        if recording:
+            raise InPlaceError(
+                f"{name}(): a Tensor that requires grad would be written into a plain torch.Tensor, which cannot "
+                f"record it; wrap the target with tapegrad.tensor(...), or write a .detach()ed value"
+            )
+        func(*raw(args), **raw(kwargs))
+        return target
+    if recording:
+        raise MissingRule(missing(func))
+    return wrapped(func(*raw(args), **raw(kwargs)))
+
+
+def missing(func: Callable[..., Any]) -> str:
+    """What to say of a function without a rule."""
+    name = name_of(func)
+    if str(getattr(func, "__module__", "")).startswith("torch.autograd"):
+        return (
+            f"torch.autograd.{name}(): torch.autograd does not see tapegrad's tape; use tapegrad.grad, or t.backward()"
+        )
+    near = get_close_matches(name, sorted({name_of(f) for f in TABLE}), n=3)
+    nearest = f" The nearest it has: {', '.join(near)}." if near else ""
+    return (
+        f"{name}(): tapegrad has no rule for this torch function.{nearest} Give it one with tapegrad.rule, write it in "
+        f"terms of other functions, or .detach() its inputs if they are constants"
+    )
+
+
+def name_of(func: Callable[..., Any]) -> str:
+    """A function's name, for messages."""
+    return str(getattr(func, "__name__", func))
+
+
+def tensors_in(value: Any) -> Iterator[Tensor | torch.Tensor]:
+    """The Tensors and torch tensors among arguments."""
+    if isinstance(value, (Tensor, torch.Tensor)):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for v in value:
+            yield from tensors_in(v)
+    elif isinstance(value, dict):
+        yield from tensors_in(list(value.values()))
+
+
+def wrapped(value: Any) -> Any:
+    """Unrecorded results: those of floating point as Tensors, so that code goes on as it began."""
+    if isinstance(value, torch.Tensor):
+        return wrap(value, None) if value.is_floating_point() or value.is_complex() else value
+    if isinstance(value, (tuple, list)):
+        items = [wrapped(v) for v in value]
+        return tuple(items) if type(value) is tuple else type(value)(items)
+    return value
+
+
+def _writes(func: Callable[..., Any]) -> bool:
+    """Whether a function changes its first argument: add_ and the like, ``x[i] = v``, torch.nn.init."""
+    name = name_of(func)
+    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))

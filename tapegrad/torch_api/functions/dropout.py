@@ -1,0 +1,104 @@
+"""Dropout, in terms of products with noise from torch's generator: the same random numbers, in the same order."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from tapegrad.engine.table import TABLE, composition
+
+SATURATION = 1.7580993408473766  # the value to which selu falls, with its sign turned
+
+
+def keep_mask(input: Any, p: float, channels: bool = False) -> torch.Tensor:
+    """1 where an element, or a whole channel of an image, is kept; 0 with probability ``p``."""
+    if channels and input.ndim < 2:
+        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
+    noise = input.new_empty([*input.shape[:2], *[1] * (input.ndim - 2)]) if channels else torch.empty_like(input)
+    return noise.bernoulli_(1 - p)
+
+
+def times(input: Any, noise: torch.Tensor, inplace: bool) -> Any:
+    """The product; with ``inplace=True``, in the place of the input."""
+    return input.mul_(noise) if inplace else input * noise
+
+
+def check_probability(p: float) -> None:
+    """Refuse what is no probability."""
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def drop(input: Any, p: float, training: bool, inplace: bool, channels: bool = False) -> Any:
+    """Zero with probability ``p``, and scale the rest by 1 / (1 - p)."""
+    check_probability(p)
+    if not training or p == 0.0 or input.numel() == 0:
+        return input
+    if p == 1.0:
+        return times(input, torch.zeros((), dtype=input.dtype, device=input.device), inplace)
+    return times(input, keep_mask(input, p, channels).div_(1 - p), inplace)
+
+
+def drop_channels(n: int, input: Any, p: float, training: bool, inplace: bool) -> Any:
+    """Drop channels; a single image is a batch of one."""
+    if input.ndim == n + 1:
+        out = drop(input.unsqueeze(0), p, training, False, channels=True).squeeze(0)
+        return input.copy_(out) if inplace else out
+    return drop(input, p, training, inplace, channels=True)
+
+
+def drop_to_saturation(input: Any, p: float, training: bool, inplace: bool, channels: bool = False) -> Any:
+    """Send to selu's lowest value with probability ``p``; then scale and shift, so that mean and variance stay."""
+    check_probability(p)
+    if not training or p == 0.0 or input.numel() == 0:
+        return input
+    if p == 1.0:
+        return times(input, torch.zeros((), dtype=input.dtype, device=input.device), inplace)
+    scale = 1 / math.sqrt((SATURATION**2 * p + 1) * (1 - p))
+    noise = keep_mask(input, p, channels)
+    shift = noise.add(-1).mul_(SATURATION * scale).add_(SATURATION * scale * p)
+    out = times(input, noise.mul_(scale), inplace)
+    return out.add_(shift) if inplace else out + shift
+
+
+# --- torch's names for them ---
+
+
+@composition(F.dropout)
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    return drop(input, p, training, inplace)
+
+
+@composition(F.dropout1d)
+def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    return drop_channels(1, input, p, training, inplace)
+
+
+@composition(F.dropout2d)
+def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    return drop(input, p, training, inplace, channels=True)
+
+
+@composition(F.dropout3d)
+def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    return drop_channels(3, input, p, training, inplace)
+
+
+@composition(F.alpha_dropout)
+def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Any:
+    return drop_to_saturation(input, p, training, inplace)
+
+
+@composition(F.feature_alpha_dropout)
+def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Any:
+    return drop_to_saturation(input, p, training, inplace, channels=True)
+
+
+# torch's own functions of these names have no ``inplace``, and call ``training`` ``train``.
+TABLE[torch.dropout] = lambda input, p, train: drop(input, p, train, False)
+TABLE[torch.feature_dropout] = lambda input, p, train: drop(input, p, train, False, channels=True)
+TABLE[torch.alpha_dropout] = lambda input, p, train: drop_to_saturation(input, p, train, False)
+TABLE[torch.feature_alpha_dropout] = lambda input, p, train: drop_to_saturation(input, p, train, False, channels=True)

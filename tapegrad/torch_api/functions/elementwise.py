@@ -1,0 +1,109 @@
+"""Arithmetic with torch's options, choices, draws, and torch's other names of element-wise functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tapegrad.engine.table import TABLE, alias, composition
+from tapegrad.engine.tensor import raw
+from tapegrad.rules import elementwise
+
+# --- arithmetic ---
+
+
+@composition(torch.add)
+def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
+    return elementwise.add(input, other) if alpha == 1 else elementwise.scaled_add(input, other, alpha)
+
+
+@composition(torch.sub)
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
+    return elementwise.sub(input, other) if alpha == 1 else elementwise.scaled_add(input, other, -alpha)
+
+
+@composition(torch.rsub)
+def rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
+    return elementwise.rsub(input, other) if alpha == 1 else elementwise.scaled_add(other, input, -alpha)
+
+
+@composition(torch.div)
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+    if rounding_mode is None:
+        return elementwise.div(input, other)
+    return elementwise.rounded_div(input, other, rounding_mode)
+
+
+@composition(torch.true_divide)
+def true_divide(input: Any, other: Any) -> Any:
+    return elementwise.div(input, other)
+
+
+# --- powers ---
+
+
+@composition(torch.float_power)
+def float_power(input: Any, exponent: Any) -> Any:
+    return elementwise.pow(*[v if isinstance(v, (int, float)) else v.to(torch.float64) for v in (input, exponent)])
+
+
+# --- kinks and choices ---
+
+
+@composition(torch.clamp_min)
+def clamp_min(input: Any, min: Any) -> Any:
+    return elementwise.clamp(input, min)
+
+
+@composition(torch.clamp_max)
+def clamp_max(input: Any, max: Any) -> Any:
+    return elementwise.clamp(input, None, max)
+
+
+@composition(torch.where)
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    return torch.nonzero(condition, as_tuple=True) if input is None else elementwise.where(condition, input, other)
+
+
+@composition(torch.frexp)
+def frexp(input: Any) -> Any:
+    return torch.return_types.frexp(elementwise.mantissa(input))
+
+
+# --- drawn from a distribution: random steps, so the gradient is 0, as in torch ---
+
+
+def drawn(value: torch.Tensor, parameter: Any) -> Any:
+    """A drawn value, which depends on its parameter by jumps alone."""
+    return torch.where(torch.ones_like(value, dtype=torch.bool), value, parameter)
+
+
+@composition(torch.bernoulli)
+def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Any:
+    return drawn(torch.bernoulli(raw(input), *([] if p is None else [p]), generator=generator), input)
+
+
+@composition(torch.normal)
+def normal(mean: Any, std: Any = 1.0, *, generator: Any = None) -> Any:
+    return drawn(torch.normal(raw(mean), raw(std), generator=generator), mean + std)
+
+
+# --- torch's other names ---
+
+ALIASES: list[tuple[Any, ...]] = [
+    (torch.sub, torch.subtract), (torch.mul, torch.multiply), (torch.div, torch.divide),
+    (torch.neg, torch.negative), (torch.trunc, torch.fix), (torch.abs, torch.absolute), (torch.clamp, torch.clip),
+    (torch.asin, torch.arcsin), (torch.acos, torch.arccos), (torch.atan, torch.arctan), (torch.atan2, torch.arctan2),
+    (torch.asinh, torch.arcsinh), (torch.acosh, torch.arccosh), (torch.atanh, torch.arctanh),
+]  # fmt: skip
+for function, *others in ALIASES:
+    alias(function, *others)
+# A method's self may stand elsewhere among the function's arguments.
+TABLE[torch.Tensor.where] = lambda input, condition, other: elementwise.where(condition, input, other)
+# Python's operators, when a torch tensor stands on the left.
+TABLE[torch.Tensor.__pow__] = elementwise.pow
+TABLE[torch.Tensor.__rmod__] = lambda input, other: elementwise.remainder(other, input)
+TABLE[torch.Tensor.__rpow__] = lambda input, other: elementwise.pow(other, input)
+TABLE[torch.Tensor.__rdiv__] = lambda input, other: input.reciprocal() * other
+TABLE[torch.Tensor.__rsub__] = lambda input, other: elementwise.sub(other, input)

@@ -1,0 +1,110 @@
+"""In-place forms: ``x += y``, ``x.mul_(y)``, ``x[i] = v``.
+
+Recorded, an in-place form computes a fresh result and makes the same Tensor object stand for it: every name of
+the object sees the change, and no buffer that a rule has saved is touched. Unrecorded, it changes the torch tensor in
+place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tapegrad.engine.table import TABLE
+from tapegrad.engine.tensor import Tensor, native, raw
+from tapegrad.errors import InPlaceError, MissingRule
+from tapegrad.rules import indexing
+from tapegrad.torch_api.index import canonical
+from tapegrad.torch_api.keywords import torch_names
+
+# What these draw takes nothing from the tensor but its shape.
+RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_"}
+# These change no element.
+RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_", "as_strided_"}
+
+
+def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Run a torch method that changes its tensor.
+
+    Args:
+        t: the tensor to change.
+        name: the method, such as ``add_`` or ``__setitem__``.
+        args: its further arguments.
+        kwargs: its keyword arguments.
+
+    Returns:
+        ``t`` itself.
+
+    Raises:
+        InPlaceError: ``t`` is a leaf that requires grad, or shares its memory with another tensor.
+        MissingRule: the function has no rule.
+    """
+    values = (t, *args, *kwargs.values())
+    if not torch.is_grad_enabled():
+        getattr(t._data, name)(*raw(args), **raw(kwargs))
+        return t
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            native(value, name, "an argument")
+    if not any(isinstance(v, Tensor) and v.requires_grad for v in values):
+        getattr(t._data, name)(*raw(args), **raw(kwargs))
+        return t
+    if t.is_leaf and t.requires_grad:
+        raise InPlaceError(
+            f"{name}(): a leaf that requires grad cannot be changed in place, its gradient would have no place to go; "
+            f"use p.data or torch.no_grad() for an update, or x = x.clone() first"
+        )
+    if name not in RESHAPING and shares_memory(t._data):
+        raise InPlaceError(
+            f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
+            f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
+        )
+    if name in RANDOM:
+        result = written(t, ..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
+    elif name == "__setitem__":
+        index, value = args
+        result = written(t, canonical(index, t._data), without_leading_ones(value))
+    elif name in ("copy_", "fill_", "zero_"):
+        value = (*args, *kwargs.values(), 0.0)[0]
+        if name == "fill_" and isinstance(value, (Tensor, torch.Tensor)) and value.ndim:
+            raise RuntimeError(f"fill_(): the value must be a number, not a tensor of shape {tuple(value.shape)}")
+        result = written(t, ..., value.expand(t.shape) if name == "copy_" else value)
+    else:
+        function: Any = getattr(torch.Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
+        entry = TABLE.get(function)
+        if entry is None or (name == "float_power_" and t.dtype != torch.float64):  # its result is always of float64
+            raise MissingRule(f"{name}(): tapegrad has no rule for it; compute a new tensor from recorded functions")
+        result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)
+        if not isinstance(result, Tensor):
+            raise RuntimeError(f"{name}(): the result cannot be cast to {t.dtype}, which takes no gradient")
+    if result.shape != t.shape and name not in RESHAPING and name != "addbmm_":  # torch resizes for it
+        raise RuntimeError(
+            f"{name}(): the result has shape {tuple(result.shape)}, which does not fit in {tuple(t.shape)}"
+        )
+    retained = t.retains_grad
+    if retained and t.record is not None and t.record.hooks is not None:
+        t.record.hooks.retained = None  # as torch: the gradient retained is that of the value after the change
+    t._data, t.record = result._data, result.record
+    if retained:
+        t.retain_grad()
+    return t
+
+
+def written(t: Tensor, index: Any, value: Any) -> Any:
+    """A copy of ``t`` with ``value``, cast to its type, at ``index``."""
+    return indexing.setitem(t, index, value.to(t.dtype) if isinstance(value, (Tensor, torch.Tensor)) else value)
+
+
+def without_leading_ones(value: Any) -> Any:
+    """What is assigned to items may have dimensions of size 1 too many in front, as in torch."""
+    while isinstance(value, (Tensor, torch.Tensor)) and value.ndim and value.shape[0] == 1:
+        value = value.squeeze(0)
+    return value
+
+
+def shares_memory(data: torch.Tensor) -> bool:
+    """Whether other tensors, or a numpy array that was made a tensor, use the same storage."""
+    storage = data.untyped_storage()
+    users = torch._C._storage_Use_Count(storage._cdata)
+    return bool(users > 2) or not storage.resizable()  # data's own use, and ours; memory that torch did not allocate

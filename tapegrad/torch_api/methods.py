@@ -1,0 +1,181 @@
+"""Torch's methods and properties on a Tensor: of each function of the table, and of all that takes no gradient."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import torch
+
+from tapegrad.engine.op import Op
+from tapegrad.engine.table import TABLE
+from tapegrad.engine.tensor import Tensor, raw
+from tapegrad.rules import reduction, shape
+from tapegrad.torch_api.dispatch import PLAIN, call
+from tapegrad.torch_api.inplace import update
+from tapegrad.torch_api.keywords import torch_names
+from tapegrad.torch_api.operators import operators
+from tapegrad.torch_api.values import Values
+
+RECORDED = "recorded on the tape"
+
+# These run most, and spell out here what the table's entries would sort out.
+
+
+def _reduction(op: Op) -> Callable[..., Any]:
+    run = op.road
+
+    def method(
+        self: Tensor,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        dtype: Any = None,
+        axis: Any = None,
+        keepdims: Any = False,
+    ) -> Any:
+        dim = dim if axis is None else axis
+        if dtype is not None:
+            return op(self.to(dtype), dim, keepdim or keepdims)  # which need not be a Tensor
+        return run(self, dim, keepdim or keepdims)
+
+    return method
+
+
+def _extreme(op: Op, pair: type, entry: Callable[..., Any]) -> Callable[..., Any]:
+    run = op.road
+
+    def method(self: Tensor, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Any:
+        if type(dim) is int and not kwargs:
+            return pair(run(self, dim, keepdim))
+        kwargs |= {"keepdim": True} if keepdim else {}
+        return entry(self, *(() if dim is None else (dim,)), **torch_names(kwargs, entry))
+
+    return method
+
+
+def _shaping(op: Op) -> Callable[..., Any]:
+    run = op.road
+
+    def method(self: Tensor, *size: Any, **kwargs: Any) -> Any:
+        return run(self, size) if len(size) > 1 and not kwargs else op(self, *size, **kwargs)
+
+    return method
+
+
+def _commonest() -> dict[str, Callable[..., Any]]:
+    return {
+        "sum": _reduction(reduction.sum),
+        "mean": _reduction(reduction.mean),
+        "max": _extreme(reduction.max_dim, torch.return_types.max, TABLE[torch.max]),
+        "min": _extreme(reduction.min_dim, torch.return_types.min, TABLE[torch.min]),
+        "view": _shaping(shape.view),
+        "reshape": _shaping(shape.reshape),
+    }
+
+
+def _method(entry: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return entry(self, *args, **torch_names(kwargs)) if kwargs else entry(self, *args)
+
+    return method
+
+
+def _copied(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function object of its own, to bear another name."""
+    return FunctionType(function.__code__, function.__globals__, closure=function.__closure__)
+
+
+def _plain(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return function(self._data, *raw(args), **raw(kwargs))
+
+    return _documented(method, name, "takes no gradient, and returns a plain torch.Tensor or a number")
+
+
+def _in_place(name: str) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return update(self, name, args, kwargs)
+
+    return _documented(method, name, "in place: this object stands for the result")
+
+
+def _documented(method: Callable[..., Any], name: str, what: str) -> Callable[..., Any]:
+    method.__name__ = name
+    method.__qualname__ = f"Tensor.{name}"
+    first = (getattr(torch.Tensor, name).__doc__ or "").strip().split("\n\n")[0].strip()
+    method.__doc__ = f"{first or name}\n\nAs ``torch.Tensor.{name}``; {what}."
+    return method
+
+
+# Attributes that torch's tensors have and Tensors have not, and where to look instead.
+INSTEAD = {
+    "grad_fn": "; t.record is the op that computed it, and tapegrad.tape(t) all that led to it",
+    "register_post_accumulate_grad_hook": "; register_hook sees the gradient right before it is added to t.grad",
+}
+
+
+def _unruled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return call(function, (self, *args), kwargs)
+
+    return _documented(method, name, "without a rule, so it refuses where a gradient is asked for")
+
+
+def _absent(name: str) -> property:
+    def read(self: Tensor) -> Any:
+        raise AttributeError(f"'Tensor' object has no attribute '{name}'{INSTEAD[name]}")
+
+    return property(read)
+
+
+def _torch_function(cls: type, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    entry = None if kwargs else TABLE.get(func)
+    return entry(*args) if entry else call(func, args, kwargs or {})
+
+
+_OWN = frozenset({*vars(Tensor), *vars(Values)})  # what torch's vocabulary must not cover
+
+
+def install() -> None:
+    """Give Tensor its vocabulary; once more when ops have got other roads, for methods and operators hold them."""
+    # No __getattr__: with one, Python cannot read even plain attributes quickly.
+    members: dict[str, Any] = {name: value for name, value in vars(Values).items() if name not in vars(_Empty)}
+    members |= {name: _absent(name) for name in INSTEAD}
+    for name in dir(torch.Tensor):
+        function = getattr(torch.Tensor, name)
+        if not name.startswith("_") and name not in _OWN and name not in members and callable(function):
+            members[name] = _member(name, function)
+    members |= operators()
+    for name in ("layout", "is_cuda", "is_cpu", "is_meta", "is_sparse", "is_nested", "itemsize", "nbytes"):
+        members[name] = property(operator.attrgetter(f"_data.{name}"), doc=f"As ``torch.Tensor.{name}``.")
+    members |= {
+        "__torch_function__": classmethod(_torch_function),
+        "T": property(shape.reverse, doc="The dimensions in reverse order."),
+        "mT": property(lambda self: self.transpose(-2, -1), doc="Each matrix transposed."),
+        "mH": property(shape.adjoint, doc="Each matrix transposed and conjugated."),
+        "H": property(shape.hermitian, doc="A matrix transposed and conjugated."),
+        "real": property(shape.real, doc="The real part."),
+    }
+    for name, member in members.items():
+        setattr(Tensor, name, member)
+
+
+class _Empty:
+    """What every class has."""
+
+
+def _member(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of Tensor that goes by one of torch's names."""
+    entry = TABLE.get(function)
+    if entry is not None:
+        if isinstance(entry, Op) and entry.parameters == ("input",):
+            method = _copied(entry.road)  # no other arguments to sort out
+        else:
+            method = _commonest().get(name) or _method(entry)
+        return _documented(method, name, RECORDED)
+    if name in PLAIN:
+        return _plain(name, function)
+    return _in_place(name) if name.endswith("_") else _unruled(name, function)

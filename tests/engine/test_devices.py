@@ -1,0 +1,108 @@
+"""Devices and types: meta tensors record without memory; half precision, and other devices where there are any."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import tapegrad
+from tests.helpers import assert_same, ours, randn, raw, theirs
+
+DEVICES = ["cpu", "meta", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def network(x, w, b, y):
+    """Ops of every family."""
+    h = torch.tanh(x @ w + b)
+    h = (h - h.mean(0, keepdim=True)) / (h.var(0, keepdim=True) + 1e-5).sqrt()
+    h = torch.cat([h, h.max(1, keepdim=True).values], 1)[:, [0, 1, 1, 2]]
+    h[:, 0] = h[:, 1] * 2
+    return F.cross_entropy(h.view(-1, 4), y) + (h[y == 1].sum() if h.device.type != "meta" else h[y].sum())
+
+
+def leaves(wrap, device, dtype=torch.float32):
+    return [wrap(randn(*s, seed=k).to(dtype).to(device)) for k, s in enumerate([(5, 3), (3, 2), (2,)])]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_gradients_stay_on_their_device(device):
+    y = torch.tensor([0, 1, 2, 3, 1], device=device)
+    mine = leaves(lambda t: tapegrad.tensor(t, requires_grad=True), device)
+    loss = network(*mine, y)
+    loss.backward()
+    for p in mine:
+        assert p.grad.device.type == p.device.type == device
+        assert p.grad.shape == p.shape
+        assert p.grad.dtype is p.dtype
+    yours = leaves(lambda t: t.requires_grad_(), device)
+    network(*yours, y).backward()
+    if device != "meta":
+        for p, q in zip(mine, yours, strict=True):
+            assert torch.allclose(p.grad, q.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_meta_tensors_take_no_memory():
+    """A matrix of a terabyte, there and back."""
+    w = tapegrad.tensor(torch.empty(1_000_000, 1_000_000, device="meta"), requires_grad=True)
+    x = torch.empty(1_000_000, device="meta")
+    loss = ((w @ x).tanh() ** 2).mean()
+    tape = tapegrad.tape(loss)
+    assert "matmul" in str(tape)
+    assert "(1000000, 1000000)" in str(tape)
+    loss.backward()
+    assert w.grad.is_meta
+    assert w.grad.shape == (1_000_000, 1_000_000)
+
+
+def test_gradients_cross_devices():
+    """``to(device)`` takes the gradient back."""
+    x = ours(randn(3))
+    y = x.to("meta")
+    assert y.device.type == "meta"
+    (y * 2).sum().backward(torch.ones((), dtype=torch.float64, device="meta"), inputs=[y])
+    assert y.grad.device.type == "meta"
+    with pytest.raises((RuntimeError, NotImplementedError)):  # a meta tensor has no values to take back
+        x.to("meta").sum().backward()
+
+
+@pytest.mark.parametrize("device", [d for d in DEVICES if d != "cpu"])
+def test_a_cotangent_on_another_device_is_refused(device):
+    x = ours(randn(3))
+    with pytest.raises(RuntimeError, match=f"on cpu, got .* on {device}"):
+        (x * 2).backward(torch.ones(3, dtype=torch.float64, device=device))
+
+
+def test_cuda_without_a_device_is_torchs_own_error():
+    x = ours(randn(3))
+    if torch.cuda.is_available():
+        assert x.cuda().device.type == "cuda"
+    else:
+        with pytest.raises((AssertionError, RuntimeError), match=r"CUDA|NVIDIA"):
+            x.cuda()
+
+
+HALF = {
+    "arithmetic": lambda x, y: (x + y) * x / (y * y + 1) - y,
+    "tanh": lambda x, y: torch.tanh(x) * y,
+    "matmul": lambda x, y: x @ y.T,
+    "sums": lambda x, y: (x * y).sum(0) + x.mean(1, keepdim=True),
+    "indexing": lambda x, y: x[[0, 2, 0]] * y[:, :1],
+    "softplus by hand": lambda x, y: (x.exp() + 1).log() * y,
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", HALF)
+def test_half_precision(name, dtype):
+    """Values as torch's; gradients within a few roundings, for torch's kernels round less often."""
+    results = []
+    for wrap in (ours, theirs):
+        x, y = (wrap(randn(3, 3, seed=k).to(dtype)) for k in (1, 2))
+        out = HALF[name](x, y)
+        out.backward(torch.ones(out.shape, dtype=dtype))
+        results.append(([raw(out)], [x.grad, y.grad]))
+    assert_same(results[0][0], results[1][0], "value")
+    assert_same(
+        results[0][1], results[1][1], "gradient", rtol=8 * torch.finfo(dtype).eps, atol=8 * torch.finfo(dtype).eps
+    )

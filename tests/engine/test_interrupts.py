@@ -1,0 +1,103 @@
+"""Ctrl-C at any moment: all leaves have got their gradient or none, and recording is on as before."""
+
+from __future__ import annotations
+
+import random
+import signal
+from time import perf_counter
+
+import pytest
+import torch
+
+import tapegrad
+from tapegrad.engine import backward as engine_backward
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
+
+
+def interrupted_backwards(runs: int, leaves: int = 12) -> list[str]:
+    """What is wrong after each of many backward passes, interrupted at random moments; at best nothing."""
+    moments = random.Random(0)
+    loss_of = lambda: sum((p * 2.0).sum() for p in parameters)
+    parameters = [tapegrad.tensor(torch.full((2, 2), float(i)), requires_grad=True) for i in range(leaves)]
+    wrong = []
+    hits = 0
+
+    times = []
+    for _ in range(40):
+        loss = loss_of()
+        start = perf_counter()
+        loss.backward()
+        times.append(perf_counter() - start)
+    usual = sorted(times)[20]
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for k in range(runs):
+            for i, p in enumerate(parameters):  # half of them have a gradient to add to, half have none
+                p.grad = torch.ones(2, 2) if i % 2 else None
+            loss = loss_of()
+            try:
+                signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-6, 1.3 * usual))
+                loss.backward()
+                while True:  # the timer goes off here, if not before
+                    pass
+            except KeyboardInterrupt:
+                pass
+            got = [(p.grad.sum().item() if p.grad is not None else 0.0) for p in parameters]
+            none, every = [4.0 * (i % 2) for i in range(leaves)], [8.0 + 4.0 * (i % 2) for i in range(leaves)]
+            hits += got == none
+            if got not in (none, every):
+                wrong.append(f"run {k}: some leaves have a gradient, others not: {got}")
+            if not torch.is_grad_enabled():
+                wrong.append(f"run {k}: grad mode is off")
+                torch.set_grad_enabled(True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert hits > runs // 20, "the interrupts came too late to tell"
+    return wrong
+
+
+def test_all_leaves_or_none_and_recording_as_before(monkeypatch):
+    assert interrupted_backwards(3000) == []
+
+
+def test_a_loop_over_leaves_would_be_found(monkeypatch):
+    def one_by_one(gradients):
+        for leaf, g in gradients.items():
+            leaf._grad = g if leaf._grad is None else leaf._grad + g
+
+    monkeypatch.setattr(engine_backward, "accumulate", one_by_one)
+    assert any("others not" in what for what in interrupted_backwards(3000, leaves=60))
+
+
+def test_a_mode_that_is_set_before_the_try_would_be_found(monkeypatch):
+    whole = tapegrad.Tensor.backward
+
+    def careless(self):
+        torch._C._set_grad_enabled(False)
+        for _ in range(50):
+            pass
+        try:
+            whole(self)
+        finally:
+            torch._C._set_grad_enabled(True)
+
+    monkeypatch.setattr(tapegrad.Tensor, "backward", careless)
+    assert any("grad mode" in what for what in interrupted_backwards(3000))
+
+
+def test_grad_leaves_the_mode_as_it_was():
+    x = tapegrad.tensor(torch.ones(3), requires_grad=True)
+    for mode in (True, False):
+        y = (x * x).sum()
+        with torch.set_grad_enabled(mode):
+            tapegrad.grad(y, x, create_graph=mode)
+            assert torch.is_grad_enabled() is mode
+            with pytest.raises(RuntimeError):
+                tapegrad.grad(y, tapegrad.tensor(torch.ones(3)))
+            assert torch.is_grad_enabled() is mode

@@ -1,0 +1,176 @@
+"""One call of an operator, on tapegrad and on torch, and how far the two differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+import tapegrad
+from tapegrad.errors import InPlaceError, MissingRule
+
+RTOL = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+REFUSALS = (MissingRule, InPlaceError)
+
+
+class Wrong(Exception):
+    """The two libraries disagree."""
+
+
+# --- one call on one library ---
+
+
+class Run:
+    """A call of one form on one library.
+
+    Attributes:
+        tensors: all tensors among the arguments.
+        leaves: those that require grad.
+        result: what the call returned.
+    """
+
+    def __init__(self, arguments: Any, leaf: Callable[[torch.Tensor], Any], every: bool = False) -> None:
+        self.tensors: list[Any] = []
+        self.leaves: list[Any] = []
+        seen: dict[int, Any] = {}  # a tensor that is given twice stays one tensor
+
+        def enter(value: Any) -> Any:
+            if isinstance(value, torch.Tensor):
+                if id(value) not in seen:
+                    takes = value.requires_grad or (every and value.is_floating_point())
+                    seen[id(value)] = leaf(copied(value)) if takes else copied(value)
+                    self.tensors.append(seen[id(value)])
+                    if takes:
+                        self.leaves.append(seen[id(value)])
+                return seen[id(value)]
+            if type(value) in (list, tuple):
+                return type(value)([enter(v) for v in value])
+            if isinstance(value, dict):
+                return {k: enter(v) for k, v in value.items()}
+            return value
+
+        self.args, self.kwargs = enter(arguments[0]), enter(arguments[1])
+        self.result: Any = None
+
+    def call(self, form: Callable[..., Any]) -> None:
+        """Call the form, from the same random state on both libraries."""
+        torch.default_generator.manual_seed(0)  # torch.manual_seed is slow: it keeps a traceback for devices to come
+        self.result = form(*self.args, **self.kwargs)
+
+    def gradients(self, grad: Callable[..., Any], refusable: bool = True) -> list[Any] | None:
+        """The gradient of each leaf, for a random cotangent of each output; None if torch cannot say."""
+        outputs = [t for t in tensors(self.result) if t.requires_grad]
+        generator = torch.Generator().manual_seed(1)
+        cotangents = [torch.randn(t.shape, dtype=t.dtype, generator=generator) for t in outputs]
+        try:
+            return list(grad(outputs, self.leaves, cotangents, allow_unused=True))
+        except Exception as problem:
+            if refusable:
+                return None
+            raise RuntimeError(f"in the backward pass, {type(problem).__name__}: {problem}") from problem
+
+
+def ours(data: torch.Tensor) -> tapegrad.Tensor:
+    """A leaf of tapegrad's."""
+    return tapegrad.tensor(data, requires_grad=True)
+
+
+def theirs(data: torch.Tensor) -> torch.Tensor:
+    """A leaf of torch's."""
+    return data.requires_grad_()
+
+
+def copied(data: torch.Tensor) -> torch.Tensor:
+    """A copy in the same layout, strides included, so that both libraries meet the same."""
+    data = data.detach()
+    if data.layout != torch.strided or data.numel() == 0 or data.is_conj() or data.is_neg():
+        return data.clone()
+    extent = 1 + sum((n - 1) * stride for n, stride in zip(data.shape, data.stride(), strict=True))
+    storage = torch.as_strided(data, (extent,), (1,), data.storage_offset()).clone()
+    return storage.as_strided(data.shape, data.stride())
+
+
+def tensors(value: Any) -> Iterator[Any]:
+    """The tensors in a result, of either library."""
+    if isinstance(value, (torch.Tensor, tapegrad.Tensor)):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for v in value:
+            yield from tensors(v)
+
+
+def same_kind(mine: Any, yours: Any, what: str) -> None:
+    """The same nesting of the same containers; the same numbers."""
+    if isinstance(yours, torch.Tensor):
+        if not isinstance(mine, (torch.Tensor, tapegrad.Tensor)):
+            raise Wrong(f"{what} is {type(mine).__name__}, torch's a tensor")
+    elif isinstance(yours, (list, tuple)):
+        if type(mine) is not type(yours):
+            raise Wrong(f"{what} is a {type(mine).__name__}, torch's a {type(yours).__name__}")
+        if len(mine) != len(yours):
+            raise Wrong(f"{what} has {len(mine)} parts, torch's {len(yours)}")
+        for i, (a, b) in enumerate(zip(mine, yours, strict=True)):
+            same_kind(a, b, f"{what}[{i}]")
+    elif mine != yours and not (mine != mine and yours != yours):
+        raise Wrong(f"{what} is {mine!r}, torch's {yours!r}")
+
+
+def compared(mine: Any, yours: Any, what: str, largest: float) -> tuple[bool, float]:
+    """Compare two tensors: whether all bits agree, and the largest difference relative to the largest element.
+
+    Args:
+        mine: tapegrad's.
+        yours: torch's.
+        what: the tensor, for a message.
+        largest: the largest element of anything in this run. What is tiny beside it is rounding noise, say of a
+            gradient that is 0 in mathematics, and is measured by the largest.
+    """
+    if mine is None or yours is None:
+        there = plain(mine if yours is None else yours)
+        if there is not None and there.numel() and bool((there != 0).any()):
+            raise Wrong(f"{what} is {'None' if mine is None else 'not None'}, and torch's is the contrary")
+        return True, 0.0
+    mine, yours = plain(mine), plain(yours)
+    if mine.shape != yours.shape:
+        raise Wrong(f"{what} has shape {tuple(mine.shape)}, torch's {tuple(yours.shape)}")
+    if mine.dtype != yours.dtype:
+        raise Wrong(f"{what} is {mine.dtype}, torch's {yours.dtype}")
+    same = (mine == yours) | ((mine != mine) & (yours != yours))
+    if bool(same.all()):
+        return True, 0.0
+    wide = torch.complex128 if yours.is_complex() else torch.float64
+    distance = torch.where(same, 0.0, (mine.to(wide) - yours.to(wide)).abs()).nan_to_num(math.inf, math.inf)
+    rtol = tolerance(yours.dtype)
+    scale = magnitude(yours)
+    scale = scale if scale > rtol * largest else largest
+    relative = distance.max().item() / scale
+    allowed = rtol * yours.to(wide).abs().nan_to_num(0.0, 0.0, 0.0) + 0.1 * rtol * max(1.0, scale)
+    if bool((distance > allowed).any()):
+        at = int((distance - allowed).argmax())
+        a, b = mine.flatten()[at].item(), yours.flatten()[at].item()
+        raise Wrong(f"{what}, of shape {tuple(yours.shape)}: element {at} is {a!r}, torch's {b!r}")
+    return False, relative
+
+
+def magnitude(value: torch.Tensor) -> float:
+    """The largest finite element."""
+    finite = value[value.isfinite()].to(torch.complex128 if value.is_complex() else torch.float64).abs()
+    return finite.max().item() if finite.numel() else 0.0
+
+
+def plain(value: Any) -> Any:
+    """A dense torch tensor, without a past."""
+    value = value.data if isinstance(value, tapegrad.Tensor) else value
+    if value is None:
+        return None
+    value = value.detach().resolve_conj().resolve_neg()
+    return value if value.layout == torch.strided else value.to_dense()
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """How far two numbers of a type may be apart and still be one number, differently rounded."""
+    if dtype.is_complex:
+        dtype = dtype.to_real()
+    return RTOL.get(dtype, 0.0)

@@ -1,0 +1,89 @@
+"""Rules of indexing, gathering and scattering."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import tapegrad
+from tapegrad.errors import MissingRule
+from tests.helpers import assert_same, ours, randn, theirs
+
+
+@pytest.mark.parametrize("padding_idx", [None, 1])
+def test_embedding_scales_by_frequency(padding_idx):
+    """Rows read often count less. Not exact: torch multiplies and adds with one rounding."""
+    index = torch.tensor([[0, 1, 1], [4, 1, 0]])
+    mine, yours = ours(randn(5, 3)), theirs(randn(5, 3))
+    v = randn(2, 3, 3, seed=1)
+    F.embedding(index, mine, padding_idx, scale_grad_by_freq=True).backward(v)
+    F.embedding(index, yours, padding_idx, scale_grad_by_freq=True).backward(v)
+    assert_same(mine.grad, yours.grad, "gradient", rtol=1e-15, atol=1e-15)
+
+
+@pytest.mark.parametrize("options", [{"max_norm": 1.0}, {"sparse": True}])
+def test_embedding_refuses(options):
+    with pytest.raises(MissingRule, match="max_norm"):
+        F.embedding(torch.tensor([0, 1]), ours(randn(3, 2)), **options)
+
+
+@pytest.mark.parametrize("name", ["scatter", "scatter_add"])
+def test_source_larger_than_index(name):
+    """torch's backward refuses; the gradient of what was not used is 0."""
+    index = torch.tensor([[0, 2], [1, 0]])
+    x, src = ours(randn(3, 4)), ours(randn(3, 3, seed=1))
+    assert tapegrad.gradcheck(lambda x, src: getattr(torch, name)(x, 1, index, src), [x, src], order=2)
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean", "prod", "amax", "amin"])
+def test_reduced_source_larger_than_index(reduce):
+    index = torch.tensor([[0, 2], [1, 0]])
+    x, src = ours(randn(3, 4)), ours(randn(3, 3, seed=1))
+    assert tapegrad.gradcheck(lambda x, src: torch.scatter_reduce(x, 1, index, src, reduce), [x, src], order=2)
+
+
+def test_product_with_several_zeros():
+    """First gradients are torch's; the second it refuses, and so does tapegrad."""
+    index = torch.tensor([0, 0, 0, 1])
+    values = torch.tensor([0.0, 0.0, 2.0, 3.0])
+    results = []
+    for leaf in (ours, theirs):
+        x, src = leaf(torch.tensor([2.0, 5.0])), leaf(values)
+        torch.scatter_reduce(x, 0, index, src, "prod").sum().backward()
+        results.append([x.grad, src.grad])
+    assert_same(*results, "gradient")
+    x, src = ours(torch.tensor([2.0, 5.0])), ours(values)
+    out = torch.scatter_reduce(x, 0, index, src, "prod").sum()
+    with pytest.raises(MissingRule, match="several zeros"):
+        tapegrad.grad(out, [src], create_graph=True)
+
+
+def test_scatter_refuses_reduce():
+    with pytest.raises(MissingRule, match="scatter_add"):
+        torch.scatter(ours(randn(3)), 0, torch.tensor([0]), ours(randn(1)), reduce="add")
+
+
+def test_functions_of_one_name():
+    """F.unfold is not Tensor.unfold, F.embedding not torch.embedding, x.split not quite torch.split."""
+    image, table = ours(randn(1, 1, 3, 3)), ours(randn(3, 2))
+    assert F.unfold(image, 2).shape == (1, 4, 4)
+    assert image.unfold(2, 2, 1).shape == (1, 1, 2, 3, 2)
+    index = torch.tensor([2, 0])
+    assert_same(F.embedding(index, table).data, torch.embedding(table, index).data, "value")
+    assert len(table.split(split_size=1)) == len(torch.split(table, split_size_or_sections=1)) == 3
+
+
+def test_integer_results_are_plain():
+    x = ours(randn(3))
+    assert type(x.to(torch.int64)) is torch.Tensor
+    assert type(torch.sort(x).indices) is torch.Tensor
+
+
+def test_parts_of_one_tensor_share_no_memory_with_the_cotangent():
+    x = ours(randn(4))
+    y = x[1:3]
+    v = randn(2, seed=1)
+    y.backward(v)
+    x.grad.add_(1)
+    assert_same(v, randn(2, seed=1), "cotangent")
