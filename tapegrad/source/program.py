@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.gradients import Gradients
+from tapegrad.engine.gradients import Gradients, one_each
 from tapegrad.engine.tape import Record, parents_of, reached, shape_text
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
@@ -149,8 +149,7 @@ class Program:
                 self._settle(record, g)
                 self._make_saved_known(record)
                 with self._backward:
-                    for node, part in self._parts(record, g):
-                        gradients.give(node, part)
+                    self._give_parents(record, g, gradients)
             for node in parents_of(record):
                 uses[node] -= 1
                 if not uses[node] and type(node) is not Record and node in gradients.pending:
@@ -167,15 +166,19 @@ class Program:
             self._backward.name(g, self._call(("cotangent", output), f"d{self.variable(output)}"))
         return g
 
-    def _parts(self, record: Record, g: torch.Tensor) -> Iterator[tuple[Any, torch.Tensor]]:
-        """What a record's rule gives to each of its parents."""
-        pullbacks = record.op.pullbacks if self.exact else record.op.differentiable
-        for pullback, parent in zip(pullbacks, record.parents or (), strict=True):
-            if parent is None or pullback is None:
+    def _give_parents(self, record: Record, g: torch.Tensor, gradients: Gradients) -> None:
+        """Give each parent of a record what the rule says."""
+        op = record.op
+        pullbacks = op.pullbacks if self.exact else op.differentiable
+        for argument, pullback, parent in zip(op.parameters, pullbacks, record.parents or (), strict=True):
+            if parent is None:
                 continue
-            part = pullback(g, record.saved, parent)
-            pairs = zip(parent, part, strict=True) if type(parent) is tuple else ((parent, part),)
-            yield from ((p, g) for p, g in pairs if p is not None and g is not None)
+            part = pullback(g, record.saved, parent)  # type: ignore[misc]  # apply checked that there is a rule
+            several = type(parent) is tuple
+            parts = one_each(part, parent, record, argument) if several else (part,)
+            for node, piece in zip(parent if several else (parent,), parts, strict=True):
+                if node is not None:
+                    gradients.give(node, piece, record, argument)
 
     def _settle(self, node: Any, g: torch.Tensor) -> None:
         """Note a node's complete gradient: a statement if the node has a name, a hint to a name if it has none."""

@@ -6,10 +6,10 @@ import re
 
 import pytest
 import torch
-from helpers import ours, randn
 
 import tapegrad
 from tapegrad import Row
+from tests.helpers import ours, randn
 
 
 class Pass:

@@ -7,11 +7,11 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import ours, randn
 
 import tapegrad
 from tapegrad import GradcheckError
 from tapegrad.engine.table import TABLE
+from tests.helpers import ours, randn
 
 
 @pytest.fixture(autouse=True)

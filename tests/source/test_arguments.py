@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import assert_same, ours, randn
 
 import tapegrad
 from tapegrad.engine.table import TABLE
+from tests.helpers import assert_same, ours, randn
 
 
 def assert_written(loss: tapegrad.Tensor, names: dict[str, Any]) -> str:

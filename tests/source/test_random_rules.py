@@ -6,11 +6,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from random_rules import disagreement, draw, run, shortest
 
 from tapegrad.source import trace
 from tapegrad.source.body import Body
 from tapegrad.source.trace import Trace
+from tests.source.random_rules import disagreement, draw, run, shortest
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import assert_same, ours, randn
 
 import tapegrad
 from tapegrad.engine.table import TABLE
 from tapegrad.source.variables import RESERVED, Variables, identifier
+from tests.helpers import assert_same, ours, randn
 
 TRICKY = [
     *["x", "𝐱", "𝑥", "ｘ", "x²", "x2", "x_2", "x 2", "x-2", "x.2", "²", "½", "2x", "ﬁ", "fi"],
