@@ -1,4 +1,4 @@
-"""The layers: who imports whom, no circle among the modules, and how long a file and a formula may be.
+"""The layers: who imports whom, no circle among the modules, how long files and formulas may be, and how they read.
 
 ``python -m pytest tests/test_layers.py -s -n 0`` prints the directions and the sizes that it holds.
 """
@@ -139,6 +139,49 @@ def sizes(root: Path) -> dict[str, tuple[int, int]]:
     return measured
 
 
+def made_by_rule(tree: ast.Module) -> set[str]:
+    """The names of a module's ops: assigned from ``rule(...)``, or functions that ``@rule`` decorates."""
+    names = set()
+    for n in tree.body:
+        if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name):
+            name, calls = n.targets[0].id, [n.value]
+        elif isinstance(n, ast.FunctionDef):
+            name, calls = n.name, n.decorator_list
+        else:
+            continue
+        if any(isinstance(c, ast.Call) and isinstance(c.func, ast.Name) and c.func.id == "rule" for c in calls):
+            names.add(name)
+    return names
+
+
+def forwarding(path: Path) -> Iterator[int]:
+    """The lines of formulas that only hand their parameters on to a function, which should stand there itself.
+
+    A call of an op is exempt: its first argument is not called ``g``, as a formula's must be, and often it is the op
+    whose rule this is, which does not exist yet. So is one of torch's functions, for the same reason, and a call that
+    renames an argument (``f(g, repeats=dims)``).
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    ops = made_by_rule(tree)
+    for n in ast.walk(tree):
+        if not isinstance(n, ast.Lambda) or not isinstance(n.body, ast.Call):
+            continue
+        parameters = [a.arg for a in (*n.args.args, *n.args.kwonlyargs)]
+        given = [(None, a) for a in n.body.args] + [(k.arg, k.value) for k in n.body.keywords]
+        handed_on = all(isinstance(a, ast.Name) and a.id in parameters and name in (None, a.id) for name, a in given)
+        called = ast.unparse(n.body.func)
+        theirs = called in ops or called.split(".")[0] in {"torch", "F", *parameters}
+        if parameters[:1] == ["g"] and given and handed_on and not theirs:
+            yield n.lineno
+
+
+def formulas_that_forward(root: Path) -> list[str]:
+    """Where a formula is a lambda around one call of a function with the lambda's own parameters."""
+    folders = [root / "tapegrad" / name for name in ("rules", "kernels", "torch_api")]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return [f"{path.relative_to(root)}:{line}" for path in files for line in forwarding(path)]
+
+
 def report(root: Path) -> str:
     """The directions and the sizes that are held, as a table."""
     held = sizes(root)
@@ -155,12 +198,15 @@ def report(root: Path) -> str:
 
 
 def check(root: Path) -> None:
-    """Hold the directions, the absence of circles, and the sizes."""
+    """Hold the directions, the absence of circles, the sizes, and that no formula only forwards its arguments."""
     arrows = graph(root)
     wrong = wrong_arrows(arrows)
     if found := circle(arrows):
         wrong.append("a circle: " + " -> ".join(found))
     wrong += [f"{what} has {size} lines, at most {most}" for what, (size, most) in sizes(root).items() if size > most]
+    wrong += [
+        f"the formula at {where} only forwards: write the function itself" for where in formulas_that_forward(root)
+    ]
     assert not wrong, "\n".join([*wrong, "", report(root)])
 
 
@@ -228,3 +274,30 @@ def test_what_is_too_long_is_found(house):
         r"the formula at tapegrad/rules/elementwise.py",
     ):
         assert what in str(caught.value)
+
+
+def test_a_formula_that_only_forwards_is_found(house):
+    plant(
+        house / "tapegrad" / "rules" / "reduction.py", "\nx = rule(torch.floor, input=lambda g, out: split(g, out))\n"
+    )
+    with pytest.raises(AssertionError, match=r"the formula at tapegrad/rules/reduction\.py:\d+ only forwards"):
+        check(house)
+
+
+@pytest.mark.parametrize(
+    ("formula", "forwards"),
+    [
+        ("lambda g, indices, input_shape, dim: route(g, indices, input_shape, dim)", True),
+        ("lambda g, out: half(g, out=out)", True),
+        ("lambda g, out: elementwise.half(g, out)", True),
+        ("lambda g: planted(g)", False),  # the op itself
+        ("lambda g, dim0, dim1: g.transpose(dim0, dim1)", False),
+        ("lambda g, input_shape: torch.reshape(g, input_shape)", False),
+        ("lambda g, dims, input_shape: copies(g, repeats=dims, input_shape=input_shape)", False),
+        ("lambda g, input: half(g, input, 2)", False),
+        ("lambda g, out, input: half(g * out, input)", False),
+    ],
+)
+def test_forwarding_is_told_from_a_formula(tmp_path, formula, forwards):
+    (tmp_path / "planted.py").write_text(f"planted = rule(torch.floor, input={formula})\n")
+    assert bool(list(forwarding(tmp_path / "planted.py"))) == forwards

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from tapegrad.engine.op import Op
@@ -46,8 +47,10 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
             raw = tuple([a._data if type(a) is Tensor else a for a in arg])
             parent = tuple([node(a) if type(a) is Tensor else None for a in arg])
             parent = parent if any(p is not None for p in parent) else None
-        elif type(arg) is list:
-            raw = tuple(arg)  # the caller may change the list
+        elif type(arg) in (tuple, list):  # a copy: the caller may change a list
+            raw = tuple([a.item() if isinstance(a, np.generic) else a for a in arg])
+        elif isinstance(arg, np.generic):
+            raw = arg.item()  # rules know Python's numbers: np.int64(0) is no int, and -np.uint8(2) is 254
         raws.append(raw)
         parents.append(parent)
         if parent is not None:
@@ -57,7 +60,7 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
         return result
     out, *aux = result if op.aux else (result,)
     if not op.trusted and any(out is raw for raw in raws):
-        out = out.view_as(out)  # a result of its own, to be recorded
+        out = out.view_as(out)  # a new tensor, as the argument itself cannot be recorded as a result
     if not wanted or not torch.is_grad_enabled() or out.dtype not in CONTINUOUS or out.requires_grad or out is raws[0]:
         t = _unrecorded(op, args, out)
     else:
@@ -69,7 +72,7 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
 
 def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor) -> Any:
     """Hand back a result that is not recorded."""
-    if out.requires_grad:  # so torch.autograd recorded it: a tensor of its own is among the arguments
+    if out.requires_grad:  # torch.autograd recorded it, so an argument is a torch tensor that requires grad
         raise foreign(op.name, op.parameters, args)
     if type(args[0]) is Tensor and out is args[0]._data:
         return args[0]  # there was nothing to do: like torch, hand back the tensor itself

@@ -9,13 +9,14 @@ import torch
 
 from tapegrad.engine.gradients import accumulate
 from tapegrad.engine.tape import Record
-from tapegrad.engine.tensor import Tensor, kind, native, node, wrap
+from tapegrad.engine.tensor import Tensor, kind, native, node, raw, wrap
+from tapegrad.engine.versions import refuse_other_shapes
 from tapegrad.engine.walk import walk
 
 _set_grad_enabled = torch._C._set_grad_enabled  # what torch.no_grad() calls, without its object
 
-# Tried first: (record, cotangent, retain_graph) -> what ``walk`` would return, or None if it is for ``walk``.
-roads: list[Callable[[Record, Any, bool], dict[Any, Any] | None]] = []
+# Tried before ``walk``, if fast/ is there: (record, cotangent, retain_graph) -> what ``walk`` would return, or None.
+written_walk: Callable[[Record, Any, bool], dict[Any, Any] | None] | None = None
 
 
 def backward(
@@ -43,11 +44,11 @@ def backward(
         start, g = _start(self, gradient, "backward")
         targets = None if inputs is None else _targets(inputs)
         found = None
-        if targets is None and type(start) is Record:
-            for road in roads:
-                found = road(start, g, retain_graph)
+        if written_walk is not None and targets is None and type(start) is Record:
+            found = written_walk(start, g, retain_graph)
         if found is None:
             found = walk([(start, g)], targets, retain_graph=retain_graph)
+        refuse_other_shapes(found, [start])
         accumulate({leaf: g for leaf, g in found.items() if type(leaf) is Tensor})
     finally:
         _set_grad_enabled(recording)
@@ -107,6 +108,7 @@ def grad(
         _set_grad_enabled(create_graph)
         starts = [_start(t, g, "grad") for t, g in zip(outputs, grad_outputs, strict=True)]
         grads = walk(starts, targets, retain_graph=retain, create_graph=create_graph)
+        refuse_other_shapes(grads, [start for start, _ in starts])
     finally:
         _set_grad_enabled(recording)
     for i, target in enumerate(targets):
@@ -117,7 +119,9 @@ def grad(
             )
     found = [grads.get(target) for target in targets]
     # The gradient of a linear function is a constant, which no rule has put on the tape.
-    return tuple([wrap(g, None) if create_graph and isinstance(g, torch.Tensor) else g for g in found])
+    if not create_graph:
+        return tuple(map(raw, found))
+    return tuple([wrap(g, None) if isinstance(g, torch.Tensor) else g for g in found])
 
 
 def _start(t: Tensor, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from tapegrad.engine.tape import shape_text
+from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.unbroadcast import unbroadcast
+from tapegrad.engine.versions import other_shape, reshaped_since
 
 
 class Part:
@@ -27,7 +29,7 @@ class Part:
 
     __slots__ = ("g", "index")
 
-    shape = None  # unlike that of any tensor
+    shape = None  # equal to no tensor's, so that what is given is looked at
 
     def __init__(self, g: Any, index: Any) -> None:
         self.g, self.index = g, index
@@ -131,7 +133,7 @@ def _has_own_storage(g: Any) -> bool:
         and torch._C._has_storage(g)
         and g.is_contiguous()
         and g._use_count() == 1  # type: ignore[attr-defined]  # torch may hold it too; its stubs leave this out
-        and torch._C._storage_Use_Count(g.untyped_storage()._cdata) == 2  # by g, and by us who ask
+        and torch._C._storage_Use_Count(g.untyped_storage()._cdata) == 2  # by g, and by this very expression
     )
 
 
@@ -157,6 +159,8 @@ def one_each(parts: Any, nodes: tuple[Any, ...], record: Any, argument: str) -> 
 
 def _misfit(node: Any, part: Any, record: Any, argument: str) -> Exception:
     """What to say of a rule that gave no gradient, or one that does not fit."""
+    if record is not None and reshaped_since(node, record.rank):
+        return other_shape(node)
     whose = f"rule for {record.op.name}, gradient of {argument}" if record is not None else "a rule"
     if not hasattr(part, "shape") or not isinstance(part.dtype, torch.dtype):
         return TypeError(
@@ -177,13 +181,21 @@ def own(pending: dict[Any, Any]) -> None:
     """
     for leaf in list(pending):
         g, references = _taken(pending, leaf)
-        if references > ALONE or g._is_view() or g.is_inference():
+        if type(g) is Tensor:  # a formula has worked with one
+            g = g._data.clone()
+        elif references > ALONE or g._is_view() or g.is_inference():
             g = g.clone(memory_format=torch.contiguous_format)
         pending[leaf] = g
 
 
 _accumulating = RLock()  # leaves may be shared between threads
 _exhaust = deque[Any](maxlen=0).extend
+
+
+def _is_fixed(grad: torch.Tensor) -> bool:
+    """Whether torch would refuse to add to a tensor in place."""
+    outlived = grad.is_inference() and not torch.is_inference_mode_enabled()
+    return outlived or torch._debug_has_internal_overlap(grad) == 1
 
 
 def accumulate(gradients: dict[Any, Any]) -> None:
@@ -205,25 +217,28 @@ def accumulate(gradients: dict[Any, Any]) -> None:
                     f"backward: a leaf, of shape {shape_text(leaf.shape)}, was changed in place after it was used, by "
                     f"{leaf.record.op.name}, so that it is no leaf any more; change a copy (x.clone())"
                 )
-            if not leaf._requires_grad:  # switched off since
+            if not leaf._requires_grad:  # it was switched off since the forward pass
                 continue
             if leaf.hooks is not None:
-                g = g.clone()  # a hook may have kept what it saw, or have given what somebody else keeps
+                g = g.clone()  # a hook may have kept its argument, or returned a tensor that others hold
             if leaf._grad is None:
                 new[leaf] = g
-            elif leaf._grad.shape == g.shape:
-                sums.append(leaf._grad)
-                parts.append(g)
-            else:
+            elif leaf._grad.shape != g.shape:
                 raise RuntimeError(
                     f"backward: a gradient of shape {shape_text(g.shape)} cannot be added to grad, which has shape "
                     f"{shape_text(leaf._grad.shape)}; set grad = None after giving a tensor data of another shape"
                 )
+            elif _is_fixed(leaf._grad):
+                raise RuntimeError(
+                    f"backward: nothing can be added in place to grad, of shape {shape_text(g.shape)}, for it is an "
+                    f"expanded tensor, or of torch.inference_mode(); set grad = grad.clone() first"
+                )
+            else:
+                sums.append(leaf._grad)
+                parts.append(g)
         give_new = map(setattr, new, repeat("_grad"), new.values())
         try:
             if sums:
                 torch._foreach_add_(sums, parts)
-        except KeyboardInterrupt:
+        finally:
             _exhaust(give_new)
-            raise
-        _exhaust(give_new)

@@ -7,12 +7,16 @@ A formula is written with torch's own argument names. Its parameters say what it
 * the name of any argument: its value;
 * ``<argument>_shape``: the shape of the argument that the gradient is for;
 * the name of an auxiliary output (``aux=``), such as the ``indices`` of a maximum.
+
+torch computes half precision in float32 inside its functions, and rounds once: so do the formulas. See ``Op.in_half``.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from copy import copy
+from functools import cached_property, wraps
 from typing import Any
 
 import torch
@@ -23,9 +27,11 @@ from tapegrad.errors import MissingRule
 Formula = Callable[..., Any]
 Pullback = Callable[[Any, Any, Any], Any]  # (g, saved, parent) -> gradient of one argument, or a sequence of them
 
+HALF = frozenset((torch.float16, torch.bfloat16))
+
 
 class Op:
-    """One differentiable function: how to run it, and the gradient of each of its arguments. Data, but for its road.
+    """One differentiable function: how to run it, and the gradient of each of its arguments.
 
     Attributes:
         name: torch's name for the function.
@@ -34,9 +40,14 @@ class Op:
         aux: names of further, non-differentiable outputs of ``function`` that formulas may ask for.
         formulas: argument name -> formula; the mathematics.
         kernels: argument name -> formula; the same mathematics for raw tensors, exact or quicker.
+        pullbacks: for each argument, its kernel as a function of (g, saved values, parent); None if it has none.
+        recorded_pullbacks: the same of formulas, for walks that are recorded.
+        saved_names: what the values in ``Record.saved`` are, in order.
+        bind, arity: how a call's arguments are put in order, and with how many positional ones they already are.
         elementwise: whether each gradient is known to have the shape and dtype of the cotangent.
-        trusted: whether the function is known never to return one of its arguments as it is.
-        road: runs it on Tensors, given all arguments in order: ``apply``, or what does the same for this op alone.
+        trusted: whether the rule is ours: then a new tensor comes out, or the first argument if nothing was to be done.
+        road: runs it, given all arguments in order: ``apply``, or what does the same for this op alone. The table sets
+            it, for this file knows nothing of Tensors.
     """
 
     road: Callable[..., Any]
@@ -65,23 +76,35 @@ class Op:
 
     def prepare(self) -> None:
         """Turn formulas, which name what they need, into pullbacks, which read it from a record."""
-        self.saved = ("out", *self.parameters, *self.aux)  # the order of ``Record.saved``
+        self.saved_names = ("out", *self.parameters, *self.aux)  # the order of ``Record.saved``
         self.pullbacks = tuple([self._pullback(name, self.kernels) for name in self.parameters])
-        self.differentiable = tuple([self._pullback(name, self.formulas) for name in self.parameters])
+        self.recorded_pullbacks = tuple([self._pullback(name, self.formulas) for name in self.parameters])
         self._plans: dict[int, tuple[bool, ...]] = {}
+        self.__dict__.pop("in_half", None)
+
+    @cached_property
+    def in_half(self) -> Op:
+        """What is recorded in its place where the output is float16 or bfloat16: the op, with formulas in float32."""
+        op = copy(self)
+        op.formulas, op.kernels = [{n: opmath(f) for n, f in table.items()} for table in (self.formulas, self.kernels)]
+        op.elementwise = False  # in dtype, not
+        op.prepare()
+        return op
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)
         if formula is None:
             return None
         own_shape = f"{argument}_shape"
-        if unknown := set(self.needs(formula)) - {*self.saved, own_shape}:
+        if unknown := set(self.needs(formula)) - {*self.saved_names, own_shape}:
             raise TypeError(
                 f"rule for {self.name}, gradient of {argument}: no value {min(unknown)!r}; "
-                f"a formula may ask for g, {', '.join(self.saved)}, {own_shape}"
+                f"a formula may ask for g, {', '.join(self.saved_names)}, {own_shape}"
             )
         # Written out, so that a gradient costs one call and no more: formula(g, saved[1], saved[2]).
-        shape = f"parent.shape if type(parent) is not tuple else shapes(parent, saved[{self.saved.index(argument)}])"
+        shape = (
+            f"parent.shape if type(parent) is not tuple else shapes(parent, saved[{self.saved_names.index(argument)}])"
+        )
         source = f"lambda g, saved, parent: formula({', '.join(['g', *self.values(argument, formula, shape)])})"
         pullback: Pullback = eval(source, {"formula": formula, "shapes": _shapes})
         return pullback
@@ -95,7 +118,7 @@ class Op:
             shape: source of the argument's own shape.
         """
         needs = self.needs(formula)
-        return [shape if need == f"{argument}_shape" else f"saved[{self.saved.index(need)}]" for need in needs]
+        return [shape if need == f"{argument}_shape" else f"saved[{self.saved_names.index(need)}]" for need in needs]
 
     def needs(self, formula: Formula) -> list[str]:
         """The values that a formula asks for, besides ``g``."""
@@ -159,3 +182,20 @@ def _positional(function: Callable[..., Any], parameters: tuple[str, ...], keywo
 def _shapes(parents: tuple[Any, ...], values: Sequence[Any]) -> list[torch.Size]:
     """The shapes of a sequence of tensors; those that take no gradient are in ``values``."""
     return [v.shape if p is None else p.shape for p, v in zip(parents, values, strict=True)]
+
+
+def opmath(formula: Formula) -> Formula:
+    """A formula that computes in float32 what it is given in half precision; the walk rounds what it returns."""
+
+    @wraps(formula)
+    def computed(g: Any, *values: Any) -> Any:
+        return formula(in_float32(g), *map(in_float32, values))
+
+    return computed
+
+
+def in_float32(value: Any) -> Any:
+    """A tensor of half precision, or those in a sequence, in float32; anything else as it is."""
+    if type(value) in (tuple, list):
+        return type(value)(map(in_float32, value))
+    return value.float() if getattr(value, "dtype", None) in HALF else value

@@ -1,4 +1,4 @@
-"""The tape: a record of each op that ran, which holds on to those that it was computed from, and to nothing newer."""
+"""The tape: a record of each op that ran. A record holds on to those that it was computed from, not the other way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tapegrad.engine.hooks import Hooks
 from tapegrad.engine.op import Op
 from tapegrad.errors import FreedTape
 
-# One counter for all tapes: a record is newer, and its rank lower, than everything it was computed from.
+# One counter for all tapes, counting down: the newest record has the lowest rank, and heapq pops the lowest first.
 next_rank = count(-1, -1).__next__
 
 Watched = tuple[tuple[torch.Tensor, int], ...]
@@ -24,8 +24,8 @@ class Record:
     Attributes:
         rank: falls with time; the walk goes from low to high.
         op: what ran.
-        saved: the raw output, the raw arguments in order, and the auxiliary outputs, as ``op.saved`` names them; None
-            in place of a tensor that no rule needs.
+        saved: the raw output, the raw arguments in order, and the auxiliary outputs, as ``op.saved_names`` has them;
+            None in place of a tensor that no rule needs.
         parents: for each argument, the node that its gradient goes to: the record that computed it, or the leaf
             itself; None if it takes no gradient, or a tuple of these for a sequence. None once the walk has passed.
         watched: the saved tensors, each with torch's version counter, to notice changes in place.
@@ -81,7 +81,7 @@ class Observer(Protocol):
         """A rule has given the gradient of an argument."""
 
 
-observers: list[Observer] = []  # the innermost last; it alone is told
+observers: list[Observer] = []  # such as detect_anomaly; of several, one within the other, the innermost is told
 
 
 def parents_of(record: Record) -> Iterator[Any]:

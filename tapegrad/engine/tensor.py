@@ -12,6 +12,7 @@ from warnings import warn
 from weakref import ref
 
 import torch
+from torch import bfloat16, float16
 
 from tapegrad.engine.hooks import Hook, HookHandle, Hooks
 from tapegrad.engine.op import Op
@@ -36,11 +37,12 @@ class Tensor:
         record: the Record of the op that computed this tensor; None for a leaf.
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_requires_grad", "hooks", "record")
+    __slots__ = ("__weakref__", "_data", "_grad", "_requires_grad", "_reshaped", "hooks", "record")
 
     _data: torch.Tensor
     _requires_grad: bool  # asked for by the user; a computed tensor has a record instead
     _grad: torch.Tensor | None
+    _reshaped: int  # the rank at which data of another shape or dtype was assigned; not there if it never was
     record: Record | None
     hooks: Hooks | None  # of a leaf; a computed tensor's are its record's
 
@@ -63,6 +65,12 @@ class Tensor:
     def _replace(self, value: torch.Tensor) -> None:
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"Tensor.data: expected a torch.Tensor, got {type(value).__name__}")
+        if self._requires_grad and not value.is_floating_point():
+            raise RuntimeError(
+                f"Tensor.data: this tensor requires grad, which {value.dtype} cannot; set requires_grad = False first"
+            )
+        if value.shape != self._data.shape or value.dtype != self._data.dtype:
+            self._reshaped = next_rank()
         self._data = native(value, "Tensor.data", "value")
 
     data = property(
@@ -213,12 +221,13 @@ def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: 
     """
     record = _new(Record)
     record.rank = next_rank()
-    record.op = op
+    dtype = out.dtype
+    record.op = op.in_half if dtype is float16 or dtype is bfloat16 else op
     record.saved = saved
     record.parents = parents
     record.watched = watched
     record.shape = out.shape
-    record.dtype = out.dtype
+    record.dtype = dtype
     record.hooks = None
     if observers:
         for observer in observers[-1:]:  # another thread may have taken it away meanwhile

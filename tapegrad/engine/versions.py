@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def watch(op: Op, saved: Sequence[Any], parents: Sequence[Any]) -> Watched:
 def _watch_what_counts(op: Op, saved: Sequence[Any], parents: Sequence[Any]) -> Watched:
     """As ``watch``, where some tensors were made in inference mode: no matter, unless a rule needs them."""
     needed = op.needed(parents)
-    named = [(name, v) for name, value in zip(op.saved, saved, strict=True) for v in _tensors(value)]
+    named = [(name, v) for name, value in zip(op.saved_names, saved, strict=True) for v in _tensors(value)]
     for name, v in named:
         if v.is_inference() and name in needed:
             raise RuntimeError(
@@ -63,13 +64,42 @@ def refuse_change(record: Record, held: torch.Tensor, version: int) -> None:
         StaleTensor: a rule asks for it.
     """
     needed = record.op.needed(record.parents or ())
-    for name, value in zip(record.op.saved, record.saved, strict=True):
+    for name, value in zip(record.op.saved_names, record.saved, strict=True):
         if name in needed and any(v is held for v in _tensors(value)):
             raise StaleTensor(
                 f"backward: {record.op.name} needs its {'output' if name == 'out' else name}, of shape "
                 f"{shape_text(held.shape)}, as it was in the forward pass, but it was changed in place since (version "
                 f"{held._version}, expected {version}); change a copy (x.clone()), or call backward() before the change"
             )
+
+
+def refuse_other_shapes(gradients: Iterable[Any], starts: Iterable[Any]) -> None:
+    """Refuse leaves that were given data of another shape or dtype since: their gradients would be made to fit it.
+
+    Args:
+        gradients: the nodes that got one.
+        starts: the nodes that the walk began with.
+
+    Raises:
+        StaleTensor: a leaf has another shape than when it was used.
+    """
+    oldest = max((start.rank for start in starts if type(start) is Record), default=-inf)
+    for leaf in gradients:
+        if reshaped_since(leaf, oldest):
+            raise other_shape(leaf)
+
+
+def reshaped_since(node: Any, rank: float) -> bool:
+    """Whether a node is a leaf that was given data of another shape or dtype later than a record of some rank."""
+    return hasattr(node, "_reshaped") and node._reshaped < rank
+
+
+def other_shape(leaf: Any) -> StaleTensor:
+    """What to say of it."""
+    return StaleTensor(
+        f"backward: a leaf was given data of another shape or dtype, {shape_text(leaf.shape)} {leaf.dtype}, since it "
+        f"was used; call backward() before that, or compute the loss anew"
+    )
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:

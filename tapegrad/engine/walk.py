@@ -52,20 +52,22 @@ def walk(
         if gradients.give(node, part, record, argument) and type(node) is Record:
             heappush(queue, (node.rank, node))
 
+    # A sum is made in place if nobody but ``pending`` refers to it, and ``own`` copies what others hold. Both count
+    # references: so every local variable that has held a gradient is set to None once it is not needed.
     for node, g in starts:
-        if path is None or node in path or len(starts) == 1:  # as torch: hooks of an only start run in any case
+        if path is None or node in path or len(starts) == 1:  # as torch: hooks of a single start always run
             give(node, g)
     while queue:
         record = heappop(queue)[1]
         g = computed = pending.pop(record)
         if record.hooks is not None and hooks:
-            g = run_hooks(record.hooks, g)
+            g = run_hooks(record.hooks, g, create_graph)
         parents = record.parents
         if path is not None:
-            if record in wanted:  # on the way to another target, as it came: there, torch runs hooks later
+            if record in wanted:  # before its hooks if another target lies behind it, as torch has it
                 result[record] = computed if record in leading else g
             if record not in leading:
-                continue  # nothing that is wanted lies further back
+                continue  # no other target lies behind it
             parents = parents and tuple([p if p in path else None for p in parents])
         if parents is None:
             raise freed(record)
@@ -73,7 +75,7 @@ def walk(
             if held._version != version:
                 refuse_change(record, held, version)
         op = record.op
-        saved, pullbacks = (_on_tape(record), op.differentiable) if create_graph else (record.saved, op.pullbacks)
+        saved, pullbacks = (_on_tape(record), op.recorded_pullbacks) if create_graph else (record.saved, op.pullbacks)
         for argument, pullback, parent in zip(op.parameters, pullbacks, parents, strict=True):
             if parent is None:
                 continue
@@ -88,23 +90,23 @@ def walk(
                 for node, piece in zip(parent, one_each(part, parent, record, argument), strict=True):
                     if node is not None and (path is None or node in path):
                         give(node, piece, record, argument)
-            part = piece = None  # it may have been summed, and be gone
+            part = piece = None  # summed parts can be freed
         if not retain_graph:
             record.parents = None
             record.saved = record.watched = ()
-        saved, held = (), None  # the next record may save nothing
-    g = computed = None  # drop our own references, so that own() counts outside holders only
+        saved, held = (), None  # free them now; the next record may save nothing
+    g = computed = None
     if not create_graph:
         own(pending)
     for leaf, g in pending.items():
         if leaf.hooks is not None and hooks:
-            g = run_hooks(leaf.hooks, g)
+            g = run_hooks(leaf.hooks, g, create_graph)
         if path is None or leaf in wanted:  # a leaf to start from need not be a target
             result[leaf] = g
     return result
 
 
-def run_hooks(hooks: Hooks, g: Any) -> Any:
+def run_hooks(hooks: Hooks, g: Any, create_graph: bool = False) -> Any:
     """The gradient after each hook has seen it and maybe replaced it; it is then left where it is retained."""
     for hook in list(hooks.values()):
         replaced = hook(g)
@@ -117,14 +119,7 @@ def run_hooks(hooks: Hooks, g: Any) -> Any:
                 f"register_hook: a hook must keep the gradient's shape, dtype and device; it was {kind(g)}, and is "
                 f"{kind(replaced)}"
             )
-        # A Tensor where the walk is recorded, else a torch tensor.
-        g = (
-            raw(replaced)
-            if not isinstance(g, Tensor)
-            else replaced
-            if isinstance(replaced, Tensor)
-            else Tensor(replaced)
-        )
+        g = replaced if create_graph else raw(replaced)
     tensor = None if hooks.retained is None else hooks.retained()
     if tensor is not None:
         tensor.grad = raw(g).clone() if tensor.grad is None else tensor.grad + raw(g)

@@ -21,16 +21,29 @@ from tapegrad.errors import Anomaly
 from tapegrad.fast.compiled import compiled, identifier
 from tapegrad.kernels.scalar import as_tensor
 
+
+def ordinary(*options: Any) -> bool:
+    """Whether options are what a record can keep as they are: of NumPy's numbers ``apply`` makes Python's."""
+    for option in options:
+        kind = type(option)
+        if kind is tuple:
+            if not PLAIN_TYPES.issuperset(map(type, option)):
+                return False
+        elif kind not in PLAIN_TYPES and kind is not torch.Tensor:
+            return False
+    return True
+
+
 # What the text speaks of, besides its op.
 _GLOBALS = {
     "Anomaly": Anomaly,
     "CONTINUOUS": CONTINUOUS,
-    "OPTIONS": PLAIN_TYPES | {torch.Tensor, tuple},
     "PLAIN": PLAIN_TYPES,
     "Tensor": Tensor,
     "apply": apply,
     "as_tensor": as_tensor,
     "is_grad_enabled": torch.is_grad_enabled,
+    "ordinary": ordinary,
     "recorded": recorded,
     "watch": watch,
 }
@@ -75,7 +88,7 @@ def _one_tensor(op: Op, x: str, options: list[str]) -> str:
     checked = [name for name in options if name != op.starred]  # sizes are numbers
     if checked:
         which = f"\n    plain = {' and '.join([f'type({name}) in PLAIN' for name in checked])}"
-        usual = f" and (plain or OPTIONS.issuperset(map(type, {_tuple(checked)})))"
+        usual = f" and (plain or ordinary({', '.join(checked)}))"
         watched += " if plain else watch(op, saved, (node_1,))"
     return f"""\
 def {_name(op)}({arguments}):

@@ -19,7 +19,7 @@ def compiled(source: str, name: str, scope: dict[str, Any], file: str) -> Callab
     """
     entry = linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     exec(compile(source, file, "exec"), scope)
-    function: Callable[..., Any] = scope.pop(name)  # no cycle of references
+    function: Callable[..., Any] = scope.pop(name)  # popped, so that no cycle of references is left
     finalize(function, _drop, file, entry)
     return function
 

@@ -17,9 +17,9 @@ def install() -> None:
         return
     for op in ops:
         op.road = apply_source.road(op)
-    methods.install()  # which hold the roads of their ops
+    methods.install()  # methods keep their ops' roads, so install them again
     listeners.append(_renew)
-    backward.roads.append(roads.written_walk)
+    backward.written_walk = roads.written_walk
 
 
 def _renew(entry: Any) -> None:

@@ -17,7 +17,7 @@ from tapegrad.fast.compiled import compiled, identifier
 from tapegrad.fast.walk_source import GLOBALS, Structure, source, structure
 
 MEETINGS = 20  # walks of a structure before it is written out, which pays after some hundred more
-PATIENCE = 200  # after this many more misses than hits, try only every 16th backward: to look at a tape takes time
+PATIENCE = 200  # after this many more misses than hits, try only every 16th backward: looking costs time
 MOST = 8  # written walks for tapes that end in the same op
 
 Road = Callable[[Record, Any, bool], dict[Any, Any] | None]
@@ -38,7 +38,7 @@ def written_walk(start: Record, g: Any, retain_graph: bool) -> dict[Any, Any] | 
         return None
     roads = _roads.get(start.op)
     if roads is None:
-        if len(_roads) >= 256:  # ops that a program makes anew
+        if len(_roads) >= 256:  # a program that keeps making new ops
             _roads.clear()
         roads = _roads[start.op] = Roads()
     return roads.walk(start, g, retain_graph)
@@ -75,7 +75,7 @@ class Roads:
                     self.patience = max(self.patience, 0) + 1
                 return found
         self.patience -= 1
-        if self.patience == -1:  # the program has come to other tapes
+        if self.patience == -1:  # the program has moved on to other tapes
             self.written.clear()
         if len(self.written) >= MOST:
             return None

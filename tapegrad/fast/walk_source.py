@@ -34,7 +34,7 @@ def structure(start: Record) -> Structure | None:
     seen: set[Any] = {start}
     leaves: list[Tensor] = []
     length = 0
-    for record in records:  # which grow
+    for record in records:  # the list grows as parents are found
         parents = record.parents
         if parents is None or record.hooks is not None:
             return None
@@ -128,7 +128,7 @@ class _Writer:
         for record, (_, nodes) in self.rows.items():
             lines.append(f"if {record}.op is not op_{record} or {record}.hooks is not None: return None")
             lines += self.unpack(nodes, f"{record}.parents", known)
-            for i, node in enumerate(nodes):  # in their turn, for they may hold what stands beside them as well
+            for i, node in enumerate(nodes):  # after the others, as a sequence may contain one of them
                 lines += self.unpack(node, f"p{i}", known) if type(node) is tuple else []
         # Require falling ranks: no two names share a record, and sums keep the walk's order. A parent is older anyhow.
         newest_first = [f"{a}.rank < {b}.rank" for a, b in pairwise(self.rows) if b not in _flat(self.rows[a][1])] + [
@@ -168,7 +168,7 @@ class _Writer:
         for i, (argument, node) in enumerate(zip(op.parameters, nodes, strict=True)):
             if node is None:
                 continue
-            values = op.values(argument, op.kernels[argument], _shape(node, f"saved[{op.saved.index(argument)}]"))
+            values = op.values(argument, op.kernels[argument], _shape(node, f"saved[{op.saved_names.index(argument)}]"))
             call = f"{record}_{argument}({', '.join([g, *values])})"
             if type(node) is str:
                 lines += self.give(node, call, record, argument, record if op.elementwise else "")
@@ -211,7 +211,7 @@ class _Writer:
             return [
                 f"{g} = {part}",
                 f"if {_fits(g, its, like)}: pass",
-                f"elif type({g}) is torch.Tensor: {g} = fitted({g}, {its}, {rule})",
+                f"elif type({g}) is torch.Tensor: {g} = fitted({g}, {node}, {rule})",
                 f"else: gradients.give({node}, {g}, {rule}); {g} = None",
             ]
         return [

@@ -11,6 +11,7 @@ from tapegrad.rules.activations import (
     celu,
     elu,
     exponential_below_zero,
+    hardswish,
     logsigmoid,
     mish,
     relu,
@@ -36,7 +37,7 @@ def one(like: torch.Tensor) -> torch.Tensor:
 
 # --- saturating ---
 
-# torch rounds 1 - out * out once (a fused multiply-add); so does addcmul.
+# addcmul rounds 1 - out * out once, as torch's fused multiply-add does.
 kernel(tanh, input=lambda g, out: torch.addcmul(one(out), out, out, value=-1).mul_(g))
 
 
@@ -45,13 +46,13 @@ def sigmoid_of_negative(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     return torch.where(x < 0, 1 - z / (1 + z), z / (1 + z))
 
 
-def decay(x: torch.Tensor) -> torch.Tensor:
+def exp_minus_abs(x: torch.Tensor) -> torch.Tensor:
     """exp(-|x|), with the last bit as torch's fused kernels have it: log_sigmoid hands it out, torch.exp differs."""
     z = torch.ops.aten.log_sigmoid_forward(x)[1]
-    return z if z.shape == x.shape else (-x.abs()).exp()  # not on every device
+    return z if z.shape == x.shape else (-x.abs()).exp()  # on some devices torch has no such buffer
 
 
-kernel(logsigmoid, input=lambda g, input: g * sigmoid_of_negative(input, decay(input)))
+kernel(logsigmoid, input=lambda g, input: g * sigmoid_of_negative(input, exp_minus_abs(input)))
 
 # --- rectified ---
 
@@ -74,14 +75,23 @@ def masked_by_bits(g: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
 
 
 kernel(relu, input=masked_by_bits)
-kernel(elu, input=lambda g, input, alpha, scale: exponential_below_zero(g, input, alpha, scale, 1.0, decay))
-kernel(celu, input=lambda g, input, alpha: exponential_below_zero(g, input, alpha, 1.0, 1 / single(alpha), decay))
+kernel(elu, input=lambda g, input, alpha, scale: exponential_below_zero(g, input, alpha, scale, 1.0, exp_minus_abs))
+# With a negative alpha celu's exponential grows.
 kernel(
-    softplus,
-    input=lambda g, input, beta, threshold: torch.where(
-        input * beta > threshold, g, g * (input * beta).exp() / ((input * beta).exp() + 1)
+    celu,
+    input=lambda g, input, alpha: exponential_below_zero(
+        g, input, alpha, 1.0, 1 / single(alpha), exp_minus_abs if alpha > 0 else torch.exp
     ),
 )
+
+
+def softplus_gradient(g: torch.Tensor, input: torch.Tensor, beta: float, threshold: float) -> torch.Tensor:
+    """g sigmoid(beta x) by way of z = exp(beta x), as torch has it; where that overflows, g."""
+    z = (input * beta).exp()
+    return torch.where((input * beta > threshold) | z.isinf(), g, g * z / (z + 1))
+
+
+kernel(softplus, input=softplus_gradient)
 
 # --- x times a gate ---
 
@@ -92,7 +102,7 @@ def silu_gradient(g: torch.Tensor, input: torch.Tensor) -> torch.Tensor:
     return g * s * torch.addcmul(one(input), input, 1 - s)
 
 
-# addcmul rounds once, as torch does (a fused multiply-add).
+# addcmul rounds once, as torch's fused multiply-add does.
 kernel(silu, input=silu_gradient)
 
 
@@ -102,8 +112,13 @@ def mish_slope(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
     return torch.addcmul(gate, x * torch.sigmoid(x), falloff)
 
 
+# torch sends 0.0 from below, whatever the sign of g.
+kernel(
+    hardswish,
+    input=lambda g, input: torch.where(input <= -3, 0.0, torch.where(input < 3, g * (input / 3 + 0.5), g)),
+)
 # Likewise.
 kernel(mish, input=lambda g, input: g * mish_slope(input, F.softplus(input).tanh()))
 
-# A kernel takes its op's mark away, for it need not keep the shape and dtype of the cotangent; these do.
+# kernel() unmarks an op, as a kernel need not keep the cotangent's shape and dtype; these do, so mark them again.
 elementwise(tanh, relu, silu)

@@ -1,4 +1,4 @@
-"""Kernels of convolution."""
+"""The kernel of convolution: the one backward kernel that is taken from torch, for its speed."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def gradient_of(which: int) -> Formula:
     return gradient
 
 
-# torch's own convolution of gradients, on its fast roads: the one backward kernel that is taken from torch.
+# torch's own gradient of a convolution: a formula would take a convolution for each argument, and much longer.
 kernel(convolution, input=gradient_of(0), weight=gradient_of(1), bias=gradient_of(2))

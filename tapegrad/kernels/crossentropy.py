@@ -22,7 +22,9 @@ def two_steps(
     g: torch.Tensor, logprobs: torch.Tensor, target: torch.Tensor, weight: Any, ignore_index: int, reduction: str
 ) -> torch.Tensor:
     """torch's two steps, each with its rounding: nll_loss gives -w onehot(y); log_softmax adds w p to it."""
-    if weight is None and target.ndim and target.is_cpu and not (target == ignore_index).any():  # elsewhere, a wait
+    if (
+        weight is None and target.ndim and target.is_cpu and not (target == ignore_index).any()
+    ):  # on other devices, any() would wait for the device
         return all_targets_alike(g, logprobs, target, reduction)
     w = per_target(g, target, weight, ignore_index, reduction)
     # torch.exp and the exponential in torch's log_softmax differ in the last bit; log_sigmoid's buffer, exp(-|x|),

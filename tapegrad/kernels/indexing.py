@@ -1,4 +1,4 @@
-"""Kernels of indexing: the mathematics of the rules, on raw tensors."""
+"""Kernels of indexing: gradients are added to fresh zeros in place, and the zeros around a view are never written."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 from tapegrad.engine.gradients import Part, zeros_for
 from tapegrad.engine.table import kernel
-from tapegrad.rules.indexing import gather, getitem, index_select, puttable, scattered, viewed
+from tapegrad.rules.indexing import add_at_any_index, fits_index_put, gather, getitem, gives_view, index_select
 
 # --- brackets ---
 
 
 def _getitem_kernel(g: Any, input_shape: Any, index: Any) -> Any:
-    """The same with fewer calls, and without writing the zeros of a view."""
+    """``add_at_index`` in fewer calls, and without writing the zeros around a view."""
     entries = index if type(index) is tuple else (index,)
-    if puttable(entries):
+    if fits_index_put(entries):
         return zeros_for(g, input_shape).index_put_(entries, g, accumulate=True)
-    return Part(g, index) if viewed(index) else scattered(g, input_shape, index)
+    return Part(g, index) if gives_view(index) else add_at_any_index(g, input_shape, index)
 
 
 kernel(getitem, input=_getitem_kernel)
@@ -25,6 +25,6 @@ kernel(getitem, input=_getitem_kernel)
 # --- reading at indices: the gradient is added where it was read ---
 
 
-# The same, without a copy of the zeros.
+# Added in place to the zeros, which the formulas copy.
 kernel(gather, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).scatter_add_(dim, index, g))
 kernel(index_select, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).index_add_(dim, index, g))

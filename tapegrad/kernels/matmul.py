@@ -1,4 +1,4 @@
-"""Kernels of matmul: the mathematics of the rules, on raw tensors."""
+"""Kernels of matmul: a matrix stored by columns gets its gradient by columns, and a batch is folded as in torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import kernel
-from tapegrad.rules.matmul import folded, left, right, rows, two_matrices
+from tapegrad.rules.matmul import folded, left_gradient, right_gradient, rows, two_matrices
 
 
 def by_columns(x: torch.Tensor) -> bool:
@@ -26,12 +26,12 @@ kernel(
 
 def left_factor(g: Any, input: Any, other: Any) -> Any:
     """The gradient of the left factor, which may be a vector."""
-    return left(g, other, input.ndim) if other.ndim == 1 else two_matrices.kernels["input"](g, input, other)
+    return left_gradient(g, other, input.ndim) if other.ndim == 1 else two_matrices.kernels["input"](g, input, other)
 
 
 def right_factor(g: Any, input: Any, other: Any) -> Any:
     """The gradient of the right factor, which may be a vector."""
-    return right(g, input, other.ndim) if other.ndim == 1 else two_matrices.kernels["other"](g, input, other)
+    return right_gradient(g, input, other.ndim) if other.ndim == 1 else two_matrices.kernels["other"](g, input, other)
 
 
 def folded_left(g: Any, input: Any, other: Any) -> Any:
@@ -49,9 +49,5 @@ def folded_right(g: Any, input: Any, other: Any) -> Any:
     return left_factor(rows(g.mT) if input.ndim == 2 else g.reshape(-1), rows(turned), input.t()).view(turned.shape).mT
 
 
-# The same fold backward: the batch is summed over in one go.
-kernel(
-    folded,
-    input=lambda g, input, other: folded_left(g, input, other),
-    other=lambda g, input, other: folded_right(g, input, other),
-)
+# Folded backward, too: one product sums over the whole batch.
+kernel(folded, input=folded_left, other=folded_right)

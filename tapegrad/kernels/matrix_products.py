@@ -1,4 +1,4 @@
-"""Kernels of matrix products: the mathematics of the rules, on raw tensors."""
+"""Kernels of mm and addmm: a matrix stored by columns gets its gradient by columns, as in torch."""
 
 from __future__ import annotations
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-_EXACT = {torch.float32, torch.float64}  # torch computes in the type itself, so that rounding a number first is no loss
+_EXACT = {torch.float32, torch.float64}  # torch computes in the type itself, so rounding the number first loses nothing
 MOST = 256  # numbers kept at once
 
 OPERANDS: dict[tuple[float, torch.dtype], torch.Tensor] = {}  # number and dtype -> a tensor of one element
-_met: set[tuple[float, torch.dtype]] = set()  # only what is met again is kept
+_met: set[tuple[float, torch.dtype]] = set()  # numbers seen once; a number is kept when it is seen again
 
 
 def in_a_mode() -> bool:
@@ -23,7 +23,7 @@ def in_a_mode() -> bool:
 
 
 def _kept_if_met(number: float, like: torch.Tensor) -> Any:
-    """A number that is not kept yet: as it is the first time, as a tensor that is kept from then on the second."""
+    """A number that is not kept yet: the number itself the first time; the second time a tensor, kept from then on."""
     key = number, like.dtype
     if not number or like.dtype not in _EXACT:  # 0.0 and -0.0 are equal, and would be one key
         return number
@@ -32,11 +32,11 @@ def _kept_if_met(number: float, like: torch.Tensor) -> Any:
             _met.clear()
         _met.add(key)
         return number
-    if not abs(number) < 2**63 or in_a_mode():  # an int that torch refuses, or infinite, or no number
+    if not abs(number) < 2**63 or in_a_mode():  # too large for an int64, infinite or NaN
         return number
     if len(OPERANDS) >= MOST:
         OPERANDS.clear()
-    with torch._C.DisableTorchFunction():  # whoever watches the rules does not see it made
+    with torch._C.DisableTorchFunction():  # a TorchFunctionMode around the rules must not see it
         kind = torch.float64 if type(number) is float else torch.int64
         OPERANDS[key] = operand = torch.tensor(number, dtype=kind, device=like.device).to(like.dtype)
     return operand
@@ -45,7 +45,7 @@ def _kept_if_met(number: float, like: torch.Tensor) -> Any:
 def as_tensor(number: Any, like: torch.Tensor) -> Any:
     """A number as a tensor of one element, if a sum, product or quotient comes to the same; anything else as it is.
 
-    At every call that is given a number torch makes a tensor of it, which takes as long as a small call itself.
+    Given a number, torch makes a tensor of it at every call, which takes as long as a small operation itself.
 
     Args:
         number: the other operand.

@@ -1,17 +1,17 @@
-"""Kernels of spectral: the mathematics of the rules, on raw tensors."""
+"""Kernels of eigenvalues and singular values: the vectors are known from the forward pass, and not computed again."""
 
 from __future__ import annotations
 
 from tapegrad.engine.table import kernel
-from tapegrad.rules.spectral import eigenvalues, singular_gradient, singular_values, values_gradient
+from tapegrad.rules.spectral import eigenvalues, eigenvalues_gradient, singular_values, singular_values_gradient
 
 # --- A = V diag(L) V^T ---
 
 
-kernel(eigenvalues, A=lambda g, V: values_gradient(g, V))
+kernel(eigenvalues, A=eigenvalues_gradient)
 
 
 # --- A = U diag(S) V^T ---
 
 
-kernel(singular_values, A=lambda g, U, Vh: singular_gradient(g, U, Vh))
+kernel(singular_values, A=singular_values_gradient)

@@ -17,18 +17,23 @@ SIXTH = 0.1666666716337204  # torch's 1 / 6, a float32 in every dtype
 tanh = rule(torch.tanh, input=lambda g, out: g * (1 - out * out))
 sigmoid = rule(torch.sigmoid, input=lambda g, out: g * (1 - out) * out)
 alias(torch.sigmoid, torch.special.expit)
-# At their corners hardtanh and hardsigmoid are flat, as in torch.
+# At their corners hardtanh and hardsigmoid are flat, as in torch. At NaN, hardtanh and the shrinking functions pass the
+# gradient, hardsigmoid does not; so does torch where it goes by element, though its vector units send 0.
 hardtanh = rule(
     torch._C._nn.hardtanh,
     "input, min_val=-1.0, max_val=1.0",
-    input=lambda g, input, min_val, max_val: torch.where((input > min_val) & (input < max_val), g, 0.0),
+    input=lambda g, input, min_val, max_val: torch.where((input <= min_val) | (input >= max_val), 0.0, g),
 )
 hardsigmoid = rule(
     torch._C._nn.hardsigmoid,
     input=lambda g, input: torch.where((input > -3) & (input < 3), g * SIXTH, 0.0),
 )
-# log(sigmoid(x)); its slope is 1 - sigmoid(x).
-logsigmoid = rule(F.logsigmoid, input=lambda g, input: g * torch.sigmoid(-input))
+# log(sigmoid(x)); its slope 1 - sigmoid(x) is sigmoid(-x). Of the two, the one with the small sigmoid keeps the digits
+# of the second derivative, -sigmoid(x) sigmoid(-x).
+logsigmoid = rule(
+    F.logsigmoid,
+    input=lambda g, input: g * torch.where(input < 0, 1 - torch.sigmoid(input), torch.sigmoid(-input)),
+)
 
 # --- rectified ---
 
@@ -52,7 +57,8 @@ leaky_relu = rule(
 
 def exponential_below_zero(g: Any, x: Any, alpha: float, scale: float, slope: float, exp: Any = torch.exp) -> Any:
     """scale d(x)/dx where x > 0, else scale d(alpha (exp(slope x) - 1))/dx; flat at 0 in the second derivative."""
-    return torch.where(x <= 0, g * slope * (alpha * scale) * exp(-torch.relu(-x) * slope), g * scale)
+    below = torch.where(x < 0, x, 0.0)  # so that nothing comes back from what is not chosen
+    return torch.where(x <= 0, g * slope * (alpha * scale) * exp(below * slope), g * scale)
 
 
 elu = rule(
@@ -81,12 +87,12 @@ softplus = rule(
 hardshrink = rule(
     torch.hardshrink,
     "input, lambd=0.5",
-    input=lambda g, input, lambd: torch.where((input < -lambd) | (input > lambd), g, 0.0),
+    input=lambda g, input, lambd: torch.where((input >= -lambd) & (input <= lambd), 0.0, g),
 )
 softshrink = rule(
     F.softshrink,
     "input, lambd=0.5",
-    input=lambda g, input, lambd: torch.where((input < -lambd) | (input > lambd), g, 0.0),
+    input=lambda g, input, lambd: torch.where((input >= -lambd) & (input <= lambd), 0.0, g),
 )
 
 # --- x times a gate ---
@@ -107,7 +113,7 @@ def mish_slope(x: Any, gate: Any) -> Any:
 mish = rule(torch._C._nn.mish, input=lambda g, input: g * mish_slope(input, F.softplus(input).tanh()))
 hardswish = rule(
     torch._C._nn.hardswish,
-    input=lambda g, input: torch.where(input <= -3, 0.0, torch.where(input < 3, g * (input / 3 + 0.5), g)),
+    input=lambda g, input: g * torch.where(input <= -3, 0.0, torch.where(input < 3, input / 3 + 0.5, 1.0)),
 )
 
 

@@ -23,10 +23,11 @@ def attention_weights(query: Any, key: Any, mask: Any, is_causal: bool, scale: f
 
 
 def attention_gradients(g: Any, out: Any, tensors: Any, is_causal: bool, scale: float) -> list[Any]:
-    """The gradients of query, key, value and mask."""
+    """The gradients of query, key, value and mask; without ``out``, p.d is computed from p."""
     query, key, value, mask = tensors
     p = attention_weights(query, key, mask, is_causal, scale)
-    ds = p * (g @ value.mT - (g * out).sum(-1, keepdim=True))
+    d = g @ value.mT
+    ds = p * (d - (p * d if out is None else g * out).sum(-1, keepdim=True))
     return [ds @ key * scale, ds.mT @ query * scale, p.mT @ g, None if mask is None or mask.dtype is torch.bool else ds]
 
 

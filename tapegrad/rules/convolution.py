@@ -14,8 +14,8 @@ import torch
 from tapegrad.engine.table import rule
 
 
-def cut(x: Any, shape: torch.Size) -> Any:
-    """Leave off what the stride passed over at the far ends."""
+def crop(x: Any, shape: torch.Size) -> Any:
+    """Cut off the elements at the far ends that the stride never reached."""
     for d in range(2, len(shape)):
         if x.shape[d] != shape[d]:
             x = x.narrow(d, 0, shape[d])
@@ -39,7 +39,7 @@ def input_gradient(
     ]
     remainder = [0 if transposed else n - r for n, r in zip(input_shape[2:], reach, strict=True)]
     back = torch.convolution(g, weight, None, stride, padding, dilation, not transposed, remainder, groups)
-    return cut(back, input_shape)
+    return crop(back, input_shape)
 
 
 def weight_gradient(
@@ -57,7 +57,7 @@ def weight_gradient(
     n, channels, *image = x.shape
     x = x.reshape(n, groups, channels // groups, *image).transpose(0, 2).reshape(channels // groups, groups * n, *image)
     out = torch.convolution(x, y.transpose(0, 1), None, dilation, padding, stride, False, [0] * len(stride), groups)
-    return cut(out.transpose(0, 1), weight_shape)
+    return crop(out.transpose(0, 1), weight_shape)
 
 
 convolution = rule(

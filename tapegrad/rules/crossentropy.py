@@ -18,7 +18,7 @@ def class_dim(input: Any) -> int:
 def onehot(target: torch.Tensor, ignore_index: int, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
     """1 at each target's class, 0 elsewhere, in the shape of the scores."""
     dim = 1 if len(shape) > 1 else 0
-    index = target.masked_fill(target == ignore_index, 0).unsqueeze(dim)  # which need not be a class
+    index = target.masked_fill(target == ignore_index, 0).unsqueeze(dim)  # ignore_index need not be a valid class
     return torch.zeros(shape, dtype=dtype, device=target.device).scatter_(dim, index, 1.0)
 
 
@@ -55,7 +55,10 @@ def cross_entropy(input: Any, target: Any, weight: Any, ignore_index: Any, reduc
 nll_loss = rule(
     F.nll_loss,
     "input, target, weight=None, *, ignore_index=-100, reduction='mean'",
-    input=lambda g, input_shape, target, weight, ignore_index, reduction: (
-        -per_target(g, target, weight, ignore_index, reduction) * onehot(target, ignore_index, input_shape, g.dtype)
+    # Chosen, not multiplied by 0: a mean of no weight, which is NaN, stays with the targets.
+    input=lambda g, input_shape, target, weight, ignore_index, reduction: torch.where(
+        onehot(target, ignore_index, input_shape, torch.bool),
+        -per_target(g, target, weight, ignore_index, reduction),
+        0.0,
     ),
 )

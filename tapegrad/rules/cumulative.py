@@ -68,17 +68,19 @@ cumprod = rule(torch.cumprod, "input, dim", input=cumprod_gradient)
 # --- cumulative extremes ---
 
 
-def scatter_back(g: Any, indices: torch.Tensor, dim: int) -> Any:
+def scatter_add_back(g: Any, indices: torch.Tensor, dim: int) -> Any:
     """Add each gradient at the position along ``dim`` that its value came from."""
     return torch.zeros(g.shape, dtype=g.dtype, device=g.device).scatter_add(dim, indices, g)
 
 
 # Each result's gradient goes to the element it came from.
-@rule(aux=["indices"], input=scatter_back)
+@rule(aux=["indices"], input=scatter_add_back)
 def cummax_dim(input: Any, dim: Any) -> Any:
+    """The largest value so far along ``dim``, and its index."""
     return torch.cummax(input, dim)
 
 
-@rule(aux=["indices"], input=scatter_back)
+@rule(aux=["indices"], input=scatter_add_back)
 def cummin_dim(input: Any, dim: Any) -> Any:
+    """The smallest value so far along ``dim``, and its index."""
     return torch.cummin(input, dim)

@@ -49,7 +49,7 @@ def labels_of(equation: str, ndims: list[int]) -> tuple[list[str], str]:
     return factors, output.replace("...", dots)
 
 
-# The gradient of a factor is an einsum again, in which the result's gradient takes the factor's place.
+# The gradient of a factor is an einsum again, in which the result's gradient stands in for the factor.
 einsum = rule(
     torch.einsum,
     "equation, *operands",

@@ -64,6 +64,12 @@ def scaled_add(input: Any, other: Any, alpha: Any) -> Any:
     return torch.add(input, other, alpha=alpha)
 
 
+@rule(input=lambda g: g, other=lambda g, alpha: -(g * alpha))
+def scaled_sub(input: Any, other: Any, alpha: Any) -> Any:
+    """``input - alpha * other``: an unsigned alpha cannot be negated."""
+    return torch.sub(input, other, alpha=alpha)
+
+
 # --- steps: flat between the jumps, so the gradient is 0 ---
 
 
@@ -87,7 +93,13 @@ def rounded_div(input: Any, other: Any, rounding_mode: Any) -> Any:
 
 
 frac = rule(torch.frac, input=lambda g: g)
-nextafter = rule(torch.nextafter, "input, other", input=lambda g: g, other=zero_gradient)
+# Where both are equal neither has a gradient, as in torch.
+nextafter = rule(
+    torch.nextafter,
+    "input, other",
+    input=lambda g, input, other: torch.where(input == other, 0.0, g),
+    other=zero_gradient,
+)
 # x - y floor(x / y), and with trunc: between the jumps the quotient is constant.
 remainder = rule(
     torch.remainder,
@@ -199,16 +211,25 @@ atan2 = rule(
 )
 
 
-def sinc_slope(x: Any) -> Any:
+def sinc_quotient(x: Any) -> Any:
     """d(sin(pi x) / (pi x))/dx, away from 0."""
     return (math.pi * x * (math.pi * x).cos() - (math.pi * x).sin()) / (x * x * math.pi)
 
 
-# sin(pi x) / (pi x), flat at 0.
-sinc = rule(
-    torch.sinc,
-    input=lambda g, input: torch.where(input == 0, 0.0, g * sinc_slope(input)),
-)
+def sinc_series(x: Any) -> Any:
+    """The same near 0: pi (-t / 3 + t**3 / 30 - t**5 / 840 + t**7 / 45360 - ...), t = pi x."""
+    t = math.pi * x
+    return math.pi * t * (-1 / 3 + t * t * (1 / 30 + t * t * (-1 / 840 + t * t / 45360)))
+
+
+def sinc_slope(x: Any) -> Any:
+    """The quotient, or where that has no digits left the series; each is given only what it is made for."""
+    near = x.abs() < 0.03
+    return torch.where(near, sinc_series(x.clamp(-0.03, 0.03)), sinc_quotient(torch.where(near, 0.03, x)))
+
+
+# sin(pi x) / (pi x)
+sinc = rule(torch.sinc, input=lambda g, input: g * sinc_slope(input))
 
 # --- kinks and choices ---
 

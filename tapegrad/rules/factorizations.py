@@ -13,14 +13,39 @@ from tapegrad.engine.table import rule
 
 def diagonal(g: Any, A: Any) -> Any:
     """A matrix with ``g`` all along its diagonal, for each matrix of a batch."""
-    return g.unsqueeze(-1).unsqueeze(-1) * torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    return torch.diag_embed(g.unsqueeze(-1).expand(A.shape[:-1]))
 
 
-det = rule(
-    torch.linalg.det,
-    "A",
-    A=lambda g, out, A: torch.linalg.solve(A.mT, diagonal(g * out, A)),
-)
+MOST_MINORS = 64  # rows of a matrix; its minors take 128 MB
+
+
+def minors(A: Any) -> Any:
+    """For each element, the matrix without its row and its column."""
+    n = A.shape[-1]
+    others = torch.tensor([[k for k in range(n) if k != i] for i in range(n)], dtype=torch.long, device=A.device)
+    return A[..., others[:, None, :, None], others[None, :, None, :]]
+
+
+def cofactors(A: Any) -> Any:
+    """The minors' determinants, in a checkerboard of signs: the derivative of the determinant of any matrix."""
+    n = A.shape[-1]
+    if n > MOST_MINORS:
+        raise RuntimeError(
+            f"det(): a singular matrix of {n} rows and columns has {n * n} minors, too many to record its gradient; "
+            f"leave create_graph out"
+        )
+    place = torch.arange(n, device=A.device)
+    return torch.linalg.det(minors(A)) * (1 - 2 * ((place.unsqueeze(-1) + place) % 2))
+
+
+def det_gradient(g: Any, out: Any, A: Any) -> Any:
+    """g det(A) A^-T; if a matrix is singular, by the cofactors."""
+    if (out == 0).any():
+        return g.unsqueeze(-1).unsqueeze(-1) * cofactors(A)
+    return torch.linalg.solve(A.mT, diagonal(g * out, A))
+
+
+det = rule(torch.linalg.det, "A", A=det_gradient)
 
 
 @rule(aux=["sign"], A=lambda g, A: torch.linalg.solve(A.mT, diagonal(g, A)))
@@ -42,7 +67,13 @@ def sign_of_det(A: Any) -> Any:
 inv = rule(torch.linalg.inv, "A", A=lambda g, out: -out.mT @ (g @ out.mT))
 
 
-def product(dB: Any, X: Any, left: bool) -> Any:
+@rule(aux=["info"], A=inv.formulas["A"])
+def unchecked_inv(A: Any, check_errors: Any) -> Any:
+    """The inverse, or whatever torch makes of a singular matrix, and whether A is one."""
+    return torch.linalg.inv_ex(A, check_errors=check_errors)
+
+
+def matrix_gradient(dB: Any, X: Any, left: bool) -> Any:
     """dA = -dB X^T, or with the unknown on the left of A, -X^T dB."""
     return -dB @ X.mT if left else -X.mT @ dB
 
@@ -53,8 +84,8 @@ def is_vector(A: Any, B: Any) -> bool:
 
 
 def outer_gradient(dB: Any, X: Any, A: Any, B: Any, left: bool) -> Any:
-    """``product``, where the right-hand sides may be vectors."""
-    return -dB.unsqueeze(-1) * X.unsqueeze(-2) if is_vector(A, B) else product(dB, X, left)
+    """``matrix_gradient``, where the right-hand sides may be vectors."""
+    return -dB.unsqueeze(-1) * X.unsqueeze(-2) if is_vector(A, B) else matrix_gradient(dB, X, left)
 
 
 # AX = B: dB = A^-T dX, and dA = -dB X^T.
@@ -66,24 +97,30 @@ solve = rule(
 )
 
 
+@rule(aux=["info"], **solve.formulas)
+def unchecked_solve(A: Any, B: Any, left: Any, check_errors: Any) -> Any:
+    """The solution, or whatever torch makes of a singular matrix, and whether A is one."""
+    return torch.linalg.solve_ex(A, B, left=left, check_errors=check_errors)
+
+
 def triangle(x: Any, upper: bool, unit: bool) -> Any:
-    """The part of a matrix that a triangular one has; a diagonal of ones is given."""
+    """The triangle of a matrix that is read; with ``unit``, without its diagonal, which is taken to be 1."""
     return x.triu(1 if unit else 0) if upper else x.tril(-1 if unit else 0)
 
 
-def solved_backwards(g: Any, A: Any, upper: bool, left: bool, unitriangular: bool) -> Any:
+def solve_transposed(g: Any, A: Any, upper: bool, left: bool, unitriangular: bool) -> Any:
     """A^-T g: the transpose of an upper triangular matrix is a lower one."""
     return torch.linalg.solve_triangular(A.mT, g, upper=not upper, left=left, unitriangular=unitriangular)
 
 
-# The same, of which only the triangle is seen.
+# The same, for a matrix of which only the triangle is read.
 solve_triangular = rule(
     torch.linalg.solve_triangular,
     "A, B, *, upper, left=True, unitriangular=False",
     A=lambda g, out, A, upper, left, unitriangular: triangle(
-        product(solved_backwards(g, A, upper, left, unitriangular), out, left), upper, unitriangular
+        matrix_gradient(solve_transposed(g, A, upper, left, unitriangular), out, left), upper, unitriangular
     ),
-    B=solved_backwards,
+    B=solve_transposed,
 )
 
 
@@ -96,26 +133,31 @@ def coefficient(input: Any, A: Any) -> Any:
 # --- Cholesky: A = L L^T ---
 
 
-def cholesky_gradient(g: Any, L: Any, upper: bool) -> Any:
-    """dA from dL: see above."""
-    if upper:
-        g, L = g.mT, L.mT
+def cholesky_gradient(g: Any, out: Any, upper: bool) -> Any:
+    """L^-T (P + P^T) L^-1 / 2, where P is the lower triangle of L^T dL, its diagonal halved."""
+    g, L = (g.mT, out.mT) if upper else (g, out)
     P = (L.mT @ g).tril()
     P = 0.5 * (P + P.tril(-1).mT)
     P = torch.linalg.solve_triangular(L.mT, P, upper=True)
     return torch.linalg.solve_triangular(L, P, upper=False, left=False)
 
 
-# With P the lower triangle of L^T dL, its diagonal halved: dA = L^-T (P + P^T) L^-1 / 2.
-cholesky = rule(torch.linalg.cholesky, "A, *, upper=False", A=lambda g, out, upper: cholesky_gradient(g, out, upper))
+cholesky = rule(torch.linalg.cholesky, "A, *, upper=False", A=cholesky_gradient)
 
 
-def of_factor(S: Any, L: Any, upper: bool) -> Any:
+@rule(aux=["info"], A=cholesky.formulas["A"])
+def unchecked_cholesky(A: Any, upper: Any, check_errors: Any) -> Any:
+    """The factor as far as it goes, and where A ceases to be positive-definite."""
+    return torch.linalg.cholesky_ex(A, upper=upper, check_errors=check_errors)
+
+
+def factor_gradient(S: Any, L: Any, upper: bool) -> Any:
     """dL from S = -dA - dA^T."""
     return -L @ S if upper else -S @ L
 
 
 def symmetric(x: Any) -> Any:
+    """x + x^T."""
     return x + x.mT
 
 
@@ -124,10 +166,10 @@ cholesky_solve = rule(
     torch.cholesky_solve,
     "input, L, upper=False",
     input=lambda g, L, upper: torch.cholesky_solve(g, L, upper),
-    L=lambda g, out, L, upper: of_factor(symmetric(torch.cholesky_solve(g, L, upper) @ out.mT), L, upper),
+    L=lambda g, out, L, upper: factor_gradient(symmetric(torch.cholesky_solve(g, L, upper) @ out.mT), L, upper),
 )
 cholesky_inverse = rule(
     torch.cholesky_inverse,
     "L, upper=False",
-    L=lambda g, out, L, upper: of_factor(out @ (symmetric(g) @ out), L, upper),
+    L=lambda g, out, L, upper: factor_gradient(out @ (symmetric(g) @ out), L, upper),
 )

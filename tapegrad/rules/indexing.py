@@ -1,4 +1,4 @@
-"""Rules of indexing: what was read from a place gets its gradient added at that place."""
+"""Rules of indexing: each gradient is added to the element that was read."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ _TENSORS = {torch.Tensor}
 _ndim = attrgetter("ndim")
 
 
-def puttable(entries: tuple[Any, ...]) -> bool:
+def fits_index_put(entries: tuple[Any, ...]) -> bool:
     """Whether torch's index_put takes an index: tensors alone, and no mask without dimensions."""
     if not entries or not _TENSORS.issuperset(map(type, entries)):
         return False
     return all(map(_ndim, entries)) or all(i.ndim or i.dtype is not torch.bool for i in entries)
 
 
-def scattered(source: Any, shape: Any, index: Any) -> Any:
-    """``place``, where an element may be read twice."""
+def add_at_any_index(source: Any, shape: Any, index: Any) -> Any:
+    """``add_at_index``, where an element may be read twice."""
     zeros = zeros_for(source, shape)
     entries = index if type(index) is tuple else (index,)
-    if puttable(entries):
+    if fits_index_put(entries):
         return zeros.index_put_(entries, source, accumulate=True)
-    # A mixture: index the elements' own numbers, and add at the numbers that come out.
-    numbers = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
-    return zeros.view(-1).index_add_(0, numbers.reshape(-1), source.reshape(-1)).view(shape)
+    # Any other index: apply it to the elements' positions, and add at the positions that it selects.
+    positions = torch.arange(zeros.numel(), device=zeros.device).view(shape)[index]
+    return zeros.view(-1).index_add_(0, positions.reshape(-1), source.reshape(-1)).view(shape)
 
 
-_VIEWING = {type(None), type(Ellipsis), int, slice}
+_VIEW_ENTRIES = {type(None), type(Ellipsis), int, slice}
 
 
-def viewed(index: Any) -> bool:
+def gives_view(index: Any) -> bool:
     """Whether an index gives a view: then no element is read twice."""
-    return _VIEWING.issuperset(map(type, index)) if type(index) is tuple else type(index) in _VIEWING
+    return _VIEW_ENTRIES.issuperset(map(type, index)) if type(index) is tuple else type(index) in _VIEW_ENTRIES
 
 
 @rule(source=lambda g, index: g[index])
-def place(source: Any, shape: Any, index: Any) -> Any:
+def add_at_index(source: Any, shape: Any, index: Any) -> Any:
     """Zeros of ``shape``, with ``source`` added at ``index``: an element read twice receives twice."""
-    return Part(source, index).whole(shape) if viewed(index) else scattered(source, shape, index)
+    return Part(source, index).whole(shape) if gives_view(index) else add_at_any_index(source, shape, index)
 
 
-@rule(input=lambda g, input_shape, index: place(g, input_shape, index))
+@rule(input=lambda g, input_shape, index: add_at_index(g, input_shape, index))
 def getitem(input: Any, index: Any) -> Any:
     """``input[index]``, for each kind of index that torch takes."""
     return input[index]
 
 
-def led(g: Any, ndim: int) -> Any:
-    """Dimensions of size 1 in front, up to ``ndim``: what is written may have more of them than its place."""
+def with_leading_ones(g: Any, ndim: int) -> Any:
+    """Prepend dimensions of size 1, up to ``ndim``: a value may have more of them than what it overwrites."""
     for _ in range(ndim - g.ndim):
         g = g.unsqueeze(0)
     return g
@@ -69,7 +69,7 @@ def led(g: Any, ndim: int) -> Any:
 # What is overwritten gets no gradient.
 @rule(
     input=lambda g, index: setitem(g, index, 0.0),  # type: ignore[has-type]  # the rule names itself
-    value=lambda g, index, value_shape: led(g[index], len(value_shape)),
+    value=lambda g, index, value_shape: with_leading_ones(g[index], len(value_shape)),
 )
 def setitem(input: Any, index: Any, value: Any) -> Any:
     """A copy of ``input`` with ``value`` written at ``index``."""
@@ -105,10 +105,10 @@ masked_select = rule(
 )
 
 
-# --- writing at indices: what is overwritten gets no gradient, what is written gets that of its place ---
+# --- writing at indices: what is overwritten gets no gradient, what is written gets that of the result there ---
 
 
-# Where an index comes twice, one value is written and torch gives each the gradient; so do these.
+# Where an index comes twice only one value is written, but torch gives the gradient to both; so do these.
 scatter = rule(
     torch.scatter,
     "input, dim, index, src",
@@ -141,7 +141,7 @@ put = rule(
 )
 
 
-def first_of(g: Any, shape: torch.Size) -> Any:
+def pad_unused(g: Any, shape: torch.Size) -> Any:
     """Gradients of the first elements of a tensor of ``shape``, in order; the others were not used."""
     return F.pad(g, (0, shape.numel() - len(g))).view(shape)
 
@@ -150,7 +150,7 @@ masked_scatter = rule(
     torch.masked_scatter,
     "input, mask, source",
     input=lambda g, mask: g.masked_fill(mask, 0.0),
-    source=lambda g, mask, source_shape: first_of(g.masked_select(mask), source_shape),
+    source=lambda g, mask, source_shape: pad_unused(g.masked_select(mask), source_shape),
 )
 fill = rule(torch.fill, "input, value", input=lambda g: torch.zeros_like(g), value=lambda g: g.sum())
 
@@ -175,58 +175,58 @@ index_add = rule(
 # --- reducing at indices ---
 
 
-def without(factors: torch.Tensor, x: Any) -> Any:
-    """Leave some factors out of a product."""
+def leave_out(factors: torch.Tensor, x: Any) -> Any:
+    """Leave some factors out of a product, by setting them to 1."""
     return x.masked_fill(factors, 1.0)
 
 
 def factor_gradient(g: Any, out: Any, input: Any, dim: int, index: Any, src: Any) -> Any:
-    """The gradient of the factors in ``src``; where one is the only 0, the product of the others is made anew."""
+    """The gradient of the factors in ``src``; that of an only 0 is the product of the others, computed again."""
     zero = (src == 0).to(torch.int64)
     zeros = zero.new_zeros(input.shape).scatter_add_(dim, index, zero).gather(dim, index)
     if isinstance(src, Tensor) and (zeros > 1).any():  # recorded, to be differentiated again
         raise MissingRule("scatter_reduce(): with several zeros in one product, prod has no second gradient")
     alone = zero * zeros == 1
-    anew = (g * scatter_prod(input, dim, index, without(alone, src))).gather(dim, index)
-    return torch.where(alone, anew, (g * out).gather(dim, index) / without(src == 0, src))
+    anew = (g * scatter_prod(input, dim, index, leave_out(alone, src))).gather(dim, index)
+    return torch.where(alone, anew, (g * out).gather(dim, index) / leave_out(src == 0, src))
 
 
-# A product's gradient is the product of its other factors: all of them by this one, where it is not 0.
+# A product's gradient is the product of its other factors: the whole product divided by this one, where it is not 0.
 @rule(
     input=lambda g, input, dim, index, src: (
         g
-        * scatter_prod(without(input == 0, input), dim, index, src)  # type: ignore[has-type]  # the rule names itself
-        / without(input == 0, input)
+        * scatter_prod(leave_out(input == 0, input), dim, index, src)  # type: ignore[has-type]  # the rule names itself
+        / leave_out(input == 0, input)
     ),
-    src=lambda g, out, input, dim, index, src: factor_gradient(g, out, input, dim, index, src),
+    src=factor_gradient,
 )
 def scatter_prod(input: Any, dim: int, index: Any, src: Any) -> Any:
-    """``input`` times the elements of ``src`` that go to the same place."""
+    """``input`` times the elements of ``src`` that are sent to the same element."""
     return input.scatter_reduce(dim, index, src, "prod")
 
 
-def winners(out: Any, input: Any, dim: int, index: Any, src: Any) -> Any:
+def count_ties(out: Any, input: Any, dim: int, index: Any, src: Any) -> Any:
     """How many elements are equal to the extreme."""
     return (input == out).to(torch.int64).scatter_add(dim, index, (src == out.gather(dim, index)).to(torch.int64))
 
 
 # Ties share the gradient evenly, as in torch.
 @rule(
-    input=lambda g, out, input, dim, index, src: (input == out) * (g / winners(out, input, dim, index, src)),
+    input=lambda g, out, input, dim, index, src: (input == out) * (g / count_ties(out, input, dim, index, src)),
     src=lambda g, out, input, dim, index, src: (
-        (src == out.gather(dim, index)) * (g / winners(out, input, dim, index, src)).gather(dim, index)
+        (src == out.gather(dim, index)) * (g / count_ties(out, input, dim, index, src)).gather(dim, index)
     ),
 )
 def scatter_extreme(input: Any, dim: int, index: Any, src: Any, reduce: str) -> Any:
-    """The largest (or smallest) of ``input`` and the elements of ``src`` that go to the same place."""
+    """The largest (or smallest) of ``input`` and the elements of ``src`` that are sent to the same element."""
     return input.scatter_reduce(dim, index, src, reduce)
 
 
 # --- tables ---
 
 
-def per_row(g: Any, input: torch.Tensor, padding_idx: int | None, scale_grad_by_freq: bool) -> Any:
-    """The gradient of each row that was read: none for padding; by how often the row was read, if asked for."""
+def row_gradients(g: Any, input: torch.Tensor, padding_idx: int | None, scale_grad_by_freq: bool) -> Any:
+    """The gradient of each row that was read: 0 for padding; divided by how often the row was read, if asked for."""
     if padding_idx is not None:
         g = g.masked_fill((input == padding_idx).unsqueeze(-1), 0.0)
     if scale_grad_by_freq:
@@ -235,8 +235,8 @@ def per_row(g: Any, input: torch.Tensor, padding_idx: int | None, scale_grad_by_
 
 
 @rule(
-    weight=lambda g, input, weight_shape, padding_idx, scale_grad_by_freq: place(
-        per_row(g, input, padding_idx, scale_grad_by_freq), weight_shape, input
+    weight=lambda g, input, weight_shape, padding_idx, scale_grad_by_freq: add_at_index(
+        row_gradients(g, input, padding_idx, scale_grad_by_freq), weight_shape, input
     )
 )
 def lookup(input: Any, weight: Any, padding_idx: Any, scale_grad_by_freq: Any) -> Any:
@@ -244,26 +244,29 @@ def lookup(input: Any, weight: Any, padding_idx: Any, scale_grad_by_freq: Any) -
     return F.embedding(input, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq)
 
 
-# --- order: each value's gradient goes to the element that it was ---
+# --- order: each value's gradient goes to the element that it came from ---
 
 
-def returned(g: Any, indices: torch.Tensor, shape: torch.Size, dim: int) -> Any:
+def scatter_back(g: Any, indices: torch.Tensor, input_shape: torch.Size, dim: int) -> Any:
     """Send each gradient to the position along ``dim`` that its value came from; zeros elsewhere."""
-    return torch.scatter(g.new_zeros(shape), dim, indices, g)
+    return torch.scatter(g.new_zeros(input_shape), dim, indices, g)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim: returned(g, indices, input_shape, dim))
+@rule(aux=["indices"], input=scatter_back)
 def sort(input: Any, dim: Any, descending: Any, stable: Any) -> Any:
+    """The values in order along ``dim``, and their indices."""
     return torch.sort(input, dim=dim, descending=descending, stable=stable)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim: returned(g, indices, input_shape, dim))
+@rule(aux=["indices"], input=scatter_back)
 def topk(input: Any, k: Any, dim: Any, largest: Any, sorted: Any) -> Any:
+    """The ``k`` largest (or smallest) values along ``dim``, and their indices."""
     return torch.topk(input, k, dim, largest, sorted)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim: returned(g, indices, input_shape, dim))
+@rule(aux=["indices"], input=scatter_back)
 def kthvalue(input: Any, k: Any, dim: Any) -> Any:
+    """The k-th smallest value along ``dim``, which is kept with size 1, and its index."""
     return torch.kthvalue(input, k, dim, keepdim=True)
 
 

@@ -11,7 +11,7 @@ from tapegrad.engine.table import rule
 
 
 def mean_factor(x: Any, reduction: str) -> float:
-    """How much of an element's loss comes out: all, or in a mean over the elements of ``x`` one n-th."""
+    """The factor of an element's loss in the result: 1, or 1 / n in a mean over the n elements of ``x``."""
     return 1 / x.numel() if reduction == "mean" and x.numel() else 1.0
 
 
@@ -42,8 +42,7 @@ smooth_l1_loss = rule(
 
 def huber_gradient(g: Any, d: Any, reduction: str, delta: float) -> Any:
     """The gradient of a difference: itself, cut off at delta."""
-    n = mean_factor(d, reduction)
-    return torch.where(d.abs() >= delta, n * d.sign() * g * delta, n * d * g)
+    return torch.where(d.abs() >= delta, d.sign() * delta, d) * mean_factor(d, reduction) * g
 
 
 # The same, times beta, which is here called delta.
@@ -113,7 +112,7 @@ soft_margin_loss = rule(
 
 
 def margin_gradient(g: Any, input: Any, target: Any, p: int, margin: float, weight: Any, reduction: str) -> Any:
-    """Each class that comes too near takes its slope, and the target minus all of theirs."""
+    """Each class within the margin gets its slope, and the target class minus the sum of them."""
     x = input.view(1) if input.ndim == 0 else input
     index = target.reshape(x.shape[:-1]).unsqueeze(-1)
     others = torch.arange(x.shape[-1], device=x.device) != index
@@ -125,7 +124,7 @@ def margin_gradient(g: Any, input: Any, target: Any, p: int, margin: float, weig
     return (slope * g).view(input.shape)
 
 
-# The sum over the other classes i of max(0, margin - x[y] + x[i])^p: each has its slope, and y minus all of them.
+# The sum over the other classes i of max(0, margin - x[y] + x[i])^p: each class gets its slope, and y minus their sum.
 multi_margin_loss = rule(
     F.multi_margin_loss,
     "input, target, p=1, margin=1.0, weight=None, *, reduction='mean'",
@@ -137,7 +136,7 @@ multi_margin_loss = rule(
 
 @rule(x=lambda g: g)
 def at_least(x: Any, low: float) -> Any:
-    """``x``, kept from being too small; the gradient passes as if it were not."""
+    """``x``, with values below ``low`` raised to it; the gradient passes through regardless."""
     out = x.clone()
     with torch.no_grad():
         return out.clamp_(min=low)

@@ -18,14 +18,14 @@ two_matrices = rule(
 )
 
 
-def left(g: Any, other: Any, ndim: int) -> Any:
+def left_gradient(g: Any, other: Any, ndim: int) -> Any:
     """Gradient of the left factor, which has ``ndim`` dimensions."""
     if other.ndim == 1:
         return g.unsqueeze(-1) * other
     return (g.unsqueeze(-2) @ other.mT).squeeze(-2) if ndim == 1 else g @ other.mT
 
 
-def right(g: Any, input: Any, ndim: int) -> Any:
+def right_gradient(g: Any, input: Any, ndim: int) -> Any:
     """Gradient of the right factor, which has ``ndim`` dimensions."""
     if input.ndim == 1:
         return input.unsqueeze(-1) * g.unsqueeze(-2) if ndim > 1 else input * g
@@ -36,8 +36,8 @@ def right(g: Any, input: Any, ndim: int) -> Any:
 matmul = rule(
     torch.matmul,
     "input, other",
-    input=lambda g, other, input_shape: left(g, other, len(input_shape)),
-    other=lambda g, input, other_shape: right(g, input, len(other_shape)),
+    input=lambda g, other, input_shape: left_gradient(g, other, len(input_shape)),
+    other=lambda g, input, other_shape: right_gradient(g, input, len(other_shape)),
 )
 
 
@@ -58,8 +58,8 @@ _folded.__name__ = "matmul"
 folded = rule(
     _folded,
     "input, other",
-    input=lambda g, other, input_shape: left(g, other, len(input_shape)),
-    other=lambda g, input, other_shape: right(g, input, len(other_shape)),
+    input=lambda g, other, input_shape: left_gradient(g, other, len(input_shape)),
+    other=lambda g, input, other_shape: right_gradient(g, input, len(other_shape)),
 )
 # y = x W^T + b
 linear = rule(

@@ -56,7 +56,7 @@ def batch_normalized(input: Any, mean: Any, var: Any, training: bool, eps: float
 
 
 def batch_gradient(g: Any, xhat: Any, invstd: Any, weight: Any, training: bool) -> Any:
-    """dx by all three paths; with fixed statistics only the first is there."""
+    """dx by all three paths; with fixed statistics, by the first alone."""
     dy = g if weight is None else g * along_channels(weight, xhat)
     return normalized_gradient(dy, xhat, invstd, all_but_channels(xhat)) if training else dy * invstd
 

@@ -17,7 +17,7 @@ from tapegrad.rules.reduction import dims_of, restore
 def norm_gradient(g: Any, norm: Any, x: Any, p: float, dims: list[int]) -> Any:
     """g d|x|_p/dx = g sgn(x) |x|**(p-1) / |x|_p**(p-1), and its limits."""
     if p == 0:
-        return torch.zeros_like(x)  # a count
+        return torch.zeros_like(x)  # it counts elements, and is constant almost everywhere
     if p == 1:
         return x.sgn() * g
     if p == 2:
@@ -32,7 +32,7 @@ def norm_gradient(g: Any, norm: Any, x: Any, p: float, dims: list[int]) -> Any:
 
 
 def vector_norm_gradient(g: Any, out: Any, input: Any, ord: float, dim: Any, keepdim: bool) -> Any:
-    """The same, of a norm whose dimensions may have been dropped."""
+    """The same, where the norm may have lost its reduced dimensions."""
     g, norm = restore(g, input.shape, dim, keepdim), restore(out, input.shape, dim, keepdim)
     return norm_gradient(g, norm, input, ord, dims_of(input.shape, dim))
 
@@ -43,10 +43,12 @@ vector_norm = rule(torch.linalg.vector_norm, "input, ord=2, dim=None, keepdim=Fa
 
 def renorm_gradient(g: Any, x: Any, p: float, dims: list[int], maxnorm: float) -> Any:
     """The gradient of maxnorm x / |x|_p over ``dims``, where the norm exceeds maxnorm."""
-    norm = vector_norm(x, p, dims, True)
+    wider = torch.float32 if x.dtype.itemsize < 4 else torch.float64  # as in torch: the powers need more room
+    norm = vector_norm(x.to(wider), p, dims, True)
+    x = torch.where(norm > maxnorm, x, 1.0)  # so that nothing infinite comes back from what is not scaled
     inverse = (norm + 1e-7).reciprocal()
     path = norm_gradient((g * x).sum(dims, keepdim=True), norm, x, p, dims)
-    return torch.where(norm > maxnorm, maxnorm * inverse * (g - inverse * path), g)
+    return torch.where(norm > maxnorm, (maxnorm * inverse * (g - inverse * path)).to(g.dtype), g)
 
 
 # Slices along dim whose norm exceeds maxnorm are scaled by maxnorm / norm.
@@ -62,7 +64,7 @@ renorm = rule(
 # --- distances ---
 
 
-# The gradient passes also where the bound holds, as in torch's cosine_similarity.
+# The gradient passes through even where the bound is in force, as in torch's cosine_similarity.
 @rule(input=lambda g: g)
 def at_least(input: Any, bound: Any) -> Any:
     """``input``, with values below ``bound`` raised to it."""
@@ -84,11 +86,11 @@ cdist = rule(
 )
 
 
-def pdist_gradient(g: Any, out: Any, x: Any, p: float) -> Any:
+def pdist_gradient(g: Any, out: Any, input: Any, p: float) -> Any:
     """Each pair's gradient, added to its first row and taken from its second."""
-    i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
-    pairs = norm_gradient(g.unsqueeze(-1), out.unsqueeze(-1), x[i] - x[j], p, [-1])
-    return torch.zeros_like(x).index_add(0, i, pairs).index_add(0, j, -pairs)
+    i, j = torch.triu_indices(len(input), len(input), 1, device=input.device)
+    pairs = norm_gradient(g.unsqueeze(-1), out.unsqueeze(-1), input[i] - input[j], p, [-1])
+    return torch.zeros_like(input).index_add(0, i, pairs).index_add(0, j, -pairs)
 
 
-pdist = rule(F.pdist, "input, p=2.0", input=lambda g, out, input, p: pdist_gradient(g, out, input, p))
+pdist = rule(F.pdist, "input, p=2.0", input=pdist_gradient)

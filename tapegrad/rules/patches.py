@@ -1,4 +1,4 @@
-"""Rules of sliding windows, borders and pixels: elements move or are copied, and gradients return and are summed."""
+"""Rules of sliding windows, borders and pixels: elements are moved or copied; gradients move back and add up."""
 
 from __future__ import annotations
 

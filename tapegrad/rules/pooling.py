@@ -1,4 +1,4 @@
-"""Rules of pooling: what a window took from an image, its gradient puts back there.
+"""Rules of pooling: the gradient of a window goes back to the elements that the window read.
 
 An element of an image is named by one index, with the n spatial dimensions flattened.
 """
@@ -32,7 +32,7 @@ def add_at(values: Any, indices: torch.Tensor, shape: torch.Size, n: int) -> Any
     return torch.scatter_add(zeros, -1, indices.flatten(-n), values.flatten(-n)).view(shape)
 
 
-def largest(name: str, signature: str, n: int) -> Op:
+def max_pool_op(name: str, signature: str, n: int) -> Op:
     """The op of one of torch's functions that return maxima and, if asked, their indices."""
     function = getattr(F, name)
     names = [argument.split("=")[0] for argument in signature.split(", ")]
@@ -56,15 +56,15 @@ MAX_POOLS = {
 }
 # Of equal values torch returns the index of one, and that one gets the gradient.
 max_pools = [
-    (largest(name.format(n), signature, n), n)
+    (max_pool_op(name.format(n), signature, n), n)
     for n in DIMENSIONS
     for name, signature in MAX_POOLS.items()
     if hasattr(F, name.format(n))
 ]
 
 
-def taken(n: int) -> Formula:
-    """Each value was put at an index: its gradient is taken from there."""
+def unpool_gradient(n: int) -> Formula:
+    """Each value was written at an index: its gradient is read there."""
     return lambda g, indices: g.flatten(-n).gather(-1, indices.flatten(-n)).view(indices.shape)
 
 
@@ -72,7 +72,7 @@ for _n in DIMENSIONS:
     rule(
         getattr(F, f"max_unpool{_n}d"),
         "input, indices, kernel_size, stride=None, padding=0, output_size=None",
-        input=taken(_n),
+        input=unpool_gradient(_n),
     )
 
 # --- the mean of each window ---
@@ -80,13 +80,13 @@ for _n in DIMENSIONS:
 Bounds = tuple[torch.Tensor, torch.Tensor, int]  # along a dimension: each window's start, its end, and the image's size
 
 
-def grid(counts: list[torch.Tensor]) -> torch.Tensor:
+def outer_product(counts: list[torch.Tensor]) -> torch.Tensor:
     """The products of one number from each list, in a grid."""
     first, *rest = counts
-    return first if not rest else first.view([-1] + [1] * len(rest)) * grid(rest)
+    return first if not rest else first.view([-1] + [1] * len(rest)) * outer_product(rest)
 
 
-def spread(g: Any, bounds: list[Bounds], shape: torch.Size) -> Any:
+def add_to_windows(g: Any, bounds: list[Bounds], shape: torch.Size) -> Any:
     """An image in which each window has added its ``g`` to all its elements."""
     n = len(bounds)
     indices = torch.zeros(1, 1, dtype=torch.long, device=g.device)  # a row for each window
@@ -111,7 +111,7 @@ def average_gradient(
     count_include_pad: bool,
     divisor: int | None,
 ) -> Any:
-    """Each window gives all its elements the same part."""
+    """Each window gives all its elements an equal part of its gradient."""
     kernel = per_dimension(kernel_size, n)
     strides = per_dimension(stride, n) if stride else kernel
     paddings = per_dimension(padding, n)
@@ -121,11 +121,11 @@ def average_gradient(
         end = (start + k).clamp(max=size + p)
         bounds.append((start.clamp(min=0), end.clamp(max=size), size))
         counts.append(end - start if count_include_pad else bounds[-1][1] - bounds[-1][0])
-    return spread(g / (divisor or grid(counts)), bounds, shape)
+    return add_to_windows(g / (divisor or outer_product(counts)), bounds, shape)
 
 
-def averaged(n: int) -> Formula:
-    """The formula in n dimensions; in one, torch gave it no divisor."""
+def average_formula(n: int) -> Formula:
+    """The formula in n dimensions; avg_pool1d alone has no ``divisor_override``."""
     if n == 1:
         return lambda g, input_shape, kernel_size, stride, padding, count_include_pad: average_gradient(
             g, input_shape, 1, kernel_size, stride, padding, count_include_pad, None
@@ -136,17 +136,17 @@ def averaged(n: int) -> Formula:
 
 
 def adaptive_gradient(g: Any, shape: torch.Size, n: int) -> Any:
-    """The same; the i-th of m windows goes from the i-th m-th of the image to the next, rounded outward."""
+    """The same where the i-th of m windows reaches from i / m of the image to (i + 1) / m, rounded outward."""
     bounds = []
     for d, (size, m) in enumerate(zip(shape[-n:], g.shape[-n:], strict=True)):
         i = torch.arange(m, device=g.device)
         start, end = i * size // m, -(-(i + 1) * size // m)
         bounds.append((start, end, size))
         g = g / (end - start).view([-1] + [1] * (n - 1 - d))  # as torch does, dimension by dimension
-    return spread(g, bounds, shape)
+    return add_to_windows(g, bounds, shape)
 
 
-def adaptive(n: int) -> Op:
+def adaptive_average_op(n: int) -> Op:
     """The op of F.adaptive_avg_pool1d, 2d or 3d."""
     return rule(
         getattr(F, f"adaptive_avg_pool{n}d"),
@@ -160,6 +160,6 @@ for _n in DIMENSIONS:
     rule(
         getattr(F, f"avg_pool{_n}d"),
         f"input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True{divisor}",
-        input=averaged(_n),
+        input=average_formula(_n),
     )
-adaptive_averages = [(adaptive(n), n) for n in DIMENSIONS]
+adaptive_averages = [(adaptive_average_op(n), n) for n in DIMENSIONS]

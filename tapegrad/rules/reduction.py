@@ -21,7 +21,7 @@ def dims_of(shape: torch.Size, dim: Any) -> list[int]:
 
 def restore(g: Any, shape: torch.Size, dim: Any, keepdim: bool) -> Any:
     """Give a reduced gradient its reduced dimensions back, with size 1."""
-    if keepdim or dim is None:  # a number fits everywhere
+    if keepdim or dim is None:  # with dim=None, g is a scalar and broadcasts as it is
         return g
     for d in dims_of(shape, dim):
         g = g.unsqueeze(d)
@@ -57,7 +57,7 @@ nansum = rule(
 
 
 def product_of_others(x: Any, dim: int) -> Any:
-    """For each element, the product of all others along ``dim``: of those before it and those after it."""
+    """For each element, the product of all others along ``dim``: of those before it times that of those after it."""
     n = x.shape[dim] if x.ndim else 1
     if n <= 1:
         return torch.ones_like(x)
@@ -67,8 +67,14 @@ def product_of_others(x: Any, dim: int) -> Any:
     return before * after
 
 
+def product_of_all_others(x: Any) -> Any:
+    """The same over all elements; with two zeros all are 0, even beside NaN, as in torch."""
+    others = product_of_others(x.reshape(-1), 0).reshape(x.shape)
+    return others.masked_fill(others.isnan() & ((x == 0).sum() > 1), 0.0)
+
+
 # Each factor's gradient is the product of the others: also where one of them is 0.
-prod_all = rule(torch.prod, input=lambda g, input: g * product_of_others(input.reshape(-1), 0).reshape(input.shape))
+prod_all = rule(torch.prod, input=lambda g, input: g * product_of_all_others(input))
 prod_dim = rule(
     torch.prod,
     "input, dim, keepdim=False",
@@ -83,19 +89,34 @@ def _var(input: torch.Tensor, dim: Any, correction: float, keepdim: bool) -> tor
     return torch.var(input, dim, correction=correction, keepdim=keepdim)
 
 
+def over_all(shape: torch.Size, dim: Any) -> bool:
+    """Whether all elements are reduced since no dim was given."""
+    return dim is None or not shape
+
+
 def slope(shape: torch.Size, dim: Any, correction: float) -> float:
     """The factor of ``x - mean`` in the derivative of a variance: 2 / (n - correction)."""
     freedom = count(shape, dim) - correction
-    return 2.0 / freedom if freedom > 0 else math.inf
+    return 2.0 / freedom if freedom > 0 or (freedom < 0 and not over_all(shape, dim)) else math.inf
+
+
+def deviation(x: Any, dim: Any, correction: float) -> Any:
+    """``x - mean``.
+
+    Where the correction leaves nothing to divide by the variance is infinite. Its gradient in torch is then infinite
+    over all elements, and NaN at the mean; along a dim, torch lets the divisor be negative.
+    """
+    difference = x - x.mean(dim, keepdim=True)
+    if over_all(x.shape, dim) and count(x.shape, dim) <= correction:
+        return torch.where(difference == 0, math.nan, 1.0)
+    return difference
 
 
 var = rule(
     _var,
     "input, dim, correction, keepdim",
     input=lambda g, input, dim, correction, keepdim: (
-        slope(input.shape, dim, correction)
-        * restore(g, input.shape, dim, keepdim)
-        * (input - input.mean(dim, keepdim=True))
+        slope(input.shape, dim, correction) * restore(g, input.shape, dim, keepdim) * deviation(input, dim, correction)
     ),
 )
 
@@ -111,7 +132,7 @@ std = rule(
     input=lambda g, out, input, dim, correction, keepdim: (
         slope(input.shape, dim, correction)
         * restore((g / (out * 2)).masked_fill(out == 0, 0.0), input.shape, dim, keepdim)
-        * (input - input.mean(dim, keepdim=True))
+        * deviation(input, dim, correction)
     ),
 )
 
@@ -129,7 +150,7 @@ def mean_beside_var(input: Any, dim: Any, correction: Any, keepdim: Any) -> Any:
 # --- extremes ---
 
 
-def shared(g: Any, chosen: torch.Tensor) -> Any:
+def split_among_ties(g: Any, chosen: torch.Tensor) -> Any:
     """Split a gradient evenly between the chosen elements."""
     return torch.where(chosen, g / chosen.sum(), 0.0)
 
@@ -140,64 +161,61 @@ def same(x: Any, y: Any) -> Any:
 
 
 # Over all elements, ties share the gradient evenly, and NaN ties with NaN, as in torch.
-max_all = rule(torch.max, input=lambda g, out, input: shared(g, same(input, out)))
-min_all = rule(torch.min, input=lambda g, out, input: shared(g, same(input, out)))
-median_all = rule(torch.median, input=lambda g, out, input: shared(g, same(input, out)))
-nanmedian_all = rule(torch.nanmedian, input=lambda g, out, input: shared(g, same(input, out)))
+max_all = rule(torch.max, input=lambda g, out, input: split_among_ties(g, same(input, out)))
+min_all = rule(torch.min, input=lambda g, out, input: split_among_ties(g, same(input, out)))
+median_all = rule(torch.median, input=lambda g, out, input: split_among_ties(g, same(input, out)))
+nanmedian_all = rule(torch.nanmedian, input=lambda g, out, input: split_among_ties(g, same(input, out)))
 
 
-def shared_along(g: Any, out: Any, x: Any, dim: Any, keepdim: bool) -> Any:
+def split_among_ties_along(g: Any, out: Any, input: Any, dim: Any, keepdim: bool) -> Any:
     """Split each gradient evenly between the elements that equal the result."""
-    chosen = x == restore(out, x.shape, dim, keepdim)
-    return restore(g, x.shape, dim, keepdim) * chosen / chosen.sum(dims_of(x.shape, dim), keepdim=True)
+    chosen = input == restore(out, input.shape, dim, keepdim)
+    return restore(g, input.shape, dim, keepdim) * chosen / chosen.sum(dims_of(input.shape, dim), keepdim=True)
 
 
-# Over the dims that amax and amin were given, too.
-amax = rule(
-    torch.amax,
-    "input, dim=(), keepdim=False",
-    input=lambda g, out, input, dim, keepdim: shared_along(g, out, input, dim, keepdim),
-)
-amin = rule(
-    torch.amin,
-    "input, dim=(), keepdim=False",
-    input=lambda g, out, input, dim, keepdim: shared_along(g, out, input, dim, keepdim),
-)
+# amax and amin do the same along the dims that they are given.
+amax = rule(torch.amax, "input, dim=(), keepdim=False", input=split_among_ties_along)
+amin = rule(torch.amin, "input, dim=(), keepdim=False", input=split_among_ties_along)
 
 
-def route(g: Any, indices: torch.Tensor, shape: torch.Size, dim: int, keepdim: bool) -> Any:
+def route(g: Any, indices: torch.Tensor, input_shape: torch.Size, dim: int, keepdim: bool) -> Any:
     """Send each gradient to the position along ``dim`` that its value came from; zeros elsewhere."""
-    if not shape:
+    if not input_shape:
         return g
     if not keepdim:
         g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
-    scattered = scatter.function if type(g) is torch.Tensor else scatter  # there is nothing to record
-    return scattered(g, indices, shape, dim)
+    scattered = scatter.function if type(g) is torch.Tensor else scatter  # unrecorded, skip the op's road
+    return scattered(g, indices, input_shape, dim)
 
 
 # Along a dim, the one index that torch returned gets the gradient.
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+@rule(aux=["indices"], input=route)
 def max_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
+    """The largest value along ``dim``, and its index."""
     return torch.max(input, dim, keepdim)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+@rule(aux=["indices"], input=route)
 def min_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
+    """The smallest value along ``dim``, and its index."""
     return torch.min(input, dim, keepdim)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+@rule(aux=["indices"], input=route)
 def median_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
+    """The median along ``dim``, and its index."""
     return torch.median(input, dim, keepdim)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+@rule(aux=["indices"], input=route)
 def nanmedian_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
+    """The median along ``dim`` of what is not NaN, and its index."""
     return torch.nanmedian(input, dim, keepdim)
 
 
-@rule(aux=["indices"], input=lambda g, indices, input_shape, dim, keepdim: route(g, indices, input_shape, dim, keepdim))
+@rule(aux=["indices"], input=route)
 def mode_dim(input: Any, dim: Any, keepdim: Any = False) -> Any:
+    """The most frequent value along ``dim``, and its index."""
     return torch.mode(input, dim, keepdim)
 
 

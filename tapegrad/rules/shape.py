@@ -21,20 +21,20 @@ squeeze = rule(torch.squeeze, "input, dim", input=lambda g, input_shape: torch.r
 unsqueeze = rule(torch.unsqueeze, "input, dim", input=lambda g, dim: g.squeeze(dim))
 
 
-# --- order: the same elements, in other places ---
+# --- order: the same elements, at other positions ---
 
 
 t = rule(torch.t, input=lambda g: g.t())
 transpose = rule(torch.transpose, "input, dim0, dim1", input=lambda g, dim0, dim1: g.transpose(dim0, dim1))
 
 
-def inverse(dims: tuple[int, ...]) -> list[int]:
+def inverse_permutation(dims: tuple[int, ...]) -> list[int]:
     """The permutation that undoes ``dims``."""
     dims = tuple(d % len(dims) for d in dims)
     return [dims.index(i) for i in range(len(dims))]
 
 
-permute = rule(torch.permute, "input, *dims", input=lambda g, dims: g.permute(inverse(dims)))
+permute = rule(torch.permute, "input, *dims", input=lambda g, dims: g.permute(inverse_permutation(dims)))
 movedim = rule(
     torch.movedim,
     "input, source, destination",
@@ -45,36 +45,38 @@ fliplr = rule(torch.fliplr, input=lambda g: g.fliplr())
 flipud = rule(torch.flipud, input=lambda g: g.flipud())
 
 
-def negated(shifts: Any) -> Any:
-    """Shifts the other way."""
+def opposite(shifts: Any) -> Any:
+    """The shifts that undo ``shifts``."""
     return -shifts if isinstance(shifts, int) else [-shift for shift in shifts]
 
 
-roll = rule(torch.roll, "input, shifts, dims=()", input=lambda g, shifts, dims: g.roll(negated(shifts), dims))
+roll = rule(torch.roll, "input, shifts, dims=()", input=lambda g, shifts, dims: g.roll(opposite(shifts), dims))
 rot90 = rule(torch.rot90, "input, k=1, dims=(0, 1)", input=lambda g, k, dims: g.rot90(-k, dims))
 
 
 # --- copies: an element that was copied gets the sum ---
 
 
-expand = rule(torch.Tensor.expand, "input, *size", input=lambda g: g)  # a broadcast: the walk sums it
+expand = rule(torch.Tensor.expand, "input, *size", input=lambda g: g)  # a broadcast, which the walk sums for all rules
 
 
-def summed_copies(g: Any, repeats: tuple[int, ...], shape: torch.Size) -> Any:
-    """Sum the copies that ``repeats`` made of a tensor of ``shape``; as torch does, along new dimensions first."""
-    for _ in range(len(repeats) - len(shape)):
+def sum_copies(g: Any, repeats: tuple[int, ...], input_shape: torch.Size) -> Any:
+    """Sum the copies that ``repeats`` made of the input; as torch does, along new dimensions first."""
+    for _ in range(len(repeats) - len(input_shape)):
         g = g.sum(0)
-    repeats = (1,) * (len(shape) - len(repeats)) + repeats[max(0, len(repeats) - len(shape)) :]
-    split = [size for pair in zip(repeats, shape, strict=True) for size in pair]  # each dimension: copies, elements
+    repeats = (1,) * (len(input_shape) - len(repeats)) + repeats[max(0, len(repeats) - len(input_shape)) :]
+    split = [
+        size for pair in zip(repeats, input_shape, strict=True) for size in pair
+    ]  # each dimension: copies, elements
     return g.reshape(split).sum(list(range(0, len(split), 2))) if split else g
 
 
-repeat = rule(
-    torch.Tensor.repeat,
-    "input, *repeats",
-    input=lambda g, repeats, input_shape: summed_copies(g, repeats, input_shape),
+repeat = rule(torch.Tensor.repeat, "input, *repeats", input=sum_copies)
+tile = rule(
+    torch.tile,
+    "input, *dims",
+    input=lambda g, dims, input_shape: sum_copies(g, repeats=dims, input_shape=input_shape),
 )
-tile = rule(torch.tile, "input, *dims", input=lambda g, dims, input_shape: summed_copies(g, dims, input_shape))
 
 
 # --- memory and type ---
@@ -83,7 +85,7 @@ tile = rule(torch.tile, "input, *dims", input=lambda g, dims, input_shape: summe
 contiguous = rule(torch.Tensor.contiguous, "input, *, memory_format=torch.contiguous_format", input=lambda g: g)
 
 
-@rule(input=lambda g, device: g.to(device))  # the walk gives it its dtype back
+@rule(input=lambda g, device: g.to(device))  # the walk restores the dtype
 def moved(input: Any, device: Any, args: Any, kwargs: Any) -> Any:
     """``input.to(...)``, from ``device``."""
     return input.to(*args, **kwargs)
@@ -104,11 +106,3 @@ adjoint = rule(torch.adjoint, input=lambda g: g.adjoint())
 def hermitian(input: Any) -> Any:
     """A matrix transposed and conjugated, ``x.H``."""
     return input.H
-
-
-# --- order: the same elements, in other places ---
-
-
-def reverse(input: Any) -> Any:
-    """The dimensions in reverse order, ``x.T``."""
-    return input.permute(tuple(range(input.ndim))[::-1])

@@ -1,4 +1,4 @@
-"""Rules of parts of a tensor, and of tensors joined into one: gradients are put back in place, or taken apart."""
+"""Rules of parts of a tensor, and of tensors joined into one: gradients are put back among zeros, or taken apart."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ select_scatter = rule(
 )
 
 
-def at(dim: int, index: Any, ndim: int) -> tuple[Any, ...]:
-    """The index of a whole tensor that indexes one dimension."""
+def index_along(dim: int, index: Any, ndim: int) -> tuple[Any, ...]:
+    """The index of a tensor of ``ndim`` dimensions that indexes one of them and takes the others whole."""
     return (slice(None),) * (dim % ndim) + (index,)
 
 
 def along(input: Any, dim: int, index: Any) -> Any:
     """Index one dimension."""
-    return input[at(dim, index, input.ndim)]
+    return input[index_along(dim, index, input.ndim)]
 
 
 slice_scatter = rule(
@@ -83,16 +83,16 @@ diagonal_scatter = rule(
 # --- tensors joined: each gets its part ---
 
 
-def pieces(g: Any, shapes: list[torch.Size], dim: int) -> list[Any]:
-    """The parts of a concatenation's gradient."""
-    skipped = [tuple(shape) == (0,) and g.ndim > 1 for shape in shapes]  # torch skips empty lists
-    lengths = [0 if skip else shape[dim] for shape, skip in zip(shapes, skipped, strict=True)]
+def split_back(g: Any, tensors_shape: list[torch.Size], dim: int) -> list[Any]:
+    """Split a concatenation's gradient into those of the tensors that were joined."""
+    skipped = [tuple(shape) == (0,) and g.ndim > 1 for shape in tensors_shape]  # torch.cat skips tensors of shape (0,)
+    lengths = [0 if skip else shape[dim] for shape, skip in zip(tensors_shape, skipped, strict=True)]
     starts = accumulate(lengths, initial=0)
     parts = [g.narrow(dim, start, length) for start, length in zip(starts, lengths, strict=False)]
     return [part.reshape(0) if skip else part for part, skip in zip(parts, skipped, strict=True)]
 
 
-cat = rule(torch.cat, "tensors, dim=0", tensors=lambda g, tensors_shape, dim: pieces(g, tensors_shape, dim))
+cat = rule(torch.cat, "tensors, dim=0", tensors=split_back)
 stack = rule(torch.stack, "tensors, dim=0", tensors=lambda g, dim: g.unbind(dim))
 
 

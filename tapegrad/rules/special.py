@@ -55,25 +55,32 @@ i0e = rule(torch.special.i0e, input=lambda g, out, input: g * (torch.special.i1e
 
 
 def tiny(x: Any) -> Any:
-    """Where a number is too small to divide by, as torch has it."""
-    return x.abs() <= torch.finfo(x.dtype).eps
+    """Where a number is too small to divide by, as torch has it; NaN counts as small, too."""
+    return ~(x.abs() > torch.finfo(x.dtype).eps)
 
 
 def nonzero(x: Any) -> Any:
-    """The numbers, tiny ones raised: neither they nor their gradients go into what is chosen."""
+    """``x``, tiny numbers replaced by a divisor that does no harm; ``where`` then discards their quotients."""
     return torch.where(tiny(x), torch.finfo(x.dtype).eps, x)
 
 
 # i1'(x) = i0(x) - i1(x) / x, 1/2 at 0.
 i1 = rule(
     torch.special.i1,
-    input=lambda g, out, input: g * torch.where(tiny(input), 0.5, torch.i0(input) - out * nonzero(input).reciprocal()),
+    input=lambda g, out, input: (
+        g * torch.where(tiny(input), 0.5, torch.i0(nonzero(input)) - out * nonzero(input).reciprocal())
+    ),
 )
+
+
+def i1e_slope(out: Any, x: Any) -> Any:
+    """d(i1e)/dx = i0e(x) - i1e(x) (sgn(x) + 1 / x)."""
+    return torch.special.i0e(x) - out * (x.sgn() + x.reciprocal())
+
+
 i1e = rule(
     torch.special.i1e,
-    input=lambda g, out, input: (
-        g * torch.where(tiny(input), 0.5, torch.special.i0e(input) - out * (input.sgn() + nonzero(input).reciprocal()))
-    ),
+    input=lambda g, out, input: g * torch.where(tiny(input), 0.5, i1e_slope(out, nonzero(input))),
 )
 
 # --- logarithms with a limit ---
@@ -92,13 +99,13 @@ xlog1py = rule(
     other=lambda g, input, other: g * input / (other + 1),
 )
 # -x log(x)
-entr = rule(torch.special.entr, input=lambda g, input: g * (-1 - torch.where(input == 0, 0.0, input).log()))
+entr = rule(torch.special.entr, input=lambda g, input: g * (-1 - input.log()))
 
 
 def logit_gradient(g: Any, input: Any, eps: float | None) -> Any:
     """d(logit)/dx = 1 / (x (1 - x)); 0 where x was clamped, NaN where it is no probability."""
     low, outside = (0.0, math.nan) if eps is None else (eps, 0.0)
-    return torch.where((input < low) | (input > 1 - low), outside, g / (input * (1 - input)))
+    return torch.where((input < low) | (input > 1 - low), outside, g / (input * (1 - input) + 0.0))  # -0.0 is 0.0
 
 
 # log(x / (1 - x)), with x first clamped to [eps, 1 - eps].

@@ -21,12 +21,13 @@ def eye(like: Any) -> torch.Tensor:
 
 
 def over_differences(x: Any, values: Any) -> Any:
-    """x_ij / (v_j - v_i), and 0 where x is 0: equal values do no harm if the vectors take no gradient."""
+    """x_ij / (v_j - v_i), and 0 where x is 0, so that equal values do no harm unless the vectors take a gradient."""
     differences = values.unsqueeze(-2) - values.unsqueeze(-1)
     return x / torch.where(eye(x) | (x == 0), 1.0, differences)
 
 
 def skew(x: Any) -> Any:
+    """x - x^T."""
     return x - x.mT
 
 
@@ -43,12 +44,14 @@ def eigh_stacked(A: Any, UPLO: str) -> Any:
     return torch.cat([L.unsqueeze(-2), V], -2)
 
 
-def values_gradient(gL: Any, V: Any) -> Any:
-    return V @ (gL.unsqueeze(-1) * V.mT)
+def eigenvalues_gradient(g: Any, V: Any) -> Any:
+    """V diag(g) V^T."""
+    return V @ (g.unsqueeze(-1) * V.mT)
 
 
-@rule(aux=["V"], A=lambda g, A, UPLO: values_gradient(g, torch.linalg.eigh(A, UPLO)[1]))
+@rule(aux=["V"], A=lambda g, A, UPLO: eigenvalues_gradient(g, torch.linalg.eigh(A, UPLO)[1]))
 def eigenvalues(A: Any, UPLO: str) -> Any:
+    """The eigenvalues alone; the eigenvectors serve their gradient."""
     L, V = torch.linalg.eigh(A, UPLO)
     return L, V
 
@@ -56,7 +59,7 @@ def eigenvalues(A: Any, UPLO: str) -> Any:
 # --- A = U diag(S) V^T ---
 
 
-def unstacked(x: Any, shape: torch.Size) -> tuple[Any, Any, Any]:
+def unstack_svd(x: Any, shape: torch.Size) -> tuple[Any, Any, Any]:
     """U, S and V."""
     m = shape[-2]
     return x[..., :m, :], x[..., m, :], x[..., m + 1 :, :]
@@ -79,7 +82,7 @@ def svd_gradient(U: Any, S: Any, V: Any, gU: Any, gS: Any, gV: Any) -> Any:
 
 @rule(
     aux=["U", "Vh"],
-    A=lambda g, out, A: svd_gradient(*unstacked(out, A.shape), *unstacked(g, A.shape)),
+    A=lambda g, out, A: svd_gradient(*unstack_svd(out, A.shape), *unstack_svd(g, A.shape)),
 )
 def svd_stacked(A: Any, full_matrices: bool, driver: Any) -> Any:
     """U, S as a row, and V, one above the other, as far as there are singular values; then all of U and V^T."""
@@ -89,27 +92,30 @@ def svd_stacked(A: Any, full_matrices: bool, driver: Any) -> Any:
 
 
 def thin_svd(A: Any, driver: Any) -> tuple[Any, Any]:
+    """U and V^T, as far as there are singular values."""
     U, _, Vh = torch.linalg.svd(A, False, driver=driver)
     return U, Vh
 
 
-def singular_gradient(gS: Any, U: Any, Vh: Any) -> Any:
-    return U @ (gS.unsqueeze(-1) * Vh) if U.shape[-2] >= Vh.shape[-1] else (U * gS.unsqueeze(-2)) @ Vh
+def singular_values_gradient(g: Any, U: Any, Vh: Any) -> Any:
+    """U diag(g) V^T; the smaller of the two factors is scaled."""
+    return U @ (g.unsqueeze(-1) * Vh) if U.shape[-2] >= Vh.shape[-1] else (U * g.unsqueeze(-2)) @ Vh
 
 
-@rule(aux=["U", "Vh"], A=lambda g, A, driver: singular_gradient(g, *thin_svd(A, driver)))
+@rule(aux=["U", "Vh"], A=lambda g, A, driver: singular_values_gradient(g, *thin_svd(A, driver)))
 def singular_values(A: Any, driver: Any) -> Any:
+    """The singular values alone; U and V^T serve their gradient."""
     U, S, Vh = torch.linalg.svd(A, False, driver=driver)
     return S, U, Vh
 
 
-values_alone = rule(torch.linalg.svdvals, "A, *, driver=None")  # torch has a quicker way, where it need not go back
+values_alone = rule(torch.linalg.svdvals, "A, *, driver=None")  # without a gradient, torch's quicker way
 
 
 # --- A = Q R ---
 
 
-def parted(x: Any, m: int) -> tuple[Any, Any]:
+def unstack_qr(x: Any, m: int) -> tuple[Any, Any]:
     """Q and R."""
     return x[..., :m, :], x[..., m:, :].mT
 
@@ -126,7 +132,7 @@ def qr_gradient(Q: Any, R: Any, gQ: Any, gR: Any) -> Any:
     return torch.linalg.solve_triangular(R.mT, gQ + Q @ inner, upper=False, left=False)
 
 
-@rule(A=lambda g, out, A: qr_gradient(*parted(out, A.shape[-2]), *parted(g, A.shape[-2])))
+@rule(A=lambda g, out, A: qr_gradient(*unstack_qr(out, A.shape[-2]), *unstack_qr(g, A.shape[-2])))
 def qr_stacked(A: Any, mode: str) -> Any:
     """Q above R^T."""
     Q, R = torch.linalg.qr(A, mode)
@@ -137,22 +143,25 @@ def qr_stacked(A: Any, mode: str) -> Any:
 
 
 def pinv_gradient(gT: Any, P: Any, A: Any) -> Any:
+    """The adjoint of dA -> dP, which stands below, at g; ``gT`` is its transpose."""
     return -(P @ gT @ P).mT + (gT - A @ (P @ gT)) @ P @ P.mT + P.mT @ P @ (gT - (gT @ P) @ A)
 
 
 # P = A^+ (Golub & Pereyra 1973): dP = -P dA P + P P^T dA^T (1 - A P) + (1 - P A) dA^T P^T P.
 @rule(A=lambda g, out, A: pinv_gradient(g.mT, out, A))
 def pseudoinverse(A: Any, rcond: Any, atol: Any, rtol: Any, hermitian: bool) -> Any:
+    """A^+, with torch's two ways to say which singular values count as 0."""
     if rcond is not None:
         return torch.linalg.pinv(A, rcond, hermitian)
     return torch.linalg.pinv(A, atol=atol, rtol=rtol, hermitian=hermitian)
 
 
-def corner(A: Any, E: Any) -> Any:
+def exp_derivative(A: Any, E: Any) -> Any:
+    """The derivative of exp at A in the direction E."""
     n = A.shape[-1]
     blocks = torch.cat([torch.cat([A, E], -1), torch.cat([torch.zeros_like(A), A], -1)], -2)
     return torch.linalg.matrix_exp(blocks)[..., :n, n:]
 
 
 # exp of the block matrix [[A, E], [0, A]] has the derivative of exp in the direction E in its corner.
-matrix_exp = rule(torch.linalg.matrix_exp, "A", A=lambda g, A: corner(A.mT, g))
+matrix_exp = rule(torch.linalg.matrix_exp, "A", A=lambda g, A: exp_derivative(A.mT, g))

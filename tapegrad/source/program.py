@@ -37,7 +37,7 @@ class Program:
     def __init__(self, tape: Tape, scope: Mapping[str, Any], style: str) -> None:
         if style not in STYLES:
             raise ValueError(f"source: style must be one of {', '.join(STYLES)}, not {style!r}")
-        reached(tape.outputs)  # or it is freed
+        reached(tape.outputs)  # raises if the tape was freed
         self.tape = tape
         self.exact = style == "exact"
         named = name_nodes(scope)
@@ -169,7 +169,7 @@ class Program:
     def _give_parents(self, record: Record, g: torch.Tensor, gradients: Gradients) -> None:
         """Give each parent of a record what the rule says."""
         op = record.op
-        pullbacks = op.pullbacks if self.exact else op.differentiable
+        pullbacks = op.pullbacks if self.exact else op.recorded_pullbacks
         for argument, pullback, parent in zip(op.parameters, pullbacks, record.parents or (), strict=True):
             if parent is None:
                 continue

@@ -14,6 +14,7 @@ from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, raw
 from tapegrad.rules import reduction, shape
 from tapegrad.torch_api.dispatch import PLAIN, call
+from tapegrad.torch_api.functions.shape import reverse_dims
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.keywords import torch_names
 from tapegrad.torch_api.operators import operators
@@ -153,7 +154,7 @@ def install() -> None:
         members[name] = property(operator.attrgetter(f"_data.{name}"), doc=f"As ``torch.Tensor.{name}``.")
     members |= {
         "__torch_function__": classmethod(_torch_function),
-        "T": property(shape.reverse, doc="The dimensions in reverse order."),
+        "T": property(reverse_dims, doc="The dimensions in reverse order."),
         "mT": property(lambda self: self.transpose(-2, -1), doc="Each matrix transposed."),
         "mH": property(shape.adjoint, doc="Each matrix transposed and conjugated."),
         "H": property(shape.hermitian, doc="A matrix transposed and conjugated."),

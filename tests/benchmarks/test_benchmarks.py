@@ -49,7 +49,7 @@ def test_the_array_style_agrees_where_somebody_can_run_it(small):
 
 
 def test_an_absent_contestant_is_skipped_by_name(small, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mygrad", None)  # what makes Python say that there is none
+    monkeypatch.setitem(sys.modules, "mygrad", None)  # as if it were not installed
     results = runner.measure(small["chain"], ["mygrad", "tapegrad"], 1)
     assert [r.contestant for r in results] == ["mygrad", "tapegrad", "torch"]  # torch always takes part
     assert results[0] == Result("mygrad", skipped="not installed: pip install mygrad")

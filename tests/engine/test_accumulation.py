@@ -181,7 +181,7 @@ def test_a_sum_in_place_changes_nobody_elses_gradient(size):
 
     def program(x):
         d = x * 1.0
-        centred = d - 3.0  # its gradient goes on to d as it is
+        centred = d - 3.0  # its gradient is passed on to d unchanged
         return d, centred, (centred**3 + centred).sum() + (d * d).sum()
 
     held = []
@@ -210,3 +210,23 @@ def test_a_cotangent_of_the_users_is_not_added_to(size):
         v = randn(size, seed=1)
         (x.reshape(size) + x * 1.0).backward(v)
         assert_same(v, randn(size, seed=1), "the cotangent")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: torch.zeros(1).double().expand(3), "inference"], ids=["expanded", "inference"]
+)
+def test_a_gradient_that_cannot_be_added_to_leaves_all_as_they_were(make):
+    a, b, c = ours(randn(3)), ours(randn(3)), ours(randn(3))
+    a.grad = torch.zeros(3).double()
+    if make == "inference":
+        with torch.inference_mode():
+            b.grad = torch.zeros(3).double()
+    else:
+        b.grad = make()
+    with pytest.raises(RuntimeError, match=r"nothing can be added in place to grad.*set grad = grad.clone\(\) first"):
+        (a + b + c).sum().backward()
+    assert a.grad.tolist() == [0.0] * 3
+    assert c.grad is None
+    b.grad = b.grad.clone()
+    (a + b + c).sum().backward()
+    assert a.grad.tolist() == b.grad.tolist() == c.grad.tolist() == [1.0] * 3

@@ -307,3 +307,16 @@ def test_hooks_cost_nothing_where_there_are_none():
     y = (x * 2).sum()
     assert x.hooks is None
     assert y.record.hooks is None
+
+
+def test_what_a_hook_returns_is_part_of_the_recorded_walk():
+    """Also where the gradient that it sees is a constant, as that of a sum is."""
+    for linear in (lambda x: x + 1, lambda x: x * x):
+        mine, yours = (ours(randn(3)), ours(randn(3, seed=1))), (theirs(randn(3)), theirs(randn(3, seed=1)))
+        found = []
+        for grad, (x, w) in ((tapegrad.grad, mine), (torch.autograd.grad, yours)):
+            h = linear(x)
+            h.register_hook(lambda g, w=w: g * w)
+            (gx,) = grad(h.sum(), x, create_graph=True)
+            found.append(grad((gx * gx).sum(), w)[0])
+        assert_same(*found, "gradient of the gradient")

@@ -53,7 +53,7 @@ def test_backward_frees_as_it_goes():
     del y
     assert len(references) == 5
     loss.backward()
-    assert seen[0] <= 1  # the one that the walk has just put down
+    assert seen[0] <= 1  # the record that the walk has just finished
 
 
 def test_retain_graph_keeps_the_buffers_until_the_graph_goes():
@@ -147,7 +147,7 @@ def test_a_thousand_steps_take_no_more_memory():
             p.grad = None
 
     tracemalloc.start()
-    for _ in range(300):  # Python keeps small objects for use again, and its stock grows at first
+    for _ in range(300):  # Python keeps freed small objects for reuse, and grows that stock at first
         step()
     objects, resident, allocated = len(gc.get_objects()), peak(), tracemalloc.get_traced_memory()[0]
     tensors = sum(type(o) is torch.Tensor for o in gc.get_objects())
@@ -187,7 +187,7 @@ def test_a_record_holds_what_its_rule_needs_and_no_more(program, held):
     """Of intermediates: leaves are held by the user anyhow."""
     x, w = ours(randn(2, 3)).clone(), ours(randn(2, 3)).clone()
     record = program(x, w).record
-    names = zip(record.op.saved, record.saved, strict=True)
+    names = zip(record.op.saved_names, record.saved, strict=True)
     assert [n for n, v in names if isinstance(v, torch.Tensor)] == held
 
 

@@ -16,7 +16,7 @@ from tests.alive import most_alive
 pytestmark = pytest.mark.usefixtures("road")
 
 MATRIX = 4 * 128 * 128  # bytes of one activation
-SMALL = MATRIX // 16  # what biases and numbers may come to
+SMALL = MATRIX // 16  # bytes that biases and scalars may add up to
 
 
 def mlp(library):

@@ -342,3 +342,35 @@ def test_an_error_in_the_function_comes_through():
 
     with pytest.raises(ZeroDivisionError, match="on purpose"):
         broken(ours(randn(3)))
+
+
+def test_a_formula_may_work_with_a_tensor_of_ours():
+    W = ours(randn(3))
+
+    @tapegrad.rule(x=lambda g: g * W)
+    def scaled(x):
+        return x * 1
+
+    x = ours(randn(3, seed=1))
+    scaled(x).sum().backward()
+    assert_same(x.grad, W.data, "gradient")
+    assert isinstance(x.grad, torch.Tensor)
+    assert isinstance(tapegrad.grad(scaled(x).sum(), x)[0], torch.Tensor)
+
+
+def test_a_kernel_for_an_unknown_argument():
+    op = tapegrad.rule(x=lambda g: g)(lambda x: x * 1)
+    with pytest.raises(TypeError, match="it has no formula for the gradient of 'y'"):
+        tapegrad.kernel(op, y=lambda g: g)
+
+
+@pytest.mark.parametrize(("function", "signature"), [(torch.isnan, "input"), (torch.eq, "input, other")])
+def test_a_rule_of_yours_for_a_function_that_gives_no_numbers(function, signature):
+    before = dict(TABLE)
+    try:
+        tapegrad.rule(function, signature, input=lambda g, input: torch.zeros_like(input))
+        arguments = [ours(randn(3)), ours(randn(3))][: len(signature.split(","))]
+        assert type(function(arguments[0], *[a.data for a in arguments[1:]])) is torch.Tensor
+    finally:
+        TABLE.clear()
+        TABLE.update(before)

@@ -57,7 +57,7 @@ def test_threads_give_the_same_bits_as_one_after_another():
         together[k] = train(10 * k)
 
     previous = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # take turns as often as can be
+    sys.setswitchinterval(1e-6)  # switch threads as often as possible
     try:
         threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
         for t in threads:

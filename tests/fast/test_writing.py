@@ -220,7 +220,7 @@ def test_looking_in_vain_comes_to_an_end(monkeypatch):
             y = y * 2
         y.backward()
     assert 11 <= len(looks) <= 11 + 100 // 16
-    for _ in range(64):  # and then one comes again and again
+    for _ in range(64):  # then one structure keeps coming back
         (x * 2).backward()
     assert written(elementwise.mul) == 1
 

@@ -128,7 +128,7 @@ def test_a_formula_wrong_by_a_thousandth_fails_the_second_order(name, monkeypatc
 
 
 def test_a_wrong_second_derivative_is_found():
-    @tapegrad.rule(x=lambda g, x: g * 2 * x.detach())  # right to first order alone
+    @tapegrad.rule(x=lambda g, x: g * 2 * x.detach())  # correct to first order only
     def squared(x):
         return x * x
 

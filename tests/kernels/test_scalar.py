@@ -103,7 +103,7 @@ def test_a_number_that_is_kept_is_not_used_in_a_mode_that_refuses_it():
 
 def test_few_numbers_are_kept_and_none_that_is_met_but_once():
     OPERANDS.clear()
-    scalar._met.clear()  # what other tests have met
+    scalar._met.clear()  # numbers that other tests have used
     x = tapegrad.tensor(torch.ones(()), requires_grad=True)
     for i in range(10 * MOST):
         x = x * (0.9991 + i / 100_000)
@@ -124,6 +124,6 @@ def test_a_one_of_a_mode_is_not_kept():
         real.grad = None
         real.tanh().sum().backward()
         assert real.grad.tolist() == [1.0] * 3
-    with FakeTensorMode():  # and one that is kept does not stand in its way
+    with FakeTensorMode():  # a number kept from before does no harm in a mode
         fake = tapegrad.tensor(torch.ones(3), requires_grad=True)
         fake.tanh().sum().backward()

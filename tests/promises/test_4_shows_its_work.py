@@ -94,7 +94,7 @@ def test_the_whole_makemore_pass_is_there():
     names = "emb embcat hprebn bnmeani bndiff bndiff2 bnvar bnvar_inv bnraw hpreact h logits logit_maxes norm_logits "
     names += "counts counts_sum counts_sum_inv probs logprobs loss C W1 b1 W2 b2 bngain bnbias Xb Yb"
     assert {name for name in names.split() if f"<b>{name}</b>" in source} == set(names.split())
-    assert "<i>" not in source  # nothing is without a name
+    assert "<i>" not in source  # italics mark what has no name
 
 
 @pytest.mark.skipif(find_spec("graphviz") is None, reason="pictures need tapegrad[viz]")

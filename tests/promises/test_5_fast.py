@@ -49,7 +49,7 @@ def calls(run: Callable[..., Any], *args: Any) -> list[str]:
 def test_an_op_goes_through_few_functions(run, most):
     x, y = ours(randn(3, 3)), ours(randn(3, 3))
     for _ in range(3):
-        run(x, y)  # numbers are kept once they have been met before
+        run(x, y)  # a number is kept when it is seen again
     called = calls(run, x, y)
     assert len(called) <= most, called
 

@@ -250,7 +250,7 @@ def agree(form: Callable[..., Any], arguments: Any, process: Callable[..., Any])
             raise Wrong(f"output {i} requires grad, torch's does not")
     what = [f"output {i}" for i in range(len(pairs))]
     if any(b.requires_grad for _, b in pairs):
-        if (gradients := yours.gradients(torch.autograd.grad)) is None:  # say, a phase that nothing determines
+        if (gradients := yours.gradients(torch.autograd.grad)) is None:  # such as a phase that nothing determines
             mine.result, yours.result = process(mine.result), process(yours.result)
             gradients = yours.gradients(torch.autograd.grad)
         if gradients is not None:
@@ -318,7 +318,7 @@ def guarded(op: Any, dtype: torch.dtype, limit: int = SAMPLES, seconds: float = 
         sender.send(examine(op, dtype, limit, seconds))
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python's of forking beside threads: torch has none at work here
+        warnings.simplefilter("ignore")  # Python warns of forking beside threads; torch runs none here
         process = multiprocessing.get_context("fork").Process(target=work)
         process.start()
     sender.close()

@@ -75,7 +75,7 @@ class Programs(RuleBasedStateMachine):
         super().__init__()
         self.mine, self.yours = World("tapegrad"), World("torch")
         self.history: list[list[Any]] = []  # each step, whether it was recorded, and the number of what it made
-        self.unrecorded = 0  # steps that the present no_grad block still lasts
+        self.unrecorded = 0  # steps until the current no_grad block ends
         self.touched = False  # whether something was changed through .data
         self.errors = "", ""  # the last that both worlds had
         self.over = False
@@ -157,7 +157,7 @@ class Programs(RuleBasedStateMachine):
         a, b = self.mine.tensors[n], self.yours.tensors[n]
         try:
             flags = b.requires_grad, b.is_leaf, b.retains_grad
-        except RuntimeError:  # torch looks at how it came about, and does not like it
+        except RuntimeError:  # torch checks how a view was made, and refuses this one
             self.over = True
             counts["changed view"] += 1
             return
@@ -192,7 +192,7 @@ class Programs(RuleBasedStateMachine):
             if number == FAILED:
                 continue
             if error is not None:
-                return  # changed without recording, and needed only by torch's own formula
+                return  # changed without recording; only torch's formula needs it
             if number is not None:
                 world.tensors[number] = result
         world.seen = []
@@ -242,10 +242,10 @@ class Programs(RuleBasedStateMachine):
         before = counts["errors in both"]
         results = self.step(run, starts)
         if counts["errors in both"] > before and not begins:
-            self.history.append([run, True, FAILED])  # it may have asked for gradients to be retained
+            self.history.append([run, True, FAILED])  # it may have called retain_grad
         if counts["errors in both"] > before and begins:
             if "do not depend" not in self.errors[0] or "not have been used" not in self.errors[1]:
-                self.over = True  # how far the walk came before the error is not compared
+                self.over = True  # how far each walk got before its error is not compared
                 counts["walks that fail in both"] += 1
         elif results is None:
             return
@@ -388,7 +388,7 @@ class Programs(RuleBasedStateMachine):
             (h,) = w.grad((g * g).sum(), w.tensors[x], allow_unused=True, retain_graph=True)
             return torch.zeros_like(raw(g)) if h is None else h
 
-        # What hooks see, and what is retained, would be compared to the bit.
+        # Hooks and retained gradients would be compared to the bit, which second order does not promise.
         if not self.over and not self.mine.handles and not any(t.retains_grad for t in self.yours.tensors.values()):
             before = counts["errors in both"]
             results = self.step(run, [y], exact=False)

@@ -15,7 +15,7 @@ from tests.helpers import assert_same, ours, raw, theirs
 from tests.provers.samples import SAMPLES, Call
 
 Function = Callable[..., Any]
-DEPRECATED = [  # torch still has them, and so have we
+DEPRECATED = [  # torch keeps them, and so do we
     pytest.mark.filterwarnings("ignore:.*deprecated"),
     pytest.mark.filterwarnings("ignore:Using padding='same'"),
 ]

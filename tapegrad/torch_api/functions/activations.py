@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tapegrad.engine.op import in_float32
 from tapegrad.engine.table import composition
 from tapegrad.engine.tensor import raw
 from tapegrad.rules import activations
@@ -83,9 +84,10 @@ def rrelu(
         raise RuntimeError(f"rrelu(): lower = {lower} must not exceed upper = {upper}")
     if not training:
         return stored(activations.leaky_relu(input, (lower + upper) / 2), input, inplace)
-    slope = torch.empty(input.shape, dtype=input.dtype, device=input.device)  # 1 where the input is positive
-    torch.ops.aten.rrelu_with_noise(raw(input), slope, lower, upper, True)
-    return stored(input * slope, input, inplace)
+    x = in_float32(input)
+    slope = torch.empty(x.shape, dtype=x.dtype, device=x.device)  # 1 where the input is positive
+    torch.ops.aten.rrelu_with_noise(raw(x), slope, lower, upper, True)
+    return stored((x * slope).to(input.dtype), input, inplace)
 
 
 @composition(F.softsign)

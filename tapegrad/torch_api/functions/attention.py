@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend
 
+from tapegrad.engine.op import in_float32
 from tapegrad.engine.table import composition
 from tapegrad.engine.tensor import raw
 from tapegrad.rules import attention
@@ -46,6 +47,9 @@ def scaled_dot_product_attention(
         raise RuntimeError("scaled_dot_product_attention(): give attn_mask or is_causal, not both")
     if has_kernel(query, key, value, attn_mask, dropout_p, is_causal, scale):
         return attention.attention([query, key, value, attn_mask], is_causal, scale)
+    dtype = query.dtype
+    if key.dtype is dtype is value.dtype:  # otherwise the products refuse them
+        query, key, value = in_float32((query, key, value))
     root = math.sqrt(abs(scale))  # torch's order of operations
     p = attention.attention_weights(query * math.copysign(root, scale), key * root, attn_mask, is_causal, 1.0)
-    return F.dropout(p, dropout_p) @ value
+    return (F.dropout(p, dropout_p) @ value).to(dtype)

@@ -56,7 +56,7 @@ def enter_convolution(n: int, name: str) -> None:
         if padding == "same":
             if per_dimension(stride, n) != [1] * n:
                 raise RuntimeError(f"{name}(): padding='same' is not supported for strided convolutions")
-            # All that the kernel reaches beyond its first element is made up for; the odd one goes to the end.
+            # Pad by all that the kernel reaches beyond its first element; an odd one goes to the end.
             total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
             padding = [t // 2 for t in total]
             if any(t % 2 for t in total):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tapegrad.engine.op import in_float32
 from tapegrad.engine.table import composition
 from tapegrad.rules import crossentropy
 from tapegrad.torch_api.functions.spellings import reduction_of
@@ -40,7 +41,7 @@ def cross_entropy_of_probabilities(input: Any, target: Any, weight: Any, reducti
 
 
 def smooth_loss(logprobs: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
-    """The loss of a target that is every class at once, for label smoothing."""
+    """The loss with every class as the target at once, the sum of all their losses, for label smoothing."""
     dim = crossentropy.class_dim(logprobs)
     if weight is not None:
         logprobs = logprobs * weight.view([-1] + [1] * (logprobs.ndim - 2))
@@ -102,11 +103,15 @@ def linear_cross_entropy(
         raise RuntimeError(
             f"expected linear_bias shape {tuple(linear_weight.shape[:-1])}, got {tuple(linear_bias.shape)}"
         )
+    dtype = input.dtype
+    if options is not None and linear_weight.dtype is dtype:  # torch goes in chunks, and keeps them in float32
+        input, linear_weight, linear_bias, weight = in_float32((input, linear_weight, linear_bias, weight))
     logits = torch.tensordot(input, linear_weight, ([-1], [-1]))
     logits = logits if linear_bias is None else logits + linear_bias
     if ignore_index is not None and target.shape == logits.shape:
         raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     ignore = -100 if ignore_index is None else ignore_index
-    return F.cross_entropy(
+    loss = F.cross_entropy(
         logits, target, weight, ignore_index=ignore, reduction=reduction, label_smoothing=label_smoothing
     )
+    return loss.to(dtype)

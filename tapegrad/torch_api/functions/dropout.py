@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from tapegrad.engine.table import TABLE, composition
 
-SATURATION = 1.7580993408473766  # the value to which selu falls, with its sign turned
+SATURATION = 1.7580993408473766  # minus the value that selu approaches at minus infinity
 
 
 def keep_mask(input: Any, p: float, channels: bool = False) -> torch.Tensor:
@@ -21,13 +21,13 @@ def keep_mask(input: Any, p: float, channels: bool = False) -> torch.Tensor:
     return noise.bernoulli_(1 - p)
 
 
-def times(input: Any, noise: torch.Tensor, inplace: bool) -> Any:
-    """The product; with ``inplace=True``, in the place of the input."""
+def multiply(input: Any, noise: torch.Tensor, inplace: bool) -> Any:
+    """The product; with ``inplace=True``, written over the input."""
     return input.mul_(noise) if inplace else input * noise
 
 
 def check_probability(p: float) -> None:
-    """Refuse what is no probability."""
+    """Refuse a ``p`` that is not a probability."""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
 
@@ -38,16 +38,16 @@ def drop(input: Any, p: float, training: bool, inplace: bool, channels: bool = F
     if not training or p == 0.0 or input.numel() == 0:
         return input
     if p == 1.0:
-        return times(input, torch.zeros((), dtype=input.dtype, device=input.device), inplace)
-    return times(input, keep_mask(input, p, channels).div_(1 - p), inplace)
+        return multiply(input, torch.zeros((), dtype=input.dtype, device=input.device), inplace)
+    return multiply(input, keep_mask(input, p, channels).div_(1 - p), inplace)
 
 
 def drop_channels(n: int, input: Any, p: float, training: bool, inplace: bool) -> Any:
-    """Drop channels; a single image is a batch of one."""
-    if input.ndim == n + 1:
-        out = drop(input.unsqueeze(0), p, training, False, channels=True).squeeze(0)
-        return input.copy_(out) if inplace else out
-    return drop(input, p, training, inplace, channels=True)
+    """Drop channels; what is no batch of images is a batch of one."""
+    if input.ndim == n + 2 or not training or p == 0.0:
+        return drop(input, p, training, inplace, channels=True)
+    out = drop(input.unsqueeze(0), p, training, False, channels=True).squeeze(0)
+    return input.copy_(out) if inplace else out
 
 
 def drop_to_saturation(input: Any, p: float, training: bool, inplace: bool, channels: bool = False) -> Any:
@@ -56,11 +56,11 @@ def drop_to_saturation(input: Any, p: float, training: bool, inplace: bool, chan
     if not training or p == 0.0 or input.numel() == 0:
         return input
     if p == 1.0:
-        return times(input, torch.zeros((), dtype=input.dtype, device=input.device), inplace)
+        return multiply(input, torch.zeros((), dtype=input.dtype, device=input.device), inplace)
     scale = 1 / math.sqrt((SATURATION**2 * p + 1) * (1 - p))
     noise = keep_mask(input, p, channels)
     shift = noise.add(-1).mul_(SATURATION * scale).add_(SATURATION * scale * p)
-    out = times(input, noise.mul_(scale), inplace)
+    out = multiply(input, noise.mul_(scale), inplace)
     return out.add_(shift) if inplace else out + shift
 
 
@@ -74,6 +74,8 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 
 @composition(F.dropout1d)
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    if input.ndim not in (2, 3):
+        raise RuntimeError(f"dropout1d(): expected an input of 2 or 3 dimensions, got shape {tuple(input.shape)}")
     return drop_channels(1, input, p, training, inplace)
 
 

@@ -20,12 +20,12 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
 
 @composition(torch.sub)
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    return elementwise.sub(input, other) if alpha == 1 else elementwise.scaled_add(input, other, -alpha)
+    return elementwise.sub(input, other) if alpha == 1 else elementwise.scaled_sub(input, other, alpha)
 
 
 @composition(torch.rsub)
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    return elementwise.rsub(input, other) if alpha == 1 else elementwise.scaled_add(other, input, -alpha)
+    return elementwise.rsub(input, other) if alpha == 1 else elementwise.scaled_sub(other, input, alpha)
 
 
 @composition(torch.div)
@@ -74,19 +74,19 @@ def frexp(input: Any) -> Any:
 # --- drawn from a distribution: random steps, so the gradient is 0, as in torch ---
 
 
-def drawn(value: torch.Tensor, parameter: Any) -> Any:
+def step_function(value: torch.Tensor, parameter: Any) -> Any:
     """A drawn value, which depends on its parameter by jumps alone."""
-    return torch.where(torch.ones_like(value, dtype=torch.bool), value, parameter)
+    return torch.where(torch.ones_like(value, dtype=torch.bool), value, parameter.to(value.dtype))
 
 
 @composition(torch.bernoulli)
 def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Any:
-    return drawn(torch.bernoulli(raw(input), *([] if p is None else [p]), generator=generator), input)
+    return step_function(torch.bernoulli(raw(input), *([] if p is None else [p]), generator=generator), input)
 
 
 @composition(torch.normal)
 def normal(mean: Any, std: Any = 1.0, *, generator: Any = None) -> Any:
-    return drawn(torch.normal(raw(mean), raw(std), generator=generator), mean + std)
+    return step_function(torch.normal(raw(mean), raw(std), generator=generator), mean + std)
 
 
 # --- torch's other names ---
@@ -99,9 +99,9 @@ ALIASES: list[tuple[Any, ...]] = [
 ]  # fmt: skip
 for function, *others in ALIASES:
     alias(function, *others)
-# A method's self may stand elsewhere among the function's arguments.
+# Methods whose self is not the function's first argument.
 TABLE[torch.Tensor.where] = lambda input, condition, other: elementwise.where(condition, input, other)
-# Python's operators, when a torch tensor stands on the left.
+# Python's operators with a torch tensor on the left.
 TABLE[torch.Tensor.__pow__] = elementwise.pow
 TABLE[torch.Tensor.__rmod__] = lambda input, other: elementwise.remainder(other, input)
 TABLE[torch.Tensor.__rpow__] = lambda input, other: elementwise.pow(other, input)

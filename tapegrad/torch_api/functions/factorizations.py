@@ -1,4 +1,4 @@
-"""Factorizations: torch's functions said in terms of others."""
+"""Determinants, inverses and solvers as torch returns them: its named tuples, its ``_ex`` forms, its older names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from tapegrad.rules.factorizations import (
     inv,
     log_abs_det,
     sign_of_det,
-    solve,
     solve_triangular,
+    unchecked_cholesky,
+    unchecked_inv,
+    unchecked_solve,
 )
 
 # --- determinants: d(det A) = det(A) tr(A^-1 dA) ---
@@ -24,19 +26,19 @@ from tapegrad.rules.factorizations import (
 composition(torch.det)(lambda input: det(input))
 
 
-def pair(name: str, *values: Any) -> Any:
-    """torch's named tuple of two results."""
+def named_tuple(name: str, *values: Any) -> Any:
+    """torch's named tuple of several results."""
     return getattr(torch.return_types, name)(values)
 
 
 @composition(torch.linalg.slogdet)
 def slogdet(A: Any) -> Any:
-    return pair("linalg_slogdet", sign_of_det(A), log_abs_det(A)[0])
+    return named_tuple("linalg_slogdet", sign_of_det(A), log_abs_det(A)[0])
 
 
 @composition(torch.slogdet)
 def _slogdet(input: Any) -> Any:
-    return pair("slogdet", *slogdet(input))
+    return named_tuple("slogdet", *slogdet(input))
 
 
 @composition(torch.logdet)
@@ -50,8 +52,7 @@ def logdet(input: Any) -> Any:
 
 @composition(torch.linalg.solve_ex)
 def solve_ex(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> Any:
-    info = torch.linalg.lu_factor_ex(A.data, check_errors=check_errors).info
-    return pair("linalg_solve_ex", solve(A, B, left=left), info)
+    return named_tuple("linalg_solve_ex", *unchecked_solve(A, B, left, check_errors))
 
 
 composition(torch.inverse)(lambda input: inv(input))
@@ -59,14 +60,12 @@ composition(torch.inverse)(lambda input: inv(input))
 
 @composition(torch.linalg.inv_ex)
 def inv_ex(A: Any, *, check_errors: bool = False) -> Any:
-    info = torch.linalg.inv_ex(A.data, check_errors=check_errors).info
-    return pair("linalg_inv_ex", inv(A), info)
+    return named_tuple("linalg_inv_ex", *unchecked_inv(A, check_errors))
 
 
 @composition(torch.linalg.cholesky_ex)
 def cholesky_ex(L: Any, *, upper: bool = False, check_errors: bool = False) -> Any:
-    info = torch.linalg.cholesky_ex(L.data, check_errors=check_errors).info
-    return pair("linalg_cholesky_ex", cholesky(L, upper=upper), info)
+    return named_tuple("linalg_cholesky_ex", *unchecked_cholesky(L, upper, check_errors))
 
 
 @composition(torch.triangular_solve)
@@ -75,7 +74,7 @@ def triangular_solve(
 ) -> Any:
     matrix = A.mT if transpose else A
     solution = solve_triangular(matrix, input, upper=upper != transpose, unitriangular=unitriangular)
-    return pair("triangular_solve", solution, coefficient(input, A))
+    return named_tuple("triangular_solve", solution, coefficient(input, A))
 
 
 # --- Cholesky: A = L L^T ---

@@ -1,4 +1,4 @@
-"""Indexing: torch's functions said in terms of others."""
+"""Indexing with torch's options: what is reduced and how, padding rows, and results in named tuples."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def take_along_dim(input: Any, indices: torch.Tensor, dim: int | None = None) ->
     return input.expand(sizes).gather(dim, indices.expand(sizes))
 
 
-# --- writing at indices: what is overwritten gets no gradient, what is written gets that of its place ---
+# --- writing at indices: what is overwritten gets no gradient, what is written gets that of the result there ---
 
 
-def used(src: Any, index: torch.Tensor) -> Any:
-    """The part of ``src`` that ``index`` speaks of: they need not have one shape."""
+def indexed_part(src: Any, index: torch.Tensor) -> Any:
+    """The part of ``src`` that is written: it may be larger than ``index``."""
     if not hasattr(src, "shape") or src.shape == index.shape:
         return src
     return src[tuple([slice(n) for n in index.shape])]
@@ -43,7 +43,7 @@ def used(src: Any, index: torch.Tensor) -> Any:
 def _scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: Any = None) -> Any:
     if reduce is not None:
         raise MissingRule(f"scatter(): no rule for reduce={reduce!r}; use scatter_add or scatter_reduce")
-    return scatter(input, dim, index, value if src is None else used(src, index))
+    return scatter(input, dim, index, value if src is None else indexed_part(src, index))
 
 
 # --- adding at indices ---
@@ -51,7 +51,7 @@ def _scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = 
 
 @composition(torch.scatter_add)
 def _scatter_add(input: Any, dim: int, index: torch.Tensor, src: Any) -> Any:
-    return scatter_add(input, dim, index, used(src, index))
+    return scatter_add(input, dim, index, indexed_part(src, index))
 
 
 # --- reducing at indices ---
@@ -66,7 +66,7 @@ def scatter_reduce(
 ) -> Any:
     if reduce not in NEUTRAL:
         raise RuntimeError(f"scatter_reduce(): reduce must be one of {', '.join(NEUTRAL)}, got {reduce!r}")
-    src = used(src, index)
+    src = indexed_part(src, index)
     count = torch.ones_like(input) if reduce == "mean" else None
     if not include_self:
         input = input.scatter(dim, index, NEUTRAL[reduce])
@@ -123,7 +123,7 @@ def _torch_embedding(
     return embedding(indices, weight, padding, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
 
 
-# --- order: each value's gradient goes to the element that it was ---
+# --- order: each value's gradient goes to the element that it came from ---
 
 
 @composition(torch.sort)

@@ -16,8 +16,15 @@ from tapegrad.torch_api.functions.spellings import reduced, reduction_of
 # --- differences ---
 
 
+def difference(input: Any, target: Any) -> Any:
+    """``input - target``; both are spread first, as in torch, so that a 0-d tensor's dtype counts in full."""
+    if input.dtype != target.dtype:
+        input, target = torch.broadcast_tensors(input, target)  # type: ignore[no-untyped-call]  # torch's lack
+    return input - target
+
+
 def weighted_loss(loss: Any, input: Any, weight: Any, reduction: str) -> Any:
-    """Losses with a weight each; their mean is divided by the sum of the weights."""
+    """Losses times their weights; a mean divides by the sum of the weights."""
     if weight.shape != input.shape:
         raise ValueError("Weights and input must have the same size.")
     return reduced(loss * weight, "sum") / weight.sum() if reduction == "mean" else reduced(loss * weight, reduction)
@@ -35,14 +42,15 @@ def mse_loss(
     reduction = reduction_of(reduction, size_average, reduce)
     if weight is None:
         return losses.mse_loss(input, target, reduction=reduction)
-    return weighted_loss((input - target) ** 2, input, weight, reduction)
+    return weighted_loss(difference(input, target) ** 2, input, weight, reduction)
 
 
 def forgotten_weight() -> Any:
     """The weight that torch 2.13's F.l1_loss was given and does not hand on to ``__torch_function__``.
 
-    It is in no argument, and the types that torch passes tell nothing of it; only torch's frame still has it. Without
-    it the loss would be the unweighted one, and nobody would notice.
+    No argument holds it, and the types that torch passes list each type once, so that a weight of the target's type
+    leaves no trace. Only torch's frame still has it. Without it the loss would silently be the unweighted one. Of the
+    functions in torch.nn.functional no other forgets an argument.
     """
     frame = sys._getframe(1)
     while frame is not None and frame.f_code is not F.l1_loss.__code__:
@@ -61,7 +69,7 @@ def l1_loss(
 ) -> Any:
     reduction = reduction_of(reduction, size_average, reduce)
     weight = forgotten_weight() if weight is None else weight
-    loss = (input - target).abs()
+    loss = difference(input, target).abs()
     return reduced(loss, reduction) if weight is None else weighted_loss(loss, input, weight, reduction)
 
 
@@ -76,7 +84,7 @@ def smooth_l1_loss(
 ) -> Any:
     reduction = reduction_of(reduction, size_average, reduce)
     if beta == 0:
-        return reduced((input - target).abs(), reduction)
+        return reduced(difference(input, target).abs(), reduction)
     return losses.smooth_l1_loss(input, target, reduction=reduction, beta=beta)
 
 
@@ -173,7 +181,7 @@ def gaussian_nll_loss(
     input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Any:
     if isinstance(var, int):
-        raise TypeError("gaussian_nll_loss(): var must be a tensor or a float, not int")  # as torch, in other words
+        raise TypeError("gaussian_nll_loss(): var must be a tensor or a float, not int")  # torch refuses it, too
     if isinstance(var, float):
         var = torch.full_like(input, var)
     if (var < 0).any():

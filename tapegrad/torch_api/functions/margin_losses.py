@@ -1,4 +1,4 @@
-"""Losses that ask for a distance: between two embeddings, or between the scores of two classes."""
+"""Losses that demand a margin: between two embeddings, or between the scores of two classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cosine_embedding_loss(
 ) -> Any:
     dim = target.ndim
     product = (input1 * input2).sum(dim)
-    square1, square2 = (input1 * input1).sum(dim) + 1e-12, (input2 * input2).sum(dim) + 1e-12
+    square1, square2 = (input1 * input1).sum(dim) + losses.EPSILON, (input2 * input2).sum(dim) + losses.EPSILON
     cosine = product / (square1 * square2).sqrt()
     alike = torch.where(target == 1, 1 - cosine, 0.0)
     unlike = torch.where(target == -1, (cosine - margin).clamp(min=0), 0.0)
@@ -135,8 +135,9 @@ def multilabel_margin_loss(
     index = torch.where(given, target, 0)
     classes = torch.arange(input.shape[-1], device=input.device)
     wanted = ((index.unsqueeze(-1) == classes) & given.unsqueeze(-1)).any(-2)
-    short = (1 - input.gather(-1, index).unsqueeze(-1) + input.unsqueeze(-2)).clamp(min=0)
-    loss = torch.where(given.unsqueeze(-1) & ~wanted.unsqueeze(-2), short, 0.0).sum((-2, -1)) / input.shape[-1]
+    short = 1 - input.gather(-1, index).unsqueeze(-1) + input.unsqueeze(-2)
+    counts = given.unsqueeze(-1) & ~wanted.unsqueeze(-2) & (short > 0)  # neither a tie nor NaN does, as in torch
+    loss = torch.where(counts, short, 0.0).sum((-2, -1)) / input.shape[-1]
     return reduced(loss, reduction)
 
 
@@ -154,7 +155,7 @@ def multilabel_soft_margin_loss(
     return reduced(loss.sum(-1) / input.shape[-1], reduction_of(reduction, size_average, reduce))
 
 
-# Of these names torch has functions of its own, which take the reduction as a number and elsewhere.
+# torch.<name> takes the reduction as a number, and in another position, than F.<name>.
 for _name in """
     binary_cross_entropy_with_logits cosine_embedding_loss hinge_embedding_loss kl_div margin_ranking_loss
     poisson_nll_loss triplet_margin_loss

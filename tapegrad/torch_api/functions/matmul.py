@@ -1,4 +1,4 @@
-"""Matmul: torch's functions said in terms of others."""
+"""Matrix products of any number of dimensions, broken into the steps that torch takes, for the bits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def requires_grad(x: Any) -> bool:
     return bool(x.requires_grad)
 
 
-def stacked(x: Any) -> bool:
+def has_even_rows(x: Any) -> bool:
     """Whether the rows of a batch of matrices lie at equal distances, so that no copy is needed to make them one."""
     strides, shape = x.stride(), x.shape
     return x.numel() == 0 or all(strides[i] == strides[i + 1] * shape[i + 1] for i in range(len(shape) - 2))
@@ -30,9 +30,9 @@ def batched(input: Any, other: Any) -> Any:
             return batched(input.squeeze(0), other)
         if other.shape[0] == 1 and requires_grad(other):
             return batched(input, other.squeeze(0))
-    if input.ndim > 2 >= other.ndim and (requires_grad(other) or stacked(input)):
+    if input.ndim > 2 >= other.ndim and (requires_grad(other) or has_even_rows(input)):
         return folded(input, other)
-    if other.ndim > 2 >= input.ndim and (requires_grad(input) or (input.ndim == 1 and stacked(other.mT))):
+    if other.ndim > 2 >= input.ndim and (requires_grad(input) or (input.ndim == 1 and has_even_rows(other.mT))):
         return folded(input, other)
     return two_matrices(input, other) if input.ndim == 2 == other.ndim else matmul(input, other)
 

@@ -1,4 +1,4 @@
-"""Matrix products: torch's functions said in terms of others."""
+"""What matrix products can be put together to: outer, tensor and Kronecker products, chains and powers."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def kron(input: Any, other: Any) -> Any:
     return wide.view([s * t for s, t in zip(a, b, strict=True)])
 
 
-def cheapest(sizes: list[int]) -> dict[tuple[int, int], int]:
+def cheapest_splits(sizes: list[int]) -> dict[tuple[int, int], int]:
     """Where to split each stretch of a chain of matrices, the i-th of ``sizes[i]`` rows (Cormen et al., 15.2)."""
     n = len(sizes) - 1
     cost, cut = {(i, i): 0 for i in range(n)}, {}
@@ -96,11 +96,11 @@ def cheapest(sizes: list[int]) -> dict[tuple[int, int], int]:
     return cut
 
 
-def in_order(chain: list[Any], cut: dict[tuple[int, int], int], i: int, j: int) -> Any:
+def multiply_chain(chain: list[Any], cut: dict[tuple[int, int], int], i: int, j: int) -> Any:
     """The product of the i-th to the j-th matrix."""
     if i == j:
         return chain[i]
-    return torch.mm(in_order(chain, cut, i, cut[i, j]), in_order(chain, cut, cut[i, j] + 1, j))
+    return torch.mm(multiply_chain(chain, cut, i, cut[i, j]), multiply_chain(chain, cut, cut[i, j] + 1, j))
 
 
 @composition(torch.linalg.multi_dot)
@@ -108,7 +108,7 @@ def multi_dot(tensors: Any) -> Any:
     """A chain of products, in the order that takes the fewest multiplications."""
     first, *middle, last = tensors
     chain = [first.unsqueeze(0) if first.ndim == 1 else first, *middle, last.unsqueeze(1) if last.ndim == 1 else last]
-    out = in_order(chain, cheapest([x.shape[0] for x in chain] + [chain[-1].shape[1]]), 0, len(chain) - 1)
+    out = multiply_chain(chain, cheapest_splits([x.shape[0] for x in chain] + [chain[-1].shape[1]]), 0, len(chain) - 1)
     out = out.squeeze(-1) if last.ndim == 1 else out
     return out.squeeze(0) if first.ndim == 1 else out
 
@@ -122,7 +122,8 @@ def chain_matmul(*matrices: Any) -> Any:
 def matrix_power(input: Any, n: int) -> Any:
     """By repeated squaring."""
     if n == 0:
-        return torch.eye(input.shape[-1], dtype=input.dtype, device=input.device).expand(input.shape) + 0 * input
+        identity = torch.eye(input.shape[-1], dtype=input.dtype, device=input.device).expand(input.shape)
+        return torch.where(torch.ones_like(input, dtype=torch.bool), identity, input)  # recorded; no NaN gets in
     if n < 0:
         return matrix_power(torch.linalg.inv(input), -n)
     if n == 3:

@@ -49,7 +49,7 @@ def batch_norm(
     return normalization.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
-# The function of this name in torch's own namespace takes its arguments in another order.
+# torch.batch_norm takes its arguments in another order than F.batch_norm.
 TABLE[torch.batch_norm] = lambda input, weight, bias, mean, var, training, momentum, eps, cudnn_enabled: batch_norm(
     input, mean, var, weight, bias, training, momentum, eps
 )

@@ -1,4 +1,4 @@
-"""Norms: torch's functions said in terms of others."""
+"""Norms of vectors and matrices, and distances: all but the vector norm itself are built on others."""
 
 from __future__ import annotations
 

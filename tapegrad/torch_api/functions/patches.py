@@ -15,7 +15,7 @@ from tapegrad.rules import patches
 
 def pad_circularly(input: Any, pad: Any) -> Any:
     """Pad each dimension, the last one first, with what lies at its other end."""
-    F.pad(torch.empty(input.shape, device="meta"), pad, "circular")  # torch's own refusal of pads that do not fit
+    F.pad(torch.empty(input.shape, device="meta"), pad, "circular")  # raises torch's own error if the pads do not fit
     input = patches.constant_pad(input, [min(n, 0) for n in pad])
     for i in range(len(pad) // 2):
         dim, before, after = -1 - i, max(pad[2 * i], 0), max(pad[2 * i + 1], 0)
@@ -30,7 +30,7 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
         return patches.constant_pad(input, pad, 0 if value is None else value)
     if mode == "circular":
         return pad_circularly(input, pad)
-    # The border repeats elements: pad their numbers, and take the elements that the numbers say.
+    # The border repeats elements: pad their positions, and read the elements at those.
     dims = len(pad) // 2
     sizes = input.shape[input.ndim - dims :]
     numbers = torch.arange(sizes.numel(), dtype=torch.float64, device=input.device).view(1, 1, *sizes)

@@ -22,7 +22,7 @@ def enter_max_pool(op: Op, n: int) -> None:
     @composition(getattr(F, f"{op.name}_with_indices"))
     def with_indices(input: Any, *args: Any, return_indices: bool = True, **kwargs: Any) -> Any:
         if op.name.startswith("fractional") and kwargs.get("_random_samples") is None:
-            batch = input.shape[: input.ndim - n - 1].numel()  # as torch draws them
+            batch = input.shape[: input.ndim - n - 1].numel()  # as many random samples as torch draws
             kwargs["_random_samples"] = torch.rand(
                 batch, input.shape[-n - 1], n, dtype=input.dtype, device=input.device
             )

@@ -1,4 +1,4 @@
-"""Reduction: torch's functions said in terms of others."""
+"""Sums, variances, extremes and softmax, with each of torch's spellings of the dimension, dtype and divisor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shape: torch's functions said in terms of others."""
+"""Shapes, orders and types by torch's other names, and the functions that copy what a view would share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ravel(input: Any) -> Any:
     return input.reshape(-1)
 
 
-# --- order: the same elements, in other places ---
+# --- order: the same elements, at other positions ---
 
 
 @composition(torch.moveaxis)
@@ -52,7 +52,12 @@ def swapdims(input: Any, dim0: int, dim1: int) -> Any:
     return input.transpose(dim0, dim1)
 
 
-def half_turn(input: Any, dim: Any, shift: Any) -> Any:
+def reverse_dims(input: Any) -> Any:
+    """The dimensions in reverse order, ``x.T``."""
+    return input.permute(tuple(range(input.ndim))[::-1])
+
+
+def roll_by_half(input: Any, dim: Any, shift: Any) -> Any:
     """Roll each dimension by half its length."""
     dims = tuple(range(input.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     return input.roll([shift(input.shape[d]) for d in dims], dims)
@@ -60,12 +65,12 @@ def half_turn(input: Any, dim: Any, shift: Any) -> Any:
 
 @composition(torch.fft.fftshift)
 def fftshift(input: Any, dim: Any = None) -> Any:
-    return half_turn(input, dim, lambda n: n // 2)
+    return roll_by_half(input, dim, lambda n: n // 2)
 
 
 @composition(torch.fft.ifftshift)
 def ifftshift(input: Any, dim: Any = None) -> Any:
-    return half_turn(input, dim, lambda n: (n + 1) // 2)
+    return roll_by_half(input, dim, lambda n: (n + 1) // 2)
 
 
 # --- copies: an element that was copied gets the sum ---
@@ -80,7 +85,7 @@ def repeat_interleave(input: Any, repeats: Any, dim: int | None = None, *, outpu
     which = which.repeat_interleave(repeats, output_size=output_size)
     if not isinstance(repeats, int):
         return input.index_select(dim, which)
-    dim %= input.ndim  # equal numbers of copies: torch expands
+    dim %= input.ndim  # the same number of copies each: torch expands
     sizes = (-1,) * (dim + 1) + (repeats,) + (-1,) * (input.ndim - dim - 1)
     return input.unsqueeze(dim + 1).expand(sizes).flatten(dim, dim + 1)
 
@@ -98,7 +103,7 @@ def broadcast_to(input: Any, size: Any) -> Any:
 @composition(torch.Tensor.sum_to_size)
 def sum_to_size(input: Any, *size: Any) -> Any:
     shape = torch.Size(size[0] if len(size) == 1 and isinstance(size[0], (tuple, list)) else size)
-    torch.empty(shape, device="meta").expand(input.shape)  # torch's own refusal of sizes that do not fit
+    torch.empty(shape, device="meta").expand(input.shape)  # raises torch's own error if the sizes do not fit
     return unbroadcast(input, shape)
 
 

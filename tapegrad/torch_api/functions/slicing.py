@@ -1,4 +1,4 @@
-"""Slicing: torch's functions said in terms of others."""
+"""Stacking, splitting and grids: all of them are ``cat``, ``narrow`` and ``reshape`` underneath."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def column_stack(tensors: Any) -> Any:
 
 @composition(torch.block_diag)
 def block_diag(*tensors: Any) -> Any:
-    blocks = [atleast_2d(t) for t in tensors]
+    # A number among them counts less than a matrix in the dtype, which torch.cat would not know.
+    dtype = torch.block_diag(*[raw(t).new_zeros([0] * t.ndim) for t in tensors]).dtype  # type: ignore[no-untyped-call]
+    blocks = [atleast_2d(t.to(dtype)) for t in tensors]
     widths = [block.shape[1] for block in blocks]
     before = accumulate(widths, initial=0)
     return torch.cat(
@@ -55,31 +57,33 @@ def block_diag(*tensors: Any) -> Any:
 VF: Any = torch._C._VariableFunctions  # what torch calls when tensors come as a list
 
 
-def listed(tensors: tuple[Any, ...]) -> Sequence[Any]:
+def as_one_list(tensors: tuple[Any, ...]) -> Sequence[Any]:
     """Tensors given one by one, or as one list."""
     return tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
 
 
-def each(tensors: tuple[Any, ...], function: Any) -> Any:
+def apply_to_each(tensors: tuple[Any, ...], function: Any) -> Any:
     """One tensor, or each of several given one by one or as a list."""
     if len(tensors) == 1 and not isinstance(tensors[0], (tuple, list)):
         return function(tensors[0])
-    return tuple([function(t) for t in listed(tensors)])
+    return tuple([function(t) for t in as_one_list(tensors)])
 
 
 @composition(torch.atleast_1d, VF.atleast_1d)
 def atleast_1d(*tensors: Any) -> Any:
-    return each(tensors, lambda t: t if t.ndim else t.reshape(1))
+    return apply_to_each(tensors, lambda t: t if t.ndim else t.reshape(1))
 
 
 @composition(torch.atleast_2d, VF.atleast_2d)
 def atleast_2d(*tensors: Any) -> Any:
-    return each(tensors, lambda t: t if t.ndim > 1 else t.reshape(1, -1))
+    return apply_to_each(tensors, lambda t: t if t.ndim > 1 else t.reshape(1, -1))
 
 
 @composition(torch.atleast_3d, VF.atleast_3d)
 def atleast_3d(*tensors: Any) -> Any:
-    return each(tensors, lambda t: t if t.ndim > 2 else t.unsqueeze(-1) if t.ndim == 2 else t.reshape(1, -1, 1))
+    return apply_to_each(
+        tensors, lambda t: t if t.ndim > 2 else t.unsqueeze(-1) if t.ndim == 2 else t.reshape(1, -1, 1)
+    )
 
 
 # --- one tensor taken apart ---
@@ -199,13 +203,13 @@ def _linalg_diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1)
 
 @composition(torch.broadcast_tensors)
 def broadcast_tensors(*tensors: Any) -> Any:
-    shape = common_shape(*[t.shape for t in listed(tensors)])
-    return tuple([t.expand(shape) for t in listed(tensors)])
+    shape = common_shape(*[t.shape for t in as_one_list(tensors)])
+    return tuple([t.expand(shape) for t in as_one_list(tensors)])
 
 
 @composition(torch.meshgrid, VF.meshgrid)
 def meshgrid(*tensors: Any, indexing: str | None = None) -> Any:
-    lines = [atleast_1d(t) for t in listed(tensors)]
+    lines = [atleast_1d(t) for t in as_one_list(tensors)]
     if any(line.ndim > 1 for line in lines):
         raise RuntimeError("meshgrid(): expected tensors of 0 or 1 dimension")
     grids = [line.reshape([-1] + [1] * (len(lines) - 1 - i)) for i, line in enumerate(lines)]

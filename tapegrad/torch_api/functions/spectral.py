@@ -1,4 +1,4 @@
-"""Spectral: torch's functions said in terms of others."""
+"""Eigenvalues, singular values and QR in torch's named tuples, and the functions that are made of them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tapegrad.rules.spectral import (
     eigenvalues,
     eigh_stacked,
     matrix_exp,
-    parted,
     pseudoinverse,
     qr_stacked,
     singular_values,
     svd_stacked,
-    unstacked,
+    unstack_qr,
+    unstack_svd,
     values_alone,
 )
-from tapegrad.torch_api.functions.factorizations import pair
+from tapegrad.torch_api.functions.factorizations import named_tuple
 
 # --- A = V diag(L) V^T ---
 
@@ -29,7 +29,7 @@ from tapegrad.torch_api.functions.factorizations import pair
 @composition(torch.linalg.eigh)
 def eigh(A: Any, UPLO: str = "L") -> Any:
     both = eigh_stacked(A, UPLO)
-    return pair("linalg_eigh", both[..., 0, :], both[..., 1:, :])
+    return named_tuple("linalg_eigh", both[..., 0, :], both[..., 1:, :])
 
 
 @composition(torch.linalg.eigvalsh)
@@ -43,22 +43,22 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Any:
 @composition(torch.linalg.svd)
 def svd(A: Any, full_matrices: bool = True, *, driver: Any = None) -> Any:
     stacked, U_full, Vh_full = svd_stacked(A, full_matrices, driver)
-    U, S, V = unstacked(stacked, A.shape)
+    U, S, V = unstack_svd(stacked, A.shape)
     Vh, k = V.mT, S.shape[-1]
     if U_full.shape[-1] > k:  # what completes the bases takes no gradient, as in torch
         U = torch.cat([U, U_full[..., k:]], -1)
     if Vh_full.shape[-2] > k:
         Vh = torch.cat([Vh, Vh_full[..., k:, :]], -2)
-    return pair("linalg_svd", U, S, Vh)
+    return named_tuple("linalg_svd", U, S, Vh)
 
 
 @composition(torch.svd)
 def _svd(input: Any, some: bool = True, compute_uv: bool = True) -> Any:
     if not compute_uv:
         m, n = input.shape[-2:]
-        return pair("svd", input.new_zeros(m, m), svdvals(input), input.new_zeros(n, n))
+        return named_tuple("svd", input.new_zeros(m, m), svdvals(input), input.new_zeros(n, n))
     U, S, Vh = svd(input, not some)
-    return pair("svd", U, S, Vh.mT)
+    return named_tuple("svd", U, S, Vh.mT)
 
 
 @composition(torch.linalg.svdvals)
@@ -82,12 +82,12 @@ def cond(A: Any, p: Any = None) -> Any:
 def qr(A: Any, mode: str = "reduced") -> Any:
     if mode == "r" or (mode == "complete" and A.shape[-2] > A.shape[-1]):
         raise MissingRule(f"qr(): there is no gradient with mode={mode!r}; use mode='reduced'")
-    return pair("linalg_qr", *parted(qr_stacked(A, mode), A.shape[-2]))
+    return named_tuple("linalg_qr", *unstack_qr(qr_stacked(A, mode), A.shape[-2]))
 
 
 @composition(torch.qr)
 def _qr(input: Any, some: bool = True) -> Any:
-    return pair("qr", *qr(input, "reduced" if some else "complete"))
+    return named_tuple("qr", *qr(input, "reduced" if some else "complete"))
 
 
 # --- inverses and functions of a matrix ---

@@ -1,4 +1,4 @@
-"""Statistics: torch's functions said in terms of others."""
+"""Statistics: covariance and correlation from matrix products, quantiles from sorted values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tapegrad.engine.tensor import raw
 @composition(torch.cov)
 def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
     """The covariance of the rows, each column being an observation."""
-    # torch's own, for its complaints about the arguments
+    # run torch's own function for its errors about the arguments
     torch.cov(raw(input), correction=correction, fweights=raw(fweights), aweights=raw(aweights))
     x = input.reshape(1, -1) if input.ndim < 2 else input
     w = fweights if aweights is None else aweights if fweights is None else fweights * aweights
@@ -51,7 +51,7 @@ def _sorted(input: Any, q: Any, dim: int | None) -> tuple[Any, Any, int | None]:
     return input.unsqueeze(-1).transpose(dim % input.ndim, -1).sort().values, q, dim % input.ndim
 
 
-def _between(x: Any, ranks: Any, interpolation: str) -> Any:
+def _at_ranks(x: Any, ranks: Any, interpolation: str) -> Any:
     """The values at fractional ranks."""
     rounding = {"lower": torch.floor, "higher": torch.ceil, "nearest": torch.round}
     if interpolation in rounding:
@@ -61,8 +61,8 @@ def _between(x: Any, ranks: Any, interpolation: str) -> Any:
     return x.gather(-1, low).lerp(x.gather(-1, ranks.ceil().long()), weight)
 
 
-def _arranged(values: Any, q: Any, dim: int | None, ndim: int, keepdim: bool) -> Any:
-    """A dimension for several q in front; the reduced ones kept, with size 1, or not."""
+def _arrange_dims(values: Any, q: Any, dim: int | None, ndim: int, keepdim: bool) -> Any:
+    """Move the dimension of q to the front; keep the reduced dimensions, with size 1, or drop them."""
     if dim is None and keepdim:
         values = values.reshape([1] * ndim + [-1])
     elif dim is not None and not keepdim:
@@ -75,8 +75,10 @@ def quantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Any:
     x, q, dim = _sorted(input, q, dim)
-    ranks = torch.where(x.isnan().any(-1, keepdim=True), x.shape[-1] - 1.0, q * (x.shape[-1] - 1))  # one NaN spoils all
-    return _arranged(_between(x, ranks, interpolation), q, dim, input.ndim, keepdim)
+    ranks = torch.where(
+        x.isnan().any(-1, keepdim=True), x.shape[-1] - 1.0, q * (x.shape[-1] - 1)
+    )  # with a NaN, which sorts last, every quantile is NaN
+    return _arrange_dims(_at_ranks(x, ranks, interpolation), q, dim, input.ndim, keepdim)
 
 
 @composition(torch.nanquantile)
@@ -85,4 +87,4 @@ def nanquantile(
 ) -> Any:
     x, q, dim = _sorted(input, q, dim)
     ranks = q * ((~x.isnan()).sum(-1, keepdim=True) - 1).clamp(min=0)
-    return _arranged(_between(x, ranks, interpolation), q, dim, input.ndim, keepdim)
+    return _arrange_dims(_at_ranks(x, ranks, interpolation), q, dim, input.ndim, keepdim)

@@ -39,7 +39,7 @@ SAMPLES[torch.add] = [
     call(real(2, 3), 3, alpha=-0.5), call(real(33, 17), real(17), alpha=0.3), call(const(3), real(2, 3), alpha=1.5),
     call(input=real(3), other=real(3)),
 ]  # fmt: skip
-SAMPLES[torch.sub] = [c for c in SAMPLES[torch.add] if True not in c.args]  # torch subtracts no booleans
+SAMPLES[torch.sub] = [c for c in SAMPLES[torch.add] if True not in c.args]  # torch cannot subtract booleans
 SAMPLES[torch.rsub] = [*binary(), *promoted(), *scalars(2, -0.5), call(real(2, 3), real(3), alpha=2)]
 SAMPLES[torch.mul] = [*binary(), *promoted(), *scalars(2, -0.5, True)]
 SAMPLES[torch.div] = [

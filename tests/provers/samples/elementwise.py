@@ -116,7 +116,11 @@ SAMPLES[torch.atan2] = [
     *binary(**AWAY), *binary(**MINUS), call(real(3), const(2, 3)),
     call(values(0.0, 1.0, 0.0, -1.0), values(0.0, 0.0, 1.0, 0.0)).kink("no angle"),
 ]  # fmt: skip
-SAMPLES[torch.sinc] = [*unary(**AWAY), *unary(**MINUS), call(values(0.0, 1.0, -2.0)).kink("a limit")]
+SAMPLES[torch.sinc] = [
+    *unary(**AWAY),
+    *unary(**MINUS),
+    call(values(0.0, 1.0, -2.0)).kink("a limit").torch_once("it divides by 0"),
+]
 
 # --- kinks and choices ---
 
