@@ -171,7 +171,8 @@ class Body:
 
     def _bind_operands(self, expression: Expression, room: int) -> None:
         """Give operands names until the expression fits on a line."""
-        free = [n for n in expression.operands() if n not in self._named and n.kind != "input" and n.number is None]
+        free = [n for n in expression.operands() if n not in self._named and n.kind != "input"]
+        free = [n for n in free if n.number is None or n.spread]
         free = sorted(dict.fromkeys(free), key=lambda n: -len(self._texts[n].text))
         long = [n for n in free if len(self._texts[n].text) >= _WORTH]
         if expression.kind in _OWNED and expression.args[0] in free and expression.args[0] not in long:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.gradients import Gradients
+from tapegrad.engine.gradients import Gradients, one_each
 from tapegrad.engine.tape import Record, parents_of, reached, shape_text
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
@@ -149,8 +149,7 @@ class Program:
                 self._settle(record, g)
                 self._make_saved_known(record)
                 with self._backward:
-                    for node, part in self._parts(record, g):
-                        gradients.give(node, part)
+                    self._give_parents(record, g, gradients)
             for node in parents_of(record):
                 uses[node] -= 1
                 if not uses[node] and type(node) is not Record and node in gradients.pending:
@@ -167,15 +166,19 @@ class Program:
             self._backward.name(g, self._call(("cotangent", output), f"d{self.variable(output)}"))
         return g
 
-    def _parts(self, record: Record, g: torch.Tensor) -> Iterator[tuple[Any, torch.Tensor]]:
-        """What a record's rule gives to each of its parents."""
-        pullbacks = record.op.pullbacks if self.exact else record.op.recorded_pullbacks
-        for pullback, parent in zip(pullbacks, record.parents or (), strict=True):
-            if parent is None or pullback is None:
+    def _give_parents(self, record: Record, g: torch.Tensor, gradients: Gradients) -> None:
+        """Give each parent of a record what the rule says."""
+        op = record.op
+        pullbacks = op.pullbacks if self.exact else op.recorded_pullbacks
+        for argument, pullback, parent in zip(op.parameters, pullbacks, record.parents or (), strict=True):
+            if parent is None:
                 continue
-            part = pullback(g, record.saved, parent)
-            pairs = zip(parent, part, strict=True) if type(parent) is tuple else ((parent, part),)
-            yield from ((p, g) for p, g in pairs if p is not None and g is not None)
+            part = pullback(g, record.saved, parent)  # type: ignore[misc]  # apply checked that there is a rule
+            several = type(parent) is tuple
+            parts = one_each(part, parent, record, argument) if several else (part,)
+            for node, piece in zip(parent if several else (parent,), parts, strict=True):
+                if node is not None:
+                    gradients.give(node, piece, record, argument)
 
     def _settle(self, node: Any, g: torch.Tensor) -> None:
         """Note a node's complete gradient: a statement if the node has a name, a hint to a name if it has none."""
@@ -225,7 +228,7 @@ class Program:
         with self._backward:
             again = node.op.run(*[arg if p is None else self.values[p] for arg, p in pairs])
         expression = self._backward.expression(again)
-        if len(_inline(expression, {})) > _SHORT or not (value.is_meta or _equal(value, again)):
+        if len(_inline(expression)) > _SHORT or not (value.is_meta or _equal(value, again)):
             return False
         self._backward.alias(value, expression)
         return True
@@ -362,14 +365,23 @@ def _by_word(lines: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _inline(expression: Expression, known: dict[Expression, str]) -> str:
+def _inline(expression: Expression) -> str:
     """A short expression in one piece; anything else as something long."""
-    if expression not in known:
-        operands = dict.fromkeys(() if expression.kind == "input" else expression.operands())
-        texts = {n: Text(_inline(n, known)) for n in operands} if len(operands) < 3 else {}
-        long = len(texts) < len(operands) or any(len(text.text) > _SHORT for text in texts.values())
-        known[expression] = "?" * LINE if long else text_of(expression, texts).text
-    return known[expression]
+    parts: set[Expression] = set()
+    stack = [expression]
+    while stack and len(parts) <= _SHORT:
+        part = stack.pop()
+        if part not in parts:
+            parts.add(part)
+            stack.extend(part.operands())
+    if len(parts) > _SHORT:
+        return "?" * LINE
+    texts: dict[Expression, Text] = {}
+    for part in sorted(parts, key=lambda e: e.order):  # operands come first
+        texts[part] = text_of(part, texts)
+        if len(texts[part].text) > LINE:
+            return texts[part].text
+    return texts[expression].text
 
 
 def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -1,6 +1,6 @@
 """Random programs that use tensors several times in several ways, written out as source, run, and held to the engine.
 
-``python tests/source/random_programs.py 2000`` runs that many; what fails is printed as the shortest program that still
+``python -m tests.source.random_programs 2000`` runs that many; what fails is printed as the shortest program that still
 fails. A program is Python source, a statement a line, on leaves ``x``, ``m``, ``w`` and ``s``.
 """
 

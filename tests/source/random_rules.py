@@ -1,6 +1,6 @@
 """Random bodies of rules: raw tensors that are views of one another and are written into, traced and written out.
 
-``python tests/source/random_rules.py 2000`` runs that many. Everything a body has computed is asked for at its end, so
+``python -m tests.source.random_rules 2000`` runs that many. Everything a body has computed is asked for at its end, so
 that a write which a view should have seen, or should not, shows.
 """
 

@@ -95,4 +95,4 @@ def test_a_planted_search_is_found(monkeypatch):
         return made
 
     monkeypatch.setattr(Variables, "fresh", fresh)
-    assert growth(constants) > 4.2
+    assert growth(constants) > 4.1
