@@ -28,8 +28,8 @@ MADE: dict[int, tuple[str, int]] = {}  # where an entry of the table was made: f
 
 def watch(frame: Any, event: str, _: Any) -> None:
     """Note which line of a module of rules makes an entry, however many helpers of its own it goes through."""
-    if event == "call" and frame.f_code.co_name == "_enter" and "entry" in frame.f_locals:
-        entry, caller = frame.f_locals["entry"], frame
+    if event == "call" and frame.f_code.co_name == "enter" and "entry" in frame.f_locals:
+        entry, caller = inspect.unwrap(frame.f_locals["entry"]), frame
         while caller is not None and caller.f_code.co_name != "<module>":
             caller = caller.f_back
         if caller is not None:
@@ -38,12 +38,15 @@ def watch(frame: Any, event: str, _: Any) -> None:
 
 sys.setprofile(watch)
 from tapegrad import kernels, rules  # noqa: E402 - while they are watched
+from tapegrad.engine import table  # noqa: E402
 from tapegrad.engine.op import Op  # noqa: E402
-from tapegrad.engine.table import TABLE  # noqa: E402
 from tapegrad.torch_api import functions  # noqa: E402
 from tapegrad.torch_api.functions import spellings as torch_spellings  # noqa: E402
 
 sys.setprofile(None)
+
+# Compositions without what asks torch first.
+TABLE = {function: inspect.unwrap(entry) for function, entry in table.TABLE.items()}
 
 HERE = Path(__file__).parent
 PAGE = HERE / "rules.md"

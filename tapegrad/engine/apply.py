@@ -48,8 +48,8 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
             parent = tuple([node(a) if type(a) is Tensor else None for a in arg])
             parent = parent if any(p is not None for p in parent) else None
         elif type(arg) in (tuple, list):  # a copy: the caller may change a list
-            raw = tuple([a.item() if isinstance(a, np.generic) else a for a in arg])
-        elif isinstance(arg, np.generic):
+            raw = tuple([a.item() if isinstance(a, np.number) else a for a in arg])
+        elif isinstance(arg, np.number):
             raw = arg.item()  # rules know Python's numbers: np.int64(0) is no int, and -np.uint8(2) is 254
         raws.append(raw)
         parents.append(parent)
@@ -83,7 +83,7 @@ def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor, wanted: bool) ->
         )
     if out.dtype in CONTINUOUS or out.is_complex():
         return wrap(out, None)
-    if wanted and op.trusted and out.dtype is not torch.bool and torch.is_grad_enabled():
+    if wanted and op.trusted and torch.is_grad_enabled():
         raise MissingRule(
             f"{op.name}(): the result is of {out.dtype}, which takes no gradient; convert the arguments to floating "
             f"point, or .detach() the one that requires grad"

@@ -100,8 +100,8 @@ in_half(reduction.logsumexp, {"input": logsumexp_gradient})
 in_half(norms.vector_norm, {"input": vector_norm_gradient})
 in_half(special.i0e, {"input": i0e_gradient})
 in_half(attention.attention, {"tensors": attention_gradients})
-# The kernels of products divide by a factor what is left of out.
-for op in (reduction.prod_all, reduction.prod_dim):
+# The kernels of products divide by a factor what is left of out, and sinc's subtracts what is nearly equal.
+for op in (reduction.prod_all, reduction.prod_dim, elementwise.sinc):
     in_half(op, op.in_half.formulas)
 
 # --- rounded once as it is ---

@@ -38,7 +38,13 @@ def by_torch(function, *values, dtype=torch.float64):
 # --- near the ends of the dtype ---
 
 
-@pytest.mark.parametrize(("dtype", "tiny"), [(torch.float16, 1e-4), (torch.float32, 1e-23), (torch.float64, 1e-200)])
+def test_sinc_in_half_precision():
+    """Its gradient is -pi**2 x / 3 near 0, to the last digits that float16 has."""
+    found = torch.tensor(first(torch.sinc, 1e-4, -1e-3, 0.0, dtype=torch.float16))
+    torch.testing.assert_close(found, torch.tensor([-3.290e-4, 3.290e-3, 0.0]), rtol=2e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize(("dtype", "tiny"), [(torch.float32, 1e-23), (torch.float64, 1e-200)])
 def test_sinc_where_the_square_underflows(dtype, tiny):
     assert first(torch.sinc, tiny, -tiny, 0.0, dtype=dtype) == [0.0, 0.0, 0.0]  # of the order of the number itself
 

@@ -104,7 +104,8 @@ def linear_cross_entropy(
             f"expected linear_bias shape {tuple(linear_weight.shape[:-1])}, got {tuple(linear_bias.shape)}"
         )
     dtype = input.dtype
-    if options is not None and linear_weight.dtype is dtype:  # torch goes in chunks, and keeps them in float32
+    chunked = options is not None and linear_weight.dtype is dtype
+    if chunked:  # torch goes in chunks, and keeps them in float32
         input, linear_weight, linear_bias, weight = in_float32((input, linear_weight, linear_bias, weight))
     logits = torch.tensordot(input, linear_weight, ([-1], [-1]))
     logits = logits if linear_bias is None else logits + linear_bias
@@ -114,4 +115,4 @@ def linear_cross_entropy(
     loss = F.cross_entropy(
         logits, target, weight, ignore_index=ignore, reduction=reduction, label_smoothing=label_smoothing
     )
-    return loss.to(dtype)
+    return loss.to(dtype) if chunked else loss
