@@ -50,7 +50,7 @@ def backward(
         if found is None:
             found = walk([(start, g)], targets, retain_graph=retain_graph)
         refuse_other_shapes(found, _rank(start))
-        accumulate({leaf: g for leaf, g in found.items() if type(leaf) is Tensor})
+        accumulate(found)
     finally:
         _set_grad_enabled(recording)
 

@@ -46,15 +46,15 @@ def zeros_for(g: Any, shape: torch.Size) -> Any:
     return g.new_zeros(*shape) if shape else g.new_zeros(())  # torch takes numbers quicker than a torch.Size
 
 
-def _taken(pending: dict[Any, Any], node: Any) -> tuple[Any, int]:
-    """A gradient, no longer pending, and how many references Python counts to it here."""
+def _counted(pending: dict[Any, Any], node: Any) -> int:
+    """How many references Python counts to a gradient that a local variable holds in place of ``pending``."""
     g, pending[node] = pending[node], None
-    return g, getrefcount(g)
+    return getrefcount(g)
 
 
-ALONE = _taken({0: object()}, 0)[1]  # what is counted where nobody else holds the gradient
+ALONE = _counted({0: object()}, 0)  # where nobody else holds it
 _held = object()
-if _taken({0: _held}, 0)[1] <= ALONE:
+if _counted({0: _held}, 0) <= ALONE:
     raise ImportError("tapegrad counts references to tell a shared gradient from its own, and this Python does not")
 
 
@@ -110,8 +110,8 @@ class Gradients:
         if node in sums:
             pending[node].add_(part)
             return False
-        g, references = _taken(pending, node)
-        alone = self.in_place and references <= ALONE and g.numel() >= LARGE and _has_own_storage(g)
+        g, pending[node] = pending[node], None  # as in _counted
+        alone = self.in_place and getrefcount(g) <= ALONE and g.numel() >= LARGE and _has_own_storage(g)
         pending[node] = g.add_(part) if alone else g + part
         if self.in_place:
             sums.add(node)
@@ -171,11 +171,11 @@ def own(pending: dict[Any, Any]) -> None:
     The caller drops its own references first, so that only outside holders are counted. In inference mode views do not
     tell that they are. What a rule or a hook has taken ``.detach()`` of, nobody can tell; in torch neither.
     """
-    for leaf in list(pending):
-        g, references = _taken(pending, leaf)
+    for leaf in pending:
+        g, pending[leaf] = pending[leaf], None  # as in _counted
         if type(g) is Tensor:  # a formula has worked with one
             g = g._data.clone()
-        elif references > ALONE or g._is_view() or g.is_inference():
+        elif getrefcount(g) > ALONE or g._is_view() or g.is_inference():
             g = g.clone(memory_format=torch.contiguous_format)
         pending[leaf] = g
 
@@ -200,10 +200,13 @@ def accumulate(gradients: dict[Any, Any]) -> None:
         RuntimeError: a leaf is none any more, or its ``grad`` has another shape.
     """
     with _accumulating:
-        new: dict[Any, Any] = {}
+        leaves: list[Any] = []
+        new: list[torch.Tensor] = []
         sums: list[torch.Tensor] = []
         parts: list[torch.Tensor] = []
         for leaf, g in gradients.items():
+            if type(leaf) is not Tensor:  # a computed target, whose gradient is where it retains it
+                continue
             if leaf.record is not None:
                 raise RuntimeError(
                     f"backward: a leaf, of shape {shape_text(leaf.shape)}, was changed in place after it was used, by "
@@ -214,7 +217,8 @@ def accumulate(gradients: dict[Any, Any]) -> None:
             if leaf.hooks is not None:
                 g = g.clone()  # a hook may have kept its argument, or returned a tensor that others hold
             if leaf._grad is None:
-                new[leaf] = g
+                leaves.append(leaf)
+                new.append(g)
             elif leaf._grad.shape != g.shape:
                 raise RuntimeError(
                     f"backward: a gradient of shape {shape_text(g.shape)} cannot be added to grad, which has shape "
@@ -228,7 +232,7 @@ def accumulate(gradients: dict[Any, Any]) -> None:
             else:
                 sums.append(leaf._grad)
                 parts.append(g)
-        give_new = map(setattr, new, repeat("_grad"), new.values())
+        give_new = map(setattr, leaves, repeat("_grad"), new)
         try:
             if sums:
                 torch._foreach_add_(sums, parts)

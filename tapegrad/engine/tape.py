@@ -46,6 +46,7 @@ class Record:
     dtype: torch.dtype
     hooks: Hooks | None
     where: str
+    _reshaped = 0  # a node's shape may change if it is a leaf; a record's never does
 
     @property
     def tensor(self) -> Any:

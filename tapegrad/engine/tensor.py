@@ -42,7 +42,7 @@ class Tensor:
     _data: torch.Tensor
     _requires_grad: bool  # asked for by the user; a computed tensor has a record instead
     _grad: torch.Tensor | None
-    _reshaped: int  # the rank at which data of another shape or dtype was assigned; not there if it never was
+    _reshaped: int  # of a leaf: the rank at which it was given data of another shape or dtype; 0 if it never was
     record: Record | None
     hooks: Hooks | None  # of a leaf; a computed tensor's are its record's
 
@@ -54,7 +54,7 @@ class Tensor:
         if isinstance(data, Tensor):
             raise TypeError("tensor(): data is a tapegrad.Tensor already; use data.detach() for a new leaf")
         self._data = native(data if isinstance(data, torch.Tensor) else torch.tensor(data), "tensor", "data")
-        self._requires_grad = False
+        self._requires_grad, self._reshaped = False, 0
         self._grad = self.record = self.hooks = None
         if requires_grad:
             self.requires_grad = True
@@ -208,6 +208,7 @@ def wrap(data: torch.Tensor, record: Record | None) -> Tensor:
     t = _new(Tensor)
     t._data = data
     t._requires_grad = False
+    t._reshaped = 0
     t._grad = None
     t.record = record
     t.hooks = None

@@ -83,7 +83,7 @@ def refuse_other_shapes(nodes: Iterable[Any], rank: float) -> None:
         StaleTensor: a leaf has another shape than when it was used.
     """
     for leaf in nodes:
-        if hasattr(leaf, "_reshaped") and leaf._reshaped < rank:
+        if leaf._reshaped < rank:
             raise StaleTensor(
                 f"backward: a leaf was given data of another shape or dtype, {shape_text(leaf.shape)} {leaf.dtype}, "
                 f"since it was used; call backward() before that, or compute the loss anew"

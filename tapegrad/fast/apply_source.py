@@ -21,15 +21,17 @@ from tapegrad.errors import Anomaly
 from tapegrad.fast.compiled import compiled, identifier
 from tapegrad.kernels.scalar import as_tensor
 
+_KEPT = PLAIN_TYPES | {torch.Tensor}
+
 
 def ordinary(*options: Any) -> bool:
     """Whether options are what a record can keep as they are: of NumPy's numbers ``apply`` makes Python's."""
     for option in options:
         kind = type(option)
         if kind is tuple:
-            if not PLAIN_TYPES.issuperset(map(type, option)):
+            if not _KEPT.issuperset(map(type, option)):
                 return False
-        elif kind not in PLAIN_TYPES and kind is not torch.Tensor:
+        elif kind not in _KEPT:
             return False
     return True
 
@@ -45,10 +47,14 @@ _GLOBALS = {
     "is_grad_enabled": torch.is_grad_enabled,
     "ordinary": ordinary,
     "recorded": recorded,
+    "torch": torch,
     "watch": watch,
 }
 # Names that no argument of an op may have, for the text has them.
-_TAKEN = {*_GLOBALS, *"int float map node_1 node_2 op out plain raw_1 raw_2 parents run saved type watched".split()}
+_TAKEN = {
+    *_GLOBALS,
+    *"int float map node_1 node_2 op out plain raw_1 raw_2 parents run saved torch type watched".split(),
+}
 _number = count()  # ops may have the same name, but not the same file
 
 # To these a number and a tensor of one element are the same, to the bit.
@@ -90,6 +96,10 @@ def _one_tensor(op: Op, x: str, options: list[str]) -> str:
         which = f"\n    plain = {' and '.join([f'type({name}) in PLAIN' for name in checked])}"
         usual = f" and (plain or ordinary({', '.join(checked)}))"
         watched += " if plain else watch(op, saved, (node_1,))"
+        if len(checked) == 1 and watched.startswith("()"):  # as in x[index]
+            (option,) = checked
+            usual = f" and (plain or type({option}) is torch.Tensor or ordinary({option}))"
+            watched = f"(({option}, {option}._version),) if type({option}) is torch.Tensor else {watched}"
     return f"""\
 def {_name(op)}({arguments}):
     node_1 = {x}.record or ({x} if {x}._requires_grad else None) if type({x}) is Tensor else None{which}

@@ -226,10 +226,10 @@ class _Writer:
 
     def finish(self) -> list[str]:
         """Hand over what the leaves have got: see the end of ``walk``."""
-        pairs = ", ".join([f"({leaf}, g_{leaf})" for leaf in self.leaves])
         return [
             *[f"if g_{leaf} is None: g_{leaf} = pending.pop({leaf}, None)" for leaf in self.leaves],
-            f"found = {{leaf: g for leaf, g in [{pairs}] if g is not None}}",
+            "found = {}",
+            *[f"if g_{leaf} is not None: found[{leaf}] = g_{leaf}" for leaf in self.leaves],
             f"{' = '.join([f'g_{leaf}' for leaf in self.leaves])} = None  # so that own() counts outside holders only",
             "own(found)",
             "return found",

@@ -49,6 +49,8 @@ def _entry(index: Any, device: torch.device) -> Any:
         return slice(*[None if bound is None else whole(bound) for bound in bounds])
     if kind is Tensor:
         return index._data
+    if kind is range and index:
+        return torch.arange(index.start, index.stop, index.step, device=device)
     if isinstance(index, np.ndarray):
         return torch.as_tensor(index, device=device)
     if isinstance(index, (str, bytes)):
@@ -56,6 +58,6 @@ def _entry(index: Any, device: torch.device) -> Any:
     if isinstance(index, Sequence):
         given = [raw(i) for i in index]
         numbers = torch.tensor(given, device=device)
-        mask = numbers.dtype in (torch.bool, torch.uint8)
-        return numbers if mask else torch.tensor(given, dtype=torch.long, device=device)
+        whole_or_mask = numbers.dtype in (torch.long, torch.bool, torch.uint8)
+        return numbers if whole_or_mask else torch.tensor(given, dtype=torch.long, device=device)
     return int(index) if isinstance(index, np.integer) else index

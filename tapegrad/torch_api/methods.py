@@ -32,6 +32,8 @@ def _reduction(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Any:
         if type(keepdim) is bool and not kwargs:
             return run(self, dim, keepdim)
+        if len(kwargs) == 1 and type(kwargs.get("keepdims")) is bool and keepdim is False:  # numpy's name for it
+            return run(self, dim, kwargs["keepdims"])
         kwargs |= {} if keepdim is False else {"keepdim": keepdim}
         return entry(self, *(() if dim is None else (dim,)), **torch_names(kwargs, entry))
 
