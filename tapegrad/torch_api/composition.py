@@ -11,7 +11,7 @@ import torch
 from tapegrad.engine.table import TABLE, enter, spellings
 from tapegrad.engine.tensor import Tensor, wrap
 
-_VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes; floats are too many
+_VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes
 _MOST = 4096  # forms of calls that are remembered, for each function
 
 
@@ -63,6 +63,8 @@ def _form(value: Any) -> Any:
         return kind, value
     if kind is torch.Tensor:
         return value.ndim, value.dtype
+    if kind is float:  # where the bounds of options lie: eps > 0, 0 <= p <= 1
+        return kind, value > 0, value == 0, value <= 1
     if kind is tuple or kind is list:
         return kind, *map(_form, value)
     return kind

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 import tapegrad
 from tapegrad.engine.op import Op
-from tapegrad.kernels.activations import decay
+from tapegrad.kernels.activations import exp_minus_abs
 from tapegrad.rules import activations, elementwise, reduction
 from tests.provers.kernels_against_formulas import SCALES, calls, disagreements
 from tests.provers.planted import planted
@@ -67,7 +67,7 @@ def test_every_kernel_with_options_has_a_grid():
 # --- faults that are planted ---
 
 CELU = {  # as it once was: the decaying exponential, whatever alpha
-    "input": lambda g, input, alpha: activations.exponential_below_zero(g, input, alpha, 1.0, 1 / alpha, decay)
+    "input": lambda g, input, alpha: activations.exponential_below_zero(g, input, alpha, 1.0, 1 / alpha, exp_minus_abs)
 }
 FAULTS = [
     (F.celu, activations.celu, CELU),

@@ -56,8 +56,10 @@ def test_replay_compares_every_node(function, call):
             with pytest.raises(ValueError, match="has no elements: nothing to compare"):
                 tapegrad.compare(out)
         elif not out.is_leaf:
-            rows = tapegrad.compare(out, names={f"x{k}": x for k, x in enumerate(mine.leaves)})
-            assert len(rows) == len(mine.leaves)
+            used = {id(leaf) for leaf in tapegrad.tape(out, names={}).leaves}
+            names = {f"x{k}": x for k, x in enumerate(mine.leaves) if id(x) in used}
+            rows = tapegrad.compare(out, names=names)
+            assert len(rows) == len(used)
             if call.reason:
                 assert max(row.maxdiff for row in rows) <= 8 * torch.finfo(torch.float32).eps * call.rtol, rows
             else:

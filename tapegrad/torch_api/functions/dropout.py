@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -101,12 +102,14 @@ def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, in
 
 
 # torch's own functions of these names have no ``inplace``, and call ``training`` ``train``.
-for function, run, channels in (
-    (torch.dropout, drop, False), (torch.feature_dropout, drop, True),
-    (torch.alpha_dropout, drop_to_saturation, False), (torch.feature_alpha_dropout, drop_to_saturation, True),
-):  # fmt: skip
-
-    def _own(input: Any, p: float, train: bool, run: Any = run, channels: bool = channels) -> Any:
+def _under_torchs_name(function: Callable[..., Any], run: Callable[..., Any], channels: bool) -> None:
+    def own(input: Any, p: float, train: bool) -> Any:
         return run(input, p, train, False, channels)
 
-    TABLE[function] = asking(function, _own)
+    TABLE[function] = asking(function, own)
+
+
+_under_torchs_name(torch.dropout, drop, False)
+_under_torchs_name(torch.feature_dropout, drop, True)
+_under_torchs_name(torch.alpha_dropout, drop_to_saturation, False)
+_under_torchs_name(torch.feature_alpha_dropout, drop_to_saturation, True)
