@@ -35,29 +35,32 @@ from tapegrad.rules import (
 )  # fmt: skip
 from tapegrad.rules.opmath import in_float32, opmath
 
+_own: dict[Op, tuple[Mapping[str, Formula], Mapping[str, Formula]]] = {}  # formulas and kernels for half precision
+_round_once: set[Op] = set()
+
 
 def in_float32_inside(op: Op) -> Op:
     """The op, with formulas that compute in float32."""
+    if op in _round_once:
+        return op
     half = copy(op)
-    half.formulas, half.kernels = [{n: opmath(f) for n, f in t.items()} for t in (op.formulas, op.kernels)]
+    formulas, kernels = _own.get(op, ({}, {}))
+    half.formulas = {n: opmath(f) for n, f in op.formulas.items()} | dict(formulas)
+    half.kernels = {n: opmath(f) for n, f in op.kernels.items()} | dict(kernels)
     half.elementwise = False  # in dtype, not
     half.prepare()
     return half
 
 
-# Made when an op first meets half precision, and kept until its kernels change.
+# Made when an op first meets half precision, and anew when its kernels have changed.
 Op.in_half = cached_property(in_float32_inside)  # type: ignore[assignment]  # the engine's own is the op as it is
 Op.in_half.__set_name__(Op, "in_half")  # type: ignore[attr-defined]
 
 
 def in_half(op: Op, formulas: Mapping[str, Formula], kernels: Mapping[str, Formula] | None = None) -> None:
     """Give an op formulas, and kernels, of its own for half precision. They ask for no value that its others do not."""
-    half = copy(op)
-    half.formulas = {**op.in_half.formulas, **formulas}
-    half.kernels = {**op.in_half.kernels, **(formulas if kernels is None else kernels)}
-    half.elementwise = False
-    half.prepare()
-    op.in_half = half
+    _own[op] = formulas, formulas if kernels is None else dict(kernels)
+    op.prepare()
 
 
 # --- outputs computed again ---
@@ -121,8 +124,7 @@ in_half(matmul.folded, {}, matmul.folded.kernels)
 
 def rounds_once(*ops: Op) -> None:
     """Say that some ops need no float32: they only move values, or are one operation of torch, which uses it itself."""
-    for op in ops:
-        op.in_half = op
+    _round_once.update(ops)
 
 
 rounds_once(

@@ -233,3 +233,10 @@ def test_source_computes_what_the_engine_does(dtype):
         assert_same(exact[name], leaf.grad, name)
         rounding = torch.finfo(dtype).eps * leaf.grad.abs().max().item()
         torch.testing.assert_close(plain[name], leaf.grad, rtol=0.0, atol=8 * rounding)  # of what was summed
+
+
+def test_a_kernel_given_anew_does_not_undo_what_half_precision_needs():
+    sinc = TABLE[torch.sinc]
+    before = record_of(torch.sinc, torch.float16).op.kernels["input"]
+    kernel(sinc, **sinc.kernels)
+    assert record_of(torch.sinc, torch.float16).op.kernels["input"] is before
