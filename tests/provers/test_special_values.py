@@ -57,6 +57,10 @@ def test_all_elementwise_functions_are_found(found):
     assert names.isdisjoint({"softmax", "cumsum", "prod", "sort"})
 
 
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() == "DEFAULT",
+    reason="some exceptions are about the rounding of torch's vector units, which this processor has not",
+)
 def test_every_exception_is_needed(found):
     used = {
         excused(f.name, f.where, f.at)
