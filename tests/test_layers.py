@@ -29,8 +29,8 @@ DIRECTIONS: dict[str, set[str]] = {
     "viz": {"inspect", "source", "public"},
     "errors": set(),
 }
-# Lines at most; of the engine, lines of code, so that explaining is free. It is to come down to 950.
-ENGINE, MODULE, FORMULA = 980, 400, 5
+# Lines at most; of the engine, lines of code, so that explaining is free.
+ENGINE, MODULE, FORMULA = 950, 400, 5
 
 
 def modules(root: Path) -> dict[str, Path]:

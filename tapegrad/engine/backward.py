@@ -49,17 +49,13 @@ def backward(
             found = written_walk(start, g, retain_graph)
         if found is None:
             found = walk([(start, g)], targets, retain_graph=retain_graph)
-        refuse_other_shapes(found, _rank(start))
+        refuse_other_shapes(found, getattr(start, "rank", -inf))  # of a leaf, nothing was recorded
         accumulate(found)
     finally:
         _set_grad_enabled(recording)
 
 
 Tensor.backward = backward  # type: ignore[attr-defined]  # added here, for it needs the walk
-
-
-def _rank(start: Any) -> float:
-    return start.rank if type(start) is Record else -inf  # of a leaf, nothing was recorded
 
 
 def _targets(inputs: Sequence[Tensor] | Tensor) -> list[Any]:
@@ -113,7 +109,7 @@ def grad(
         _set_grad_enabled(create_graph)
         starts = [_start(t, g, "grad") for t, g in zip(outputs, grad_outputs, strict=True)]
         grads = walk(starts, targets, retain_graph=retain, create_graph=create_graph)
-        refuse_other_shapes(grads, max([_rank(start) for start, _ in starts]))
+        refuse_other_shapes(grads, max([getattr(start, "rank", -inf) for start, _ in starts]))
     finally:
         _set_grad_enabled(recording)
     for i, target in enumerate(targets):

@@ -9,33 +9,14 @@ from weakref import ref
 Hook = Callable[[Any], Any]
 
 
-class HookHandle:
-    """What ``register_hook`` returns: ``remove()`` takes the hook away; so does the end of a ``with`` block."""
-
-    def __init__(self, hooks: dict[object, Hook], hook: Hook) -> None:
-        self._hooks = hooks
-        self._key = object()
-        hooks[self._key] = hook
-
-    def remove(self) -> None:
-        """Take the hook away."""
-        self._hooks.pop(self._key, None)
-
-    def __enter__(self) -> HookHandle:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()
-
-
-class Hooks(dict[object, Hook]):
+class Hooks(dict[int, Hook]):
     """The hooks of one tensor, in the order they were registered, and whether it retains its gradient.
 
     Attributes:
         retained: a weak reference to the computed Tensor that asked for its gradient, or None.
     """
 
-    __slots__ = ("retained",)
+    __slots__ = ("__weakref__", "retained")
 
     def __init__(self) -> None:
         self.retained: ref[Any] | None = None

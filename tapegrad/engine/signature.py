@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-_INTS = {int}
-
 
 def signature_of(arguments: str | Callable[..., Any]) -> inspect.Signature:
     """The signature that a rule is written for: given as Python writes it, or that of a Python function."""
@@ -53,7 +51,4 @@ def _flat(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
 def _sizes(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
     if not sizes:
         raise TypeError("missing a required argument: sizes or dimensions")
-    sizes = _flat(sizes)
-    if _INTS.issuperset(map(type, sizes)):
-        return sizes
-    return tuple([whole(size) if hasattr(size, "__index__") else size for size in sizes])
+    return tuple([whole(size) if hasattr(size, "__index__") else size for size in _flat(sizes)])

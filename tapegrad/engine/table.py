@@ -42,11 +42,6 @@ def _is_torch(function: Any) -> bool:
     )
 
 
-def _is_ours(formula: Formula) -> bool:
-    """Whether this package's own rules have written a formula, and not a user."""
-    return str(getattr(formula, "__module__", "")).startswith("tapegrad.")
-
-
 def _tell(entry: Any) -> None:
     for listener in listeners:
         listener(entry)
@@ -97,7 +92,8 @@ def rule(
 
 
 def _registered(function: Any, signature: Any, aux: Sequence[str], gradients: dict[str, Formula]) -> Op:
-    op = Op(function, signature, aux, gradients, trusted=any(map(_is_ours, gradients.values())))
+    ours = any(str(getattr(formula, "__module__", "")).startswith("tapegrad.") for formula in gradients.values())
+    op = Op(function, signature, aux, gradients, trusted=ours)
     op.road = lambda *args: apply(op, args)
     ops.add(op)
     enter(function, op)

@@ -13,8 +13,9 @@ from weakref import ref
 
 import torch
 from torch import bfloat16, float16
+from torch.utils.hooks import RemovableHandle
 
-from tapegrad.engine.hooks import Hook, HookHandle, Hooks
+from tapegrad.engine.hooks import Hook, Hooks
 from tapegrad.engine.op import Op
 from tapegrad.engine.tape import Record, Watched, next_rank, observers
 from tapegrad.errors import ForeignTensor, MissingRule
@@ -157,7 +158,7 @@ class Tensor:
         """Whether ``retain_grad()`` was called on this computed tensor."""
         return self.record is not None and self.record.tensor is not None
 
-    def register_hook(self, hook: Hook) -> HookHandle:
+    def register_hook(self, hook: Hook) -> RemovableHandle:
         """Call ``hook(grad)`` whenever this tensor's gradient has been computed, before it goes further.
 
         Hooks of one tensor run in the order they were registered. Those of leaves run when the walk is over.
@@ -167,14 +168,16 @@ class Tensor:
                 shape to go on with instead.
 
         Returns:
-            A handle whose ``remove()`` takes the hook away again.
+            torch's handle, whose ``remove()`` takes the hook away again; so does the end of a ``with`` block.
         """
         owner = node(self)
         if owner is None:
             raise RuntimeError("register_hook: this tensor does not require grad, so it will have no gradient")
         if owner.hooks is None:
             owner.hooks = Hooks()
-        return HookHandle(owner.hooks, hook)
+        handle = RemovableHandle(owner.hooks)
+        owner.hooks[handle.id] = hook
+        return handle
 
     def detach(self) -> Tensor:
         """A tensor with the same storage, and no past."""
@@ -248,13 +251,8 @@ def node(t: Tensor) -> Record | Tensor | None:
 
 
 def raw(value: Any) -> Any:
-    """The torch tensor inside a Tensor; anything else as it is, lists, tuples and dicts element by element."""
-    if isinstance(value, Tensor):
-        return value._data
-    if isinstance(value, (list, tuple)):
-        items = [raw(v) for v in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return {k: raw(v) for k, v in value.items()} if isinstance(value, dict) else value
+    """The torch tensor inside a Tensor; anything else as it is."""
+    return value._data if type(value) is Tensor else value
 
 
 def native(data: torch.Tensor, op: str, argument: str) -> torch.Tensor:

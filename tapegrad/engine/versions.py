@@ -21,19 +21,10 @@ def watch(op: Op, saved: Sequence[Any], parents: Sequence[Any]) -> Watched:
     Raises:
         RuntimeError: a rule needs one that was made in ``torch.inference_mode()``, which has no version.
     """
-    watched: list[tuple[torch.Tensor, int]] = []
     try:
-        for value in saved:
-            kind = type(value)
-            if kind is torch.Tensor:
-                watched.append((value, value._version))
-            elif kind is tuple:
-                watched.extend([(v, v._version) for v in value if isinstance(v, torch.Tensor)])
-            elif kind not in PLAIN_TYPES and isinstance(value, torch.Tensor):
-                watched.append((value, value._version))
+        return tuple([(v, v._version) for value in saved for v in _tensors(value)])
     except RuntimeError:
         return _watch_what_counts(op, saved, parents)
-    return tuple(watched)
 
 
 def _watch_what_counts(op: Op, saved: Sequence[Any], parents: Sequence[Any]) -> Watched:
@@ -91,4 +82,5 @@ def refuse_other_shapes(nodes: Iterable[Any], rank: float) -> None:
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
-    return [v for v in (value if type(value) is tuple else (value,)) if isinstance(v, torch.Tensor)]
+    values = value if type(value) is tuple else (value,)
+    return [v for v in values if type(v) not in PLAIN_TYPES and isinstance(v, torch.Tensor)]

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import TABLE
-from tapegrad.engine.tensor import Tensor, native, raw, wrap
+from tapegrad.engine.tensor import Tensor, native, wrap
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.keywords import torch_names
+from tapegrad.torch_api.raw import raw
 
 # Functions whose results take no gradient: they run on the torch tensor and return what torch returns.
 PLAIN = frozenset(

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import TABLE
-from tapegrad.engine.tensor import Tensor, native, raw
+from tapegrad.engine.tensor import Tensor, native
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.rules import indexing
 from tapegrad.torch_api.composition import asking
 from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.keywords import torch_names
+from tapegrad.torch_api.raw import raw
 
 # What these draw takes nothing from the tensor but its shape.
 RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_"}

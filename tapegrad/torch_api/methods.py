@@ -11,13 +11,14 @@ import torch
 
 from tapegrad.engine.op import Op
 from tapegrad.engine.table import TABLE
-from tapegrad.engine.tensor import Tensor, raw
+from tapegrad.engine.tensor import Tensor
 from tapegrad.rules import reduction, shape
 from tapegrad.torch_api.dispatch import PLAIN, VALUES_FROM, call
 from tapegrad.torch_api.functions.shape import reverse_dims
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.keywords import torch_names
 from tapegrad.torch_api.operators import operators
+from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.values import Values
 
 RECORDED = "recorded on the tape"

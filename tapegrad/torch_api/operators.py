@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.tensor import Tensor, raw
+from tapegrad.engine.tensor import Tensor
 from tapegrad.rules import elementwise, indexing, matmul
 from tapegrad.torch_api.dispatch import call
 from tapegrad.torch_api.functions.matmul import batched
 from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.inplace import update
+from tapegrad.torch_api.raw import raw
 
 
 def _reflected_pow(self: Tensor, base: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tapegrad.engine.tensor import Tensor, raw
+from tapegrad.engine.tensor import Tensor
+from tapegrad.torch_api.raw import raw
 
 
 class Values:

@@ -71,7 +71,7 @@ def test_a_shortcut_does_what_apply_does(op, args, mode):
 
 
 def test_most_ops_have_one():
-    ops = {entry for entry in TABLE.values() if isinstance(entry, Op)}
+    ops = {entry for entry in TABLE.values() if isinstance(entry, Op) and entry.trusted}  # other tests make theirs
     written = [op for op in ops if text(op)]
     assert len(written) > 0.7 * len(ops)
     for op in written:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.tensor import raw
 from tapegrad.rules import activations
 from tapegrad.rules.opmath import in_float32
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.spellings import stored
+from tapegrad.torch_api.raw import raw
 
 
 @composition(F.relu)

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend
 
-from tapegrad.engine.tensor import raw
 from tapegrad.rules import attention
 from tapegrad.rules.opmath import in_float32
 from tapegrad.torch_api.composition import composition
+from tapegrad.torch_api.raw import raw
 
 
 def has_kernel(query: Any, key: Any, value: Any, mask: Any, dropout_p: float, is_causal: bool, scale: float) -> bool:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import TABLE, alias
-from tapegrad.engine.tensor import Tensor, raw
+from tapegrad.engine.tensor import Tensor
 from tapegrad.rules import elementwise
 from tapegrad.torch_api.composition import composition
+from tapegrad.torch_api.raw import raw
 
 # --- arithmetic ---
 

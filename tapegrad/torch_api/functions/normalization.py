@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.engine.table import TABLE
-from tapegrad.engine.tensor import raw
 from tapegrad.rules import normalization
 from tapegrad.torch_api.composition import asking, composition
+from tapegrad.torch_api.raw import raw
 
 # --- over the batch ---
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import TABLE
-from tapegrad.engine.tensor import raw
 from tapegrad.engine.unbroadcast import unbroadcast
 from tapegrad.rules.shape import moved, movedim, squeeze
 from tapegrad.torch_api.composition import composition
+from tapegrad.torch_api.raw import raw
 
 # --- sizes: the same elements, counted differently ---
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.tensor import raw
 from tapegrad.rules.slicing import along, cat, common_shape, narrow
 from tapegrad.torch_api.composition import composition
+from tapegrad.torch_api.raw import raw
 
 # --- tensors joined: each gets its part ---
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.tensor import raw
 from tapegrad.torch_api.composition import composition
+from tapegrad.torch_api.raw import raw
 
 # --- covariance ---
 
