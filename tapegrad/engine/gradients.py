@@ -131,8 +131,9 @@ def _has_own_storage(g: Any) -> bool:
 
 def fitted(part: Any, node: Any, record: Any, argument: str) -> Any:
     """What a rule has given, in its node's shape and dtype; refused if it is no tensor, or cannot be."""
+    shape = node.shape
     try:
-        part = unbroadcast(part, node.shape) if part.shape != node.shape else part
+        part = unbroadcast(part, shape) if part.shape != shape else part
         return part if part.dtype is node.dtype else part.to(node.dtype)
     except (AttributeError, RuntimeError) as error:
         raise _misfit(node, part, record, argument) from error

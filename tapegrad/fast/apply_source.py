@@ -16,24 +16,28 @@ import torch
 from tapegrad.engine.apply import CONTINUOUS, apply
 from tapegrad.engine.op import Op
 from tapegrad.engine.tensor import Tensor, recorded
-from tapegrad.engine.versions import PLAIN_TYPES, watch
+from tapegrad.engine.versions import PLAIN_TYPES
 from tapegrad.errors import Anomaly
 from tapegrad.fast.compiled import compiled, identifier
 from tapegrad.kernels.scalar import as_tensor
 
-_KEPT = PLAIN_TYPES | {torch.Tensor}
 
+def versions(*options: Any) -> tuple[tuple[torch.Tensor, int], ...] | None:
+    """The tensors in options, each with its version; None if a record cannot keep the options as they are.
 
-def ordinary(*options: Any) -> bool:
-    """Whether options are what a record can keep as they are: of NumPy's numbers ``apply`` makes Python's."""
-    for option in options:
-        kind = type(option)
-        if kind is tuple:
-            if not _KEPT.issuperset(map(type, option)):
-                return False
-        elif kind not in _KEPT:
-            return False
-    return True
+    It can keep plain values, tensors and tuples of these: of NumPy's numbers, say, ``apply`` makes Python's.
+    """
+    found: tuple[tuple[torch.Tensor, int], ...] = ()
+    try:
+        for option in options:
+            for value in option if type(option) is tuple else (option,):
+                if type(value) is torch.Tensor:
+                    found = (*found, (value, value._version))
+                elif type(value) not in PLAIN_TYPES:
+                    return None
+    except RuntimeError:  # of torch.inference_mode(), without a version
+        return None
+    return found
 
 
 # What the text speaks of, besides its op.
@@ -45,15 +49,14 @@ _GLOBALS = {
     "apply": apply,
     "as_tensor": as_tensor,
     "is_grad_enabled": torch.is_grad_enabled,
-    "ordinary": ordinary,
     "recorded": recorded,
     "torch": torch,
-    "watch": watch,
+    "versions": versions,
 }
 # Names that no argument of an op may have, for the text has them.
 _TAKEN = {
     *_GLOBALS,
-    *"int float map node_1 node_2 op out plain raw_1 raw_2 parents run saved torch type watched".split(),
+    *"int float kept map node_1 node_2 op out raw_1 raw_2 parents run saved torch type watched".split(),
 }
 _number = count()  # ops may have the same name, but not the same file
 
@@ -90,19 +93,15 @@ def _one_tensor(op: Op, x: str, options: list[str]) -> str:
     keep_out, keep, *_ = op.plan(1)
     arguments = ", ".join([x, *options])
     watched = _versions(["out"] * keep_out + ["raw_1"] * keep + list(op.aux))
-    which = usual = ""
-    checked = [name for name in options if name != op.starred]  # sizes are numbers
-    if checked:
-        which = f"\n    plain = {' and '.join([f'type({name}) in PLAIN' for name in checked])}"
-        usual = f" and (plain or ordinary({', '.join(checked)}))"
-        watched += " if plain else watch(op, saved, (node_1,))"
-        if len(checked) == 1 and watched.startswith("()"):  # as in x[index]
-            (option,) = checked
-            usual = f" and (plain or type({option}) is torch.Tensor or ordinary({option}))"
-            watched = f"(({option}, {option}._version),) if type({option}) is torch.Tensor else {watched}"
+    changeable = [name for name in options if name != op.starred]  # sizes are numbers
+    usual = ""
+    if changeable:
+        plain = " and ".join([f"type({name}) in PLAIN" for name in changeable])
+        usual = f" and (kept := () if {plain} else versions({', '.join(changeable)})) is not None"
+        watched = f"{watched} + kept" if watched != "()" else "kept"
     return f"""\
 def {_name(op)}({arguments}):
-    node_1 = {x}.record or ({x} if {x}._requires_grad else None) if type({x}) is Tensor else None{which}
+    node_1 = {x}.record or ({x} if {x}._requires_grad else None) if type({x}) is Tensor else None
     if node_1 is not None and is_grad_enabled(){usual}:
         raw_1 = {x}._data
         try:

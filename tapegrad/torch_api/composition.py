@@ -57,8 +57,10 @@ def _form(value: Any) -> Any:
     """What of an argument decides whether torch takes it."""
     kind = type(value)
     if kind is Tensor:
-        data = value._data
-        return data.ndim, data.dtype, value.record is None and not value._requires_grad
+        record = value.record
+        if record is not None:
+            return len(record.shape), record.dtype
+        return value.ndim, value.dtype, value._requires_grad
     if kind in _VALUES:
         return kind, value
     if kind is torch.Tensor:

@@ -30,11 +30,16 @@ _NOT_GIVEN = object()
 def _reduction(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
     run = op.road
 
-    def method(self: Tensor, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Any:
-        if type(keepdim) is bool and not kwargs:
-            return run(self, dim, keepdim)
-        if len(kwargs) == 1 and type(kwargs.get("keepdims")) is bool and keepdim is False:  # numpy's name for it
-            return run(self, dim, kwargs["keepdims"])
+    def method(
+        self: Tensor, dim: Any = None, keepdim: Any = False, *, keepdims: Any = _NOT_GIVEN, **kwargs: Any
+    ) -> Any:  # keepdims: numpy's name for it
+        if keepdims is _NOT_GIVEN:
+            if type(keepdim) is bool and not kwargs:
+                return run(self, dim, keepdim)
+        elif type(keepdims) is bool and keepdim is False and not kwargs:
+            return run(self, dim, keepdims)
+        else:
+            kwargs["keepdims"] = keepdims
         kwargs |= {} if keepdim is False else {"keepdim": keepdim}
         return entry(self, *(() if dim is None else (dim,)), **torch_names(kwargs, entry))
 

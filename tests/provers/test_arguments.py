@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 import tapegrad
 from tapegrad.engine.table import TABLE
-from tapegrad.engine.tensor import raw
 from tapegrad.rules import elementwise
+from tapegrad.torch_api.raw import raw
 from tests.helpers import FAST
 from tests.provers import arguments, index_lists
 from tests.provers.samples import SAMPLES
