@@ -7,6 +7,7 @@ hand-written vector-Jacobian rules.
 import importlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Formulas, then kernels, then torch's functions in terms of them: a function's last entry in the table holds.
 import tapegrad.kernels
@@ -55,8 +56,13 @@ __all__ = [
     "tensor",
 ]
 
+if TYPE_CHECKING:
+    import tapegrad.viz as viz  # type: ignore[import-not-found]  # in a checkout it lies beside the package
 
-def __getattr__(name: str) -> object:
-    if name == "viz":  # imported when it is asked for: it needs the graphviz package
-        return importlib.import_module("tapegrad.viz")
-    raise AttributeError(f"module 'tapegrad' has no attribute {name!r}")
+    __all__ += ["viz"]
+else:
+
+    def __getattr__(name: str) -> object:
+        if name == "viz":  # imported when it is asked for: it needs the graphviz package
+            return importlib.import_module("tapegrad.viz")
+        raise AttributeError(f"module 'tapegrad' has no attribute {name!r}")

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, Literal
 
-from tapegrad import Tape, Tensor
+import torch
+
 from tapegrad.inspect.names import caller_scope
+from tapegrad.inspect.tape import Tape
 
 from .engine import NoRenderer, layout
 from .graph import Edge, Graph, Node, graph
@@ -45,7 +47,7 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]  # its base has no types
 
 
 def draw(
-    loss: Tensor | Tape,
+    loss: torch.Tensor | Tape,
     *,
     names: Mapping[str, Any] | None = None,
     rankdir: Literal["TB", "LR", "BT", "RL"] = "TB",

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tapegrad import Record
+from tapegrad.engine.tape import Record
 from tapegrad.source.expression import INFIX
 from tapegrad.source.layout import ATOM, SIGN, Text, infix, prefix, subscript
 

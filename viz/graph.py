@@ -10,9 +10,12 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-import tapegrad
-from tapegrad import FreedTape, Record, Tape, Tensor
+from tapegrad.engine.tape import Record
+from tapegrad.engine.tensor import Tensor
+from tapegrad.errors import FreedTape
+from tapegrad.inspect import tape as tapes
 from tapegrad.inspect.names import caller_scope
+from tapegrad.inspect.tape import Tape
 from tapegrad.source.layout import Text
 
 from .expression import constant, expression, number, readable, spelling
@@ -79,7 +82,7 @@ class Graph:
 
 
 def graph(
-    loss: Tensor | Tape,
+    loss: torch.Tensor | Tape,
     *,
     names: Mapping[str, Any] | None = None,
     values: bool = False,
@@ -92,7 +95,7 @@ def graph(
     if not isinstance(loss, (Tensor, Tape)):
         raise TypeError(f"draw: loss must be a Tensor or Tape of tapegrad, not a {type(loss).__name__}")
     try:
-        tape = loss if isinstance(loss, Tape) else tapegrad.tape(loss, names=scope)
+        tape = loss if isinstance(loss, Tape) else tapes.tape(loss, names=scope)
     except FreedTape as error:
         raise FreedTape(f"draw: {error}") from None
     labels = {id(t.data): name for t, name in tape.names.items() if isinstance(t, Tensor)}

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import graphviz
+import torch
 
-from tapegrad import Tape, Tensor
 from tapegrad.inspect.names import caller_scope
+from tapegrad.inspect.tape import Tape
 
 from .dot import draw
 from .engine import FORMATS, NoRenderer, layout
 
 
 def render(
-    picture: graphviz.Digraph | Tensor | Tape,
+    picture: graphviz.Digraph | torch.Tensor | Tape,
     path: str | PathLike[str],
     *,
     names: Mapping[str, Any] | None = None,

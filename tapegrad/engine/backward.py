@@ -55,7 +55,7 @@ def backward(
         _set_grad_enabled(recording)
 
 
-Tensor.backward = backward  # type: ignore[attr-defined]  # added here, for it needs the walk
+Tensor.backward = backward  # type: ignore[method-assign, assignment]  # added here, for it needs the walk
 
 
 def _targets(inputs: Sequence[Tensor] | Tensor) -> list[Any]:
@@ -71,8 +71,8 @@ def _targets(inputs: Sequence[Tensor] | Tensor) -> list[Any]:
 
 
 def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
+    outputs: torch.Tensor | Sequence[torch.Tensor],
+    inputs: torch.Tensor | Sequence[torch.Tensor],
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -125,7 +125,7 @@ def grad(
     return tuple([wrap(g, None) if isinstance(g, torch.Tensor) else g for g in found])
 
 
-def _start(t: Tensor, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
+def _start(t: Any, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
     """The node of an output, with its cotangent."""
     start = node(t)
     if start is None:
@@ -148,7 +148,7 @@ def _start(t: Tensor, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
     return start, g if isinstance(g, Tensor) and torch.is_grad_enabled() else data
 
 
-def _target(t: Tensor, caller: str, i: int) -> Any:
+def _target(t: Any, caller: str, i: int) -> Any:
     target = node(t)
     if target is None:
         raise RuntimeError(f"{caller}: inputs[{i}], of shape {tuple(t.shape)}, does not require grad")

@@ -20,8 +20,13 @@ from tapegrad.engine.op import Op
 from tapegrad.engine.tape import Record, Watched, next_rank, observers
 from tapegrad.errors import ForeignTensor, MissingRule
 
+if TYPE_CHECKING:
+    Base = torch.Tensor  # for type checkers and editors: what torch's tensors can do, Tensors can
+else:
+    Base = object
 
-class Tensor:
+
+class Tensor(Base):
     """A torch tensor that remembers how it was computed.
 
     It is not a ``torch.Tensor``: it holds one, in ``data``, and hands it to torch's kernels. Operators, methods and
@@ -46,10 +51,6 @@ class Tensor:
     _reshaped: int  # of a leaf: the rank at which it was given data of another shape or dtype; 0 if it never was
     record: Record | None
     hooks: Hooks | None  # of a leaf; a computed tensor's are its record's
-
-    if TYPE_CHECKING:  # the rest is added by backward.py and torch_api
-
-        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
@@ -141,7 +142,7 @@ class Tensor:
         return self
 
     @property
-    def is_leaf(self) -> bool:
+    def is_leaf(self) -> bool:  # type: ignore[override]  # torch's stubs have attributes that nobody sets
         """Whether the tensor was made by the user and not computed by a recorded op."""
         return self.record is None
 
@@ -154,7 +155,7 @@ class Tensor:
             raise RuntimeError("retain_grad: this tensor does not require grad; set requires_grad = True first")
 
     @property
-    def retains_grad(self) -> bool:
+    def retains_grad(self) -> bool:  # type: ignore[override]  # likewise
         """Whether ``retain_grad()`` was called on this computed tensor."""
         return self.record is not None and self.record.tensor is not None
 

@@ -88,7 +88,7 @@ class Comparison(tuple[Row, ...]):
     __repr__ = __str__
 
 
-def compare(loss: Tensor, names: Mapping[str, Tensor] | None = None) -> Comparison:
+def compare(loss: torch.Tensor, names: Mapping[str, torch.Tensor] | None = None) -> Comparison:
     """Compare the gradient of every node with torch.autograd's, by replaying the tape on torch tensors.
 
     Call it before ``loss.backward()`` frees the tape, or after ``loss.backward(retain_graph=True)``. Gradients in

@@ -18,7 +18,7 @@ class GradcheckError(AssertionError):
 
 def gradcheck(
     func: Callable[..., Any],
-    inputs: Tensor | Sequence[Any],
+    inputs: torch.Tensor | Sequence[Any],
     *,
     eps: float = 1e-6,
     atol: float = 1e-5,

@@ -73,7 +73,7 @@ class Tape(Sequence[Record]):
     __repr__ = __str__  # so that a prompt shows it too
 
 
-def tape(*outputs: Tensor, names: Mapping[str, Any] | None = None) -> Tape:
+def tape(*outputs: torch.Tensor, names: Mapping[str, Any] | None = None) -> Tape:
     """The tape that led to some tensors: a sequence of Records, oldest first, that prints as a table.
 
     Args:
@@ -85,14 +85,16 @@ def tape(*outputs: Tensor, names: Mapping[str, Any] | None = None) -> Tape:
         FreedTape: a backward without ``retain_graph=True`` has freed it.
         ValueError: an output does not require grad, so nothing was recorded.
     """
+    nodes = []
     for t in outputs:
-        if not hasattr(t, "record"):
+        if not isinstance(t, Tensor):
             raise TypeError(f"tape: expected a Tensor of tapegrad's, got {type(t).__module__}.{type(t).__name__}")
         if not t.requires_grad:
             raise ValueError(
                 f"tape: this tensor, of shape {shape_text(t.shape)}, does not require grad: nothing led to it"
             )
-    return Tape([node_of(t) for t in outputs], name_nodes(caller_scope(1) if names is None else names))
+        nodes.append(node_of(t))
+    return Tape(nodes, name_nodes(caller_scope(1) if names is None else names))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -101,4 +101,4 @@ stack = rule(torch.stack, "tensors, dim=0", tensors=lambda g, dim: g.unbind(dim)
 
 def common_shape(*shapes: Sequence[int]) -> torch.Size:
     """The shape that several broadcast to."""
-    return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call, no-any-return]  # torch's lack
+    return torch.broadcast_shapes(*shapes)  # type: ignore[no-any-return]  # torch's lack

@@ -19,7 +19,7 @@ from tapegrad.torch_api.functions.spellings import reduced, reduction_of
 def difference(input: Any, target: Any) -> Any:
     """``input - target``; both are spread first, as in torch, so that a 0-d tensor's dtype counts in full."""
     if input.dtype != target.dtype:
-        input, target = torch.broadcast_tensors(input, target)  # type: ignore[no-untyped-call]  # torch's lack
+        input, target = torch.broadcast_tensors(input, target)
     return input - target
 
 

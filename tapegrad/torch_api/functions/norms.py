@@ -76,6 +76,6 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
 
 @composition(F.cosine_similarity)
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    shape = torch.broadcast_shapes(x1.shape, x2.shape)  # type: ignore[no-untyped-call]  # torch's lack
+    shape = torch.broadcast_shapes(x1.shape, x2.shape)
     unit1, unit2 = [x / at_least(vector_norm(x, 2, dim, True), eps) for x in (x1.expand(shape), x2.expand(shape))]
     return (unit1 * unit2).sum(dim)

@@ -45,7 +45,7 @@ def column_stack(tensors: Any) -> Any:
 @composition(torch.block_diag)
 def block_diag(*tensors: Any) -> Any:
     # A number among them counts less than a matrix in the dtype, which torch.cat would not know.
-    dtype = torch.block_diag(*[raw(t).new_zeros([0] * t.ndim) for t in tensors]).dtype  # type: ignore[no-untyped-call]
+    dtype = torch.block_diag(*[raw(t).new_zeros([0] * t.ndim) for t in tensors]).dtype
     blocks = [atleast_2d(t.to(dtype)) for t in tensors]
     widths = [block.shape[1] for block in blocks]
     before = accumulate(widths, initial=0)
