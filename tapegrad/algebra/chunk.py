@@ -1,0 +1,190 @@
+"""The part of a tape between two gradients: its backward lines, and the definitions that they can be simplified with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from tapegrad.algebra import terms
+from tapegrad.algebra.definitions import Definitions, names_in
+from tapegrad.algebra.folding import Folding
+from tapegrad.algebra.reading import free_indices
+from tapegrad.algebra.terms import Factor, Polynomial
+from tapegrad.algebra.writing import Layout
+from tapegrad.engine.tape import Record, parents_of
+
+
+class Chunk:
+    """What leads from a target to a start.
+
+    Args:
+        definitions: the tape.
+        start: the node whose gradient is given.
+        target: the node whose gradient is asked for.
+        seeded: whether the gradient of the start is the number 1.
+
+    Attributes:
+        path: the nodes between them, the newest first: the start, ..., the target.
+        layout: writes polynomials of this chunk.
+        folding: simplifies them.
+    """
+
+    def __init__(self, definitions: Definitions, start: Any, target: Any, seeded: bool) -> None:
+        self.definitions = definitions
+        self.start = start
+        self.target = target
+        self.seeded = seeded
+        self.path = path_between(definitions, start, target)
+        self._surfaces: dict[Any, Polynomial | None] = {}
+        self._inline: dict[str, Polynomial] = {}
+        self._onehots: dict[str, tuple[str, int]] = {}
+        self.layout = Layout(definitions.shapes, self._inline, self._onehots)
+        named = [n for n in self._around() if self.surface_of(n) is not None]
+        equations = []
+        for node in named:
+            surface = self.surface_of(node)
+            assert surface is not None
+            name = definitions.names[node]
+            if name in definitions.own or name in self._inline:
+                equations.append((name, free_indices(node.shape), surface))
+        for name, (integers, classes) in self._onehots.items():
+            indices = free_indices(definitions.shapes[name])
+            rows = indices if classes == 1 else indices[:-1]
+            column = (0, classes)
+            hot = terms.single(("hot", integers, tuple([(a - 1, n) for a, n in rows]), column))
+            hot = terms.single(("hot", integers, rows, column))
+            equations.append((name, indices, hot))
+        self.folding = Folding(equations, lambda name: name in definitions.own, self.layout.passes)
+
+    def _around(self) -> list[Any]:
+        """The records on the way, and those that they and their parents were computed from, the newest first."""
+        near = {n for n in self.path if type(n) is Record}
+        for _ in range(2):
+            near |= {p for n in near for p in parents_of(n) if type(p) is Record}
+        unnamed = [n for n in near if self.definitions.names[n] not in self.definitions.own]
+        while unnamed:
+            for p in parents_of(unnamed.pop()):
+                if type(p) is Record and p not in near:
+                    near.add(p)
+                    if self.definitions.names[p] not in self.definitions.own:
+                        unnamed.append(p)
+        return sorted(near, key=lambda r: r.rank)
+
+    # --- without what has no name ---
+
+    def surface_of(self, node: Any) -> Polynomial | None:
+        """A definition in terms of tensors that have names, and of sums that have none."""
+        if node not in self._surfaces:
+            p = self.definitions.definition(node)
+            self._surfaces[node] = None if p is None else self.surface(p)
+            name = self.definitions.names[node]
+            if p is not None and name not in self.definitions.own and len(self._surfaces[node] or ()) != 1:
+                self._inline[name] = self._surfaces[node] or {}
+        return self._surfaces[node]
+
+    def surface(self, p: Polynomial) -> Polynomial:
+        """Unnamed tensors of one term written out, and one-hot tensors taken as tensors."""
+        nodes = {name: node for node, name in self.definitions.names.items()}
+
+        def change(factor: Factor, e: Any) -> Polynomial | None:
+            if factor[0] == "hot":
+                return terms.single(self._onehot(factor), e)
+            if factor[0] != "entry" or factor[1] in self.definitions.own or factor[1] not in nodes:
+                return None
+            node = nodes[factor[1]]
+            definition = self.surface_of(node)
+            if definition is None or len(definition) != 1:
+                return terms.single(factor, e)
+            names = dict(zip(free_indices(node.shape), factor[2], strict=True))
+            return terms.power(terms.renamed(definition, names), e)
+
+        return terms.mapped(p, change)
+
+    def _onehot(self, factor: Factor) -> Factor:
+        _, integers, indices, column = factor
+        name = f"onehot({integers})"
+        if self._onehots.setdefault(name, (integers, column[1])) != (integers, column[1]):
+            name = f"onehot({integers}, {column[1]})"
+            self._onehots[name] = (integers, column[1])
+        shape = (*self.definitions.shapes[integers], column[1])
+        self.definitions.shapes.setdefault(name, shape)  # type: ignore[arg-type]  # a shape is a tuple
+        return terms.entry(name, (*indices, column))
+
+    # --- backward ---
+
+    def raw_lines(self) -> dict[Any, Polynomial]:
+        """For each node with a name its gradient as the rules give it, in terms of those before; the newest first."""
+        collected: dict[Any, Polynomial] = {}
+        lines: dict[Any, Polynomial] = {}
+        reached = set(self.path)
+        own = self.definitions.own
+        known: dict[str, Polynomial] = {}  # the gradients of what has no name
+        for node in self.path:
+            d = self.definitions.gradient_name(node)
+            if node is self.start:
+                if self.seeded:
+                    known[d] = terms.number(1)
+            else:
+                p = collected.pop(node)
+                if self.definitions.names[node] in own or node is self.target:
+                    lines[node] = p
+                else:
+                    known[d] = p
+            if node is self.target:
+                break
+            if type(node) is not Record:
+                continue
+            for parent, part in self.definitions.contributions(node):
+                if parent in reached:
+                    part = substituted(self.surface(part), known, self.definitions)
+                    collected[parent] = terms.add(collected.get(parent, {}), part)
+        return lines
+
+
+def substituted(p: Polynomial, known: Mapping[str, Polynomial], definitions: Definitions) -> Polynomial:
+    """A polynomial with tensors replaced by what they are known to be."""
+
+    def change(factor: Factor, e: Any) -> Polynomial | None:
+        if factor[0] != "entry" or factor[1] not in known:
+            return None
+        names = dict(zip(free_indices(definitions.shapes[factor[1]]), factor[2], strict=True))
+        return terms.power(terms.renamed(known[factor[1]], names), e)
+
+    return terms.mapped(p, change) if not known.keys().isdisjoint(names_in(p)) else p
+
+
+def path_between(definitions: Definitions, start: Any, target: Any) -> list[Any]:
+    """The nodes that lead from a target to a start, both included, the newest first."""
+    leading = {target}
+    for record in definitions.tape:
+        if any(p in leading for p in parents_of(record)):
+            leading.add(record)
+    if start not in leading:
+        return []
+    behind = {start}
+    order = [n for n in reversed(definitions.nodes) if n in leading]
+    for node in order:
+        if node in behind and type(node) is Record:
+            behind.update(p for p in parents_of(node) if p in leading)
+    return [n for n in order if n in behind]
+
+
+def dominators(definitions: Definitions, outputs: list[Any], target: Any) -> list[Any]:
+    """The nodes that all paths from the outputs to a target go through, the nearest to the target first."""
+    leading = {target}
+    for record in definitions.tape:
+        if any(p in leading for p in parents_of(record)):
+            leading.add(record)
+    pending = {n for n in outputs if n in leading}
+    found = []
+    for node in reversed(definitions.tape):
+        if node in pending:
+            pending.discard(node)
+            if not pending and node is not target:
+                found.append(node)
+            pending.update(p for p in parents_of(node) if p in leading)
+    return found[::-1]
+
+
+__all__ = ["Chunk", "Fraction", "dominators", "path_between", "substituted"]
