@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any
 
 from tapegrad.algebra import terms
@@ -55,7 +54,7 @@ class Chunk:
             hot = terms.single(("hot", integers, tuple([(a - 1, n) for a, n in rows]), column))
             hot = terms.single(("hot", integers, rows, column))
             equations.append((name, indices, hot))
-        self.folding = Folding(equations, lambda name: name in definitions.own, self.layout.passes)
+        self.folding = Folding(equations, lambda name: name in definitions.own, self.layout.cost)
 
     def _around(self) -> list[Any]:
         """The records on the way, and those that they and their parents were computed from, the newest first."""
@@ -121,25 +120,34 @@ class Chunk:
         own = self.definitions.own
         known: dict[str, Polynomial] = {}  # the gradients of what has no name
         for node in self.path:
-            d = self.definitions.gradient_name(node)
             if node is self.start:
-                if self.seeded:
-                    known[d] = terms.number(1)
+                known.update({self.definitions.gradient_name(node): terms.number(1)} if self.seeded else {})
             else:
                 p = collected.pop(node)
-                if self.definitions.names[node] in own or node is self.target:
+                if self.definitions.names[node] in own or node is self.target or self._in_an_atom(node, p):
                     lines[node] = p
                 else:
-                    known[d] = p
-            if node is self.target:
-                break
-            if type(node) is not Record:
+                    known[self.definitions.gradient_name(node)] = p
+            if node is self.target or type(node) is not Record:
                 continue
             for parent, part in self.definitions.contributions(node):
                 if parent in reached:
                     part = substituted(self.surface(part), known, self.definitions)
                     collected[parent] = terms.add(collected.get(parent, {}), part)
         return lines
+
+    def _in_an_atom(self, node: Any, p: Polynomial) -> bool:
+        """Whether the gradient of a tensor without a name goes where algebra does not see it, and so needs a line."""
+        if type(node) is not Record:
+            return False
+        if len(p) == 1 and p == terms.single(next(iter(p))[0][0] if next(iter(p)) else ()):
+            factor = next(iter(p))[0][0]
+            if factor[0] == "entry" and factor[2] == free_indices(node.shape) and factor[1].startswith("d"):
+                if self.definitions.shapes.get(factor[1]) == node.shape:
+                    self.definitions.alias(node, factor[1])
+        name = self.definitions.gradient_name(node)
+        atoms = {a for _, part in self.definitions.contributions(node) for a in names_in(part) if a != name}
+        return any(name in self.definitions.mentioned(a) for a in atoms) and name == f"d{self.definitions.names[node]}"
 
 
 def substituted(p: Polynomial, known: Mapping[str, Polynomial], definitions: Definitions) -> Polynomial:
@@ -185,6 +193,3 @@ def dominators(definitions: Definitions, outputs: list[Any], target: Any) -> lis
                 found.append(node)
             pending.update(p for p in parents_of(node) if p in leading)
     return found[::-1]
-
-
-__all__ = ["Chunk", "Fraction", "dominators", "path_between", "substituted"]

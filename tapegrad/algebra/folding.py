@@ -52,7 +52,7 @@ class Rule:
             if factor[0] == "power" and not self.everywhere:  # a divisor, or under a root: all of it may be unfolded
                 inside = dict(factor[1])
                 new = self._apply(inside, divided=True)
-                return None if new == inside else terms.power(new, e)
+                return None if new is inside else terms.power(new, e)
             names = matched(self.pattern, factor)
             if names is None or not (self.everywhere or divided or e < 0 or Fraction(e).denominator != 1):
                 return None
@@ -210,7 +210,7 @@ class Folding:
         except terms.TooMuch:
             normal = start
         divisors = {f for q in (start, normal) for f in divisors_of(q)}
-        seen: dict[Any, tuple[Polynomial, tuple[Rule, ...]]] = {}
+        seen: dict[Any, tuple[Rule, ...]] = {}
         frontier = []
         best: tuple[Any, Polynomial, tuple[Rule, ...]] | None = None
 
@@ -218,8 +218,10 @@ class Folding:
             nonlocal best
             key = terms.frozen(p)
             if key in seen:
+                if len(path) < len(seen[key]):
+                    seen[key] = path
                 return False
-            seen[key] = (p, path)
+            seen[key] = path
             cost = (self.passes(p), len(path), len(str(key)))
             frontier.append((cost, p, path))
             safe = all(f in divisors or never_zero(f) for f in divisors_of(p))
@@ -250,7 +252,7 @@ class Folding:
             if waited >= PATIENCE or not frontier:
                 break
         assert best is not None
-        return best[1], self.shortest(start, best[1], list(best[2]))
+        return best[1], self.shortest(start, best[1], list(seen[terms.frozen(best[1])]))
 
     def shortest(self, start: Polynomial, end: Polynomial, path: list[Rule]) -> list[Rule]:
         """The path without the steps that it does not need."""

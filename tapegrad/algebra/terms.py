@@ -84,11 +84,14 @@ def frozen(p: Polynomial) -> tuple[Any, ...]:
 
 def add(*polynomials: Polynomial) -> Polynomial:
     """Their sum; like terms are collected."""
+    if len(polynomials) == 1:
+        return polynomials[0]
     total: Polynomial = {}
     for p in polynomials:
         for m, c in p.items():
-            c += total.get(m, 0)
-            if c:
+            if m not in total:
+                total[m] = c
+            elif c := c + total[m]:
                 total[m] = c
             else:
                 del total[m]
@@ -97,18 +100,24 @@ def add(*polynomials: Polynomial) -> Polynomial:
 
 def scale(p: Polynomial, c: Any) -> Polynomial:
     """A polynomial times a number."""
+    if c == 1:
+        return p
     return {m: v * c for m, v in p.items()} if c else {}
 
 
 def multiply(*polynomials: Polynomial) -> Polynomial:
     """Their product, multiplied out."""
-    return reduce(_times, polynomials, {ONE: Fraction(1)})
+    return reduce(_times, polynomials) if polynomials else number(1)
 
 
 def _times(p: Polynomial, q: Polynomial) -> Polynomial:
     if len(p) * len(q) > _WIDEST:
         raise TooMuch
-    return add(*[scale(_product(m, n), c * d) for m, c in p.items() for n, d in q.items()])
+    if len(p) == 1 and ONE in p:
+        return scale(q, p[ONE])
+    if len(q) == 1 and ONE in q:
+        return scale(p, q[ONE])
+    return add(*[scale(scale(_product(m, n), c), d) for m, c in p.items() for n, d in q.items()])
 
 
 def _product(m: Iterable[tuple[Factor, Any]], n: Monomial) -> Polynomial:
@@ -285,25 +294,36 @@ def mapped(p: Polynomial, change: Callable[[Factor, Any], Polynomial | None]) ->
         p: what to change.
         change: gives a factor's power as a polynomial, or None to look inside.
     """
-    return add(*[scale(multiply(*[_mapped(factor, e, change) for factor, e in m]), c) for m, c in p.items()])
+    parts = []
+    same = True
+    for m, c in p.items():
+        powers = [_mapped(factor, e, change) for factor, e in m]
+        if all(new is None for new in powers):
+            parts.append({m: c})
+        else:
+            same = False
+            unchanged = {tuple([fe for fe, new in zip(m, powers, strict=True) if new is None]): c}
+            parts.append(multiply(unchanged, *[new for new in powers if new is not None]))
+    return p if same else add(*parts)
 
 
-def _mapped(factor: Factor, e: Any, change: Callable[[Factor, Any], Polynomial | None]) -> Polynomial:
+def _mapped(factor: Factor, e: Any, change: Callable[[Factor, Any], Polynomial | None]) -> Polynomial | None:
+    """What becomes of a factor's power, or None if it stays as it is."""
     changed = change(factor, e)
     if changed is not None:
         return changed
-    match factor[0]:
-        case "sum":
-            bound, body = opened(factor)
-            new = mapped({body: Fraction(1)}, change)
-            return single(factor, e) if new == {body: Fraction(1)} else power(sum_over(bound, new), e)
-        case "power" | "function":
-            inside = dict(factor[-1])
-            new = mapped(inside, change)
-            if new == inside:
-                return single(factor, e)
-            return power(new if factor[0] == "power" else function(factor[1], new), e)
-    return single(factor, e)
+    if factor[0] == "sum":
+        bound, body = opened(factor)
+        inside = {body: Fraction(1)}
+        new = mapped(inside, change)
+        return None if new is inside else power(sum_over(bound, new), e)
+    if factor[0] in ("power", "function"):
+        inside = dict(factor[-1])
+        new = mapped(inside, change)
+        if new is inside:
+            return None
+        return power(new if factor[0] == "power" else function(factor[1], new), e)
+    return None
 
 
 def renamed(p: Polynomial, names: Mapping[Index, Index]) -> Polynomial:

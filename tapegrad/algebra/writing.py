@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from tapegrad.algebra import terms
+from tapegrad.algebra.cost import Cost, shared_factors
 from tapegrad.algebra.reading import free_indices
 from tapegrad.algebra.terms import Factor, Index, Monomial, Polynomial
 from tapegrad.algebra.tree import Node, passes
@@ -33,6 +34,7 @@ class Layout:
         self.shapes = shapes
         self.inline = inline
         self.onehots = onehots
+        self.cost = Cost(inline)
         self._cache: dict[Any, Node] = {}
 
     def tree(self, p: Polynomial) -> Node:
@@ -41,10 +43,6 @@ class Layout:
         if key not in self._cache:
             self._cache[key] = self._sum(p, {i: i[0] for i in terms.polynomial_indices(p)})
         return self._cache[key]
-
-    def passes(self, p: Polynomial) -> int:
-        """What a polynomial costs, as it would be written."""
-        return passes(self.tree(p))
 
     # --- sums of products ---
 
@@ -109,7 +107,7 @@ class Layout:
             result = Node("number", data=top)
         divided = bottom == 1
         for size, k, _, n in steps:
-            if not divided and size > smallest:
+            if not divided and (size > smallest or (k and result is not None and result.kind != "number")):
                 result = Node("div", (result or Node("number", data=Fraction(1)), Node("number", data=bottom)),
                               result.axes if result else ())
                 divided = True
@@ -242,19 +240,6 @@ class Layout:
 def all_axes(shape: Sequence[int]) -> list[Index]:
     """An index for every axis."""
     return [(len(shape) - 1 - k, n) for k, n in enumerate(shape)]
-
-
-def shared_factors(p: Polynomial) -> dict[Factor, Any]:
-    """What all terms have, to the power that all of them have."""
-    all_terms = [dict(m) for m in p]
-    result = {}
-    for factor in all_terms[0]:
-        exponents = [m.get(factor, 0) for m in all_terms]
-        if all(e > 0 for e in exponents):
-            result[factor] = min(exponents)
-        elif all(e < 0 for e in exponents):
-            result[factor] = max(exponents)
-    return result
 
 
 def joined(a: Sequence[Index | None], b: Sequence[Index | None]) -> tuple[Index | None, ...]:

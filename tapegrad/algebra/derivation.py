@@ -1,0 +1,225 @@
+"""``derive``: the closed form of a gradient, and how one gets there on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from tapegrad.algebra import terms
+from tapegrad.algebra.checking import Trials
+from tapegrad.algebra.chunk import Chunk, substituted
+from tapegrad.algebra.definitions import Definitions, names_in
+from tapegrad.algebra.originals import Originals
+from tapegrad.algebra.reasons import Reasons
+from tapegrad.algebra.terms import Polynomial
+from tapegrad.algebra.tree import Node, Writer, latex, latex_name, passes
+from tapegrad.engine.tape import shape_text
+
+
+@dataclass
+class Step:
+    """``= right-hand side``, and why it equals the one above."""
+
+    tree: Node
+    reason: str = ""
+
+
+@dataclass
+class Line:
+    """A gradient: as its rule gives it, and simpler and simpler."""
+
+    node: Any
+    name: str
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def tree(self) -> Node:
+        """The last right-hand side."""
+        return self.steps[-1].tree
+
+
+class Derivation:
+    """A closed form and its derivation: it prints line by line.
+
+    Attributes:
+        formula: the last right-hand side, as text.
+        lines: the gradients on the way, the target's last.
+        passes: how many elements are read and written, in units of the target's size, by the backward pass line by
+            line, and by the closed form.
+    """
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._chunk = chunk
+        self._definitions = chunk.definitions
+        self._trials = Trials(chunk.definitions, chunk.start, chunk.seeded)
+        self._reasons = Reasons(chunk, self._trials)
+        self.lines: list[Line] = []
+        known: dict[str, Polynomial] = {}
+        self._derive(known)
+        self.formula = Writer().text(self.lines[-1].tree)
+        target = chunk.target.shape.numel() or 1
+        before = sum([passes(line.steps[0].tree) for line in self.lines])
+        after = passes(self.lines[-1].tree)
+        self.passes = (before / target, after / target)
+
+    def _derive(self, known: dict[str, Polynomial]) -> None:
+        """One line after another, from the start to the target."""
+        chunk, layout = self._chunk, self._chunk.layout
+        for node, raw_form in chunk.raw_lines().items():
+            line = Line(node, self._definitions.gradient_name(node), [Step(layout.tree(raw_form))])
+            form = raw_form
+            try:
+                form = self._simplified(line, raw_form, known)
+            except terms.TooMuch:
+                pass
+            if form is None or not self._trials.holds([s.tree for s in line.steps[1:]], node):
+                line.steps = line.steps[:1]
+            else:
+                known[line.name] = form
+            self.lines.append(line)
+
+    def _simplified(self, line: Line, form: Polynomial, known: Mapping[str, Polynomial]) -> Polynomial | None:
+        """Add the steps to a line, and return what they lead to; None if one of the reasons is false."""
+        mentioned = set(names_in(form))
+        used = [n for n in known if n in mentioned]
+        form = substituted(form, known, self._definitions)
+        self._step(line, form, f"put in {listed(used)}" if used else "")
+        end, path = self._chunk.folding.search(form)
+        for rule in path:
+            form = rule.apply(form)
+            if not self._reasons.hold(rule):
+                return None
+            self._step(line, form, self._reasons.text(rule))
+        return end
+
+    def _step(self, line: Line, form: Polynomial, reason: str) -> None:
+        tree = self._chunk.layout.tree(form)
+        last = line.steps[-1]
+        if Writer().text(tree) == Writer().text(last.tree):
+            return
+        line.steps.append(Step(tree, reason))
+
+    # --- how it reads ---
+
+    def __str__(self) -> str:
+        start = self._definitions.gradient_name(self._chunk.start)
+        given = f"{start} = 1" if self._chunk.seeded else f"given {start}"
+        return "\n".join([given, *[text for line in self.lines for text in self._line_texts(line)]])
+
+    __repr__ = __str__
+
+    def _line_texts(self, line: Line) -> Iterator[str]:
+        shape = shape_text(line.node.shape) if line.node.shape else ""
+        pad = " " * len(line.name)
+        texts = [f"{line.name if not k else pad} = {Writer().text(s.tree)}" for k, s in enumerate(line.steps)]
+        reasons = [f"{shape}" if not k else s.reason for k, s in enumerate(line.steps)]
+        yield ""
+        for text, reason in zip(texts, reasons, strict=True):
+            yield f"{text:<60}  # {reason}" if reason else text
+
+    def latex(self) -> str:
+        """The derivation as an ``aligned`` environment of LaTeX."""
+        rows = []
+        for line in self.lines:
+            for k, step in enumerate(line.steps):
+                left = latex_name(line.name) if not k else ""
+                reason = rf" && \text{{{latex_text(step.reason)}}}" if step.reason else ""
+                rows.append(rf"{left} &= {latex(step.tree)}{reason}")
+        return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+    def _repr_latex_(self) -> str:
+        return f"$$\n{self.latex()}\n$$"
+
+    # --- how it runs ---
+
+    def _needed(self) -> list[Line]:
+        """The lines that the closed form still refers to, and itself."""
+        byname = {line.name: line for line in self.lines}
+        needed: list[Line] = []
+        stack = [self.lines[-1]]
+        while stack:
+            line = stack.pop()
+            needed = [line, *[other for other in needed if other is not line]]
+            stack += [byname[n] for n in sorted(self._mentioned(line.tree)) if n in byname and n != line.name]
+        return needed
+
+    def _mentioned(self, tree: Node) -> set[str]:
+        """The tensors that a formula is computed from."""
+        found: set[str] = set()
+        stack = [tree]
+        while stack:
+            node = stack.pop()
+            stack += node.args
+            if node.kind == "name":
+                found |= self._definitions.mentioned(node.data)
+            if node.kind == "onehot":
+                found |= self._definitions.mentioned(node.data[0])
+        return found
+
+    def _inputs(self) -> list[str]:
+        lines = self._needed()
+        mentioned = set().union(*[self._mentioned(line.tree) for line in lines]) - {line.name for line in lines}
+        start = self._definitions.gradient_name(self._chunk.start)
+        order = [start, *self._definitions.sources]
+        return sorted(mentioned, key=lambda n: (order.index(n) if n in order else len(order), n))
+
+    def source(self) -> str:
+        """A function ``gradient(...)`` in PyTorch, whose parameters are tensors by their names, and that returns it."""
+        lines = [f"    {line.name} = {Writer(code=True).text(line.tree)}" for line in self._needed()]
+        cast, target = self._cast(), self._chunk.target
+        result = f"{self.lines[-1].name}{cast}"
+        if cast is None:
+            result = f"torch.full({tuple(target.shape)}, {self.formula}, dtype={target.dtype})"
+        body = "\n".join([*(lines if cast is not None else []), f"    return {result}"])
+        imports = "import torch\n" if "torch." in body else ""
+        imports += "import torch.nn.functional as F\n" if "F." in body else ""
+        imports += "\n\n" if imports else ""
+        return f"{imports}def gradient({', '.join(self._inputs())}):\n{body}\n"
+
+    def _cast(self) -> str | None:
+        """What is to be done to a formula's value to give it the target's shape and dtype; None if it is a number."""
+        target, values = self._chunk.target, Originals(self._definitions)
+        scope: dict[str, Any] = {"torch": torch, "F": torch.nn.functional}
+        scope |= {name: values.like(name) for name in self._inputs()}
+        for line in self._needed():
+            value = scope[line.name] = eval(Writer(code=True).text(line.tree), scope)
+        if not isinstance(value, torch.Tensor):
+            return None
+        text = ""
+        if value.shape != target.shape:
+            sizes = ", ".join(map(str, target.shape))
+            text += f".view({sizes})" if value.numel() == target.shape.numel() else f".expand({sizes})"
+        return text + (f".to({target.dtype})" if value.dtype != target.dtype else "")
+
+    def bindings(self) -> dict[str, torch.Tensor]:
+        """The tensors to call ``gradient`` with, by name.
+
+        They are those of the tape, and the gradient of ``start`` by the engine's own walk; if the loss is no number,
+        that is for the caller to add.
+        """
+        values = Originals(self._definitions)
+        given = self._definitions.gradient_name(self._chunk.start)
+        bound = {name: values[name] for name in self._inputs() if name != given}
+        if given in self._inputs():
+            gradient = values.gradient(self._chunk.start)
+            bound |= {} if gradient is None else {given: gradient}
+        return bound
+
+    def check(self) -> bool:
+        """Whether every line is the engine's gradient, in float64, on the tape's own values and on random ones."""
+        return all(self._trials.holds([s.tree for s in line.steps], line.node) for line in self.lines)
+
+
+def listed(words: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def latex_text(text: str) -> str:
+    """Words within a formula."""
+    for c in "_#%&$":
+        text = text.replace(c, f"\\{c}")
+    return text.replace("**", "^")

@@ -1,0 +1,51 @@
+"""Why one line equals the next, in words, and whether that is so."""
+
+from __future__ import annotations
+
+from tapegrad.algebra import terms
+from tapegrad.algebra.checking import Trials
+from tapegrad.algebra.chunk import Chunk
+from tapegrad.algebra.folding import Rule
+
+
+class Reasons:
+    """Says why a rule holds, and tries whether it does.
+
+    Args:
+        chunk: what the rules are about.
+        trials: the numbers to try them on.
+    """
+
+    def __init__(self, chunk: Chunk, trials: Trials) -> None:
+        self._chunk = chunk
+        self._trials = trials
+        self._held: dict[Rule, bool] = {}
+        self._nodes = {name: node for node, name in chunk.definitions.names.items()}
+
+    def text(self, rule: Rule) -> str:
+        """``since probs = counts * counts_sum_inv``, ``since each row of onehot(Yb) sums to 1``."""
+        if rule.fact:
+            return f"since {self._sum(rule)}"
+        if rule.name in self._nodes:
+            if rule.name not in self._chunk.definitions.own:
+                return ""
+            return f"since {rule.name} = {self._chunk.definitions.spelled(self._nodes[rule.name])}"
+        return f"since {rule.name} has a single 1 in each row"
+
+    def _sum(self, rule: Rule) -> str:
+        _, bound, body = rule.pattern
+        indices = body[0][0][2]
+        axes = [k for k, i in enumerate(indices) if i in bound]
+        value = dict(rule.replacement).get(terms.ONE, 0)
+        if len(indices) == 2 and len(axes) == 1:
+            return f"each {('column', 'row')[axes[0]]} of {rule.name} sums to {value}"
+        over = f" over dim {axes[0]}" if len(axes) < len(indices) else ""
+        return f"{rule.name} sums to {value}{over}"
+
+    def hold(self, rule: Rule) -> bool:
+        """Whether the two sides of a rule have the same values."""
+        if rule not in self._held:
+            tree = self._chunk.layout.tree
+            left, right = terms.single(rule.pattern, rule.exponent), dict(rule.replacement)
+            self._held[rule] = self._trials.same(tree(left), tree(right))
+        return self._held[rule]
