@@ -6,6 +6,7 @@ A line that does not give the gradient that the engine's own walk gives is never
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ class Trial:
 
     def __init__(self, definitions: Definitions, run: Run, start: Any, g: torch.Tensor) -> None:
         self.gradients = run.gradients(start, g)
-        self.scope: dict[str, Any] = {"torch": torch, "F": F}
+        self.scope: dict[str, Any] = {"torch": torch, "F": SimpleNamespace(**{**vars(F), "one_hot": onehot})}
         for name, source in definitions.sources.items():
             if type(source) is not tuple or source[0] != "gradient":
                 self.scope[name] = find(run, source)
@@ -70,6 +71,11 @@ class Trial:
         return bool(((value - truth).abs()[known] <= RELATIVE * finite(truth) + slack).all())
 
 
+def onehot(indices: torch.Tensor, classes: int) -> torch.Tensor:
+    """``F.one_hot`` in float64."""
+    return F.one_hot(indices.long(), classes).double()
+
+
 def finite(value: torch.Tensor) -> float:
     """The largest entry, of those that are finite."""
     known = value[value.isfinite()]
@@ -87,7 +93,7 @@ class Trials:
 
     def __init__(self, definitions: Definitions, start: Any, seeded: bool) -> None:
         generator = torch.Generator().manual_seed(1)
-        runs = [definitions.run, Run(definitions.tape, other_value(generator))]
+        runs = [definitions.run, Run(definitions.tape, definitions.constants, other_value(generator))]
         self.trials = []
         for run in runs:
             like = run.value(start)

@@ -25,6 +25,7 @@ class Chunk:
 
     Attributes:
         path: the nodes between them, the newest first: the start, ..., the target.
+        lines: for each of them that has a name its gradient as the rules give it, in terms of those before.
         layout: writes polynomials of this chunk.
         folding: simplifies them.
     """
@@ -35,11 +36,17 @@ class Chunk:
         self.target = target
         self.seeded = seeded
         self.path = path_between(definitions, start, target)
+        self._same: dict[Any, str] = {}  # definition -> who has it
         self._surfaces: dict[Any, Polynomial | None] = {}
         self._inline: dict[str, Polynomial] = {}
         self._onehots: dict[str, tuple[str, int]] = {}
         self.layout = Layout(definitions.shapes, self._inline, self._onehots)
-        named = [n for n in self._around() if self.surface_of(n) is not None]
+        self.lines = self._backward_lines()
+        around = self._around()
+        for node in around:
+            if definitions.names[node] in definitions.own and (p := definitions.definition(node)) is not None:
+                self._same.setdefault((node.shape, terms.frozen(p)), definitions.names[node])
+        named = [n for n in around if self.surface_of(n) is not None]
         equations = []
         for node in named:
             surface = self.surface_of(node)
@@ -47,14 +54,14 @@ class Chunk:
             name = definitions.names[node]
             if name in definitions.own or name in self._inline:
                 equations.append((name, free_indices(node.shape), surface))
+        atoms = [(name, self.surface(p)) for name, p in definitions.spelled_out.items()]
+        equations += [(name, free_indices(definitions.shapes[name]), p) for name, p in atoms]
         for name, (integers, classes) in self._onehots.items():
-            indices = free_indices(definitions.shapes[name])
-            rows = indices if classes == 1 else indices[:-1]
-            column = (0, classes)
-            hot = terms.single(("hot", integers, tuple([(a - 1, n) for a, n in rows]), column))
-            hot = terms.single(("hot", integers, rows, column))
-            equations.append((name, indices, hot))
-        self.folding = Folding(equations, lambda name: name in definitions.own, self.layout.cost)
+            *rows, column = free_indices(definitions.shapes[name])
+            equations.append((name, (*rows, column), terms.single(("hot", integers, tuple(rows), column))))
+            assert column == (0, classes)
+        foldable = {*definitions.own, *definitions.spelled_out}
+        self.folding = Folding(equations, lambda name: name in foldable, self.layout.cost)
 
     def _around(self) -> list[Any]:
         """The records on the way, and those that they and their parents were computed from, the newest first."""
@@ -76,8 +83,11 @@ class Chunk:
         """A definition in terms of tensors that have names, and of sums that have none."""
         if node not in self._surfaces:
             p = self.definitions.definition(node)
-            self._surfaces[node] = None if p is None else self.surface(p)
             name = self.definitions.names[node]
+            same = None if p is None else self._same.setdefault((node.shape, terms.frozen(p)), name)
+            if same is not None and same != name and name not in self.definitions.own:  # x - mu, written twice
+                p = terms.single(terms.entry(same, free_indices(node.shape)))
+            self._surfaces[node] = None if p is None else self.surface(p)
             if p is not None and name not in self.definitions.own and len(self._surfaces[node] or ()) != 1:
                 self._inline[name] = self._surfaces[node] or {}
         return self._surfaces[node]
@@ -112,42 +122,39 @@ class Chunk:
 
     # --- backward ---
 
-    def raw_lines(self) -> dict[Any, Polynomial]:
-        """For each node with a name its gradient as the rules give it, in terms of those before; the newest first."""
+    def _backward_lines(self) -> dict[Any, Polynomial]:
+        """A line for each node that has a name, or whose gradient goes where algebra does not see it."""
+        definitions = self.definitions
         collected: dict[Any, Polynomial] = {}
         lines: dict[Any, Polynomial] = {}
-        reached = set(self.path)
-        own = self.definitions.own
+        on_path = set(self.path)
         known: dict[str, Polynomial] = {}  # the gradients of what has no name
         for node in self.path:
             if node is self.start:
-                known.update({self.definitions.gradient_name(node): terms.number(1)} if self.seeded else {})
+                known.update({definitions.gradient_name(node): terms.number(1)} if self.seeded else {})
             else:
                 p = collected.pop(node)
-                if self.definitions.names[node] in own or node is self.target or self._in_an_atom(node, p):
+                named = definitions.names[node] in definitions.own or node is self.target
+                if not named:
+                    self._call_as_another(node, p)
+                if named or definitions.goes_into_an_atom(node):
                     lines[node] = p
                 else:
-                    known[self.definitions.gradient_name(node)] = p
+                    known[definitions.gradient_name(node)] = p
             if node is self.target or type(node) is not Record:
                 continue
-            for parent, part in self.definitions.contributions(node):
-                if parent in reached:
-                    part = substituted(self.surface(part), known, self.definitions)
+            for parent, part in definitions.contributions(node):
+                if parent in on_path:
+                    part = substituted(self.surface(part), known, definitions)
                     collected[parent] = terms.add(collected.get(parent, {}), part)
         return lines
 
-    def _in_an_atom(self, node: Any, p: Polynomial) -> bool:
-        """Whether the gradient of a tensor without a name goes where algebra does not see it, and so needs a line."""
-        if type(node) is not Record:
-            return False
-        if len(p) == 1 and p == terms.single(next(iter(p))[0][0] if next(iter(p)) else ()):
-            factor = next(iter(p))[0][0]
-            if factor[0] == "entry" and factor[2] == free_indices(node.shape) and factor[1].startswith("d"):
-                if self.definitions.shapes.get(factor[1]) == node.shape:
-                    self.definitions.alias(node, factor[1])
-        name = self.definitions.gradient_name(node)
-        atoms = {a for _, part in self.definitions.contributions(node) for a in names_in(part) if a != name}
-        return any(name in self.definitions.mentioned(a) for a in atoms) and name == f"d{self.definitions.names[node]}"
+    def _call_as_another(self, node: Any, p: Polynomial) -> None:
+        """The gradient of what has no name, if it is that of something else: of ``x @ W``, in ``x @ W + b``."""
+        for name, source in self.definitions.sources.items():
+            if type(source) is tuple and source[0] == "gradient" and source[1].shape == node.shape:
+                if p == terms.single(terms.entry(name, free_indices(node.shape))):
+                    self.definitions.alias(node, name)
 
 
 def substituted(p: Polynomial, known: Mapping[str, Polynomial], definitions: Definitions) -> Polynomial:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from tapegrad.algebra import terms
+from tapegrad.algebra.constants import Constants, tensors_within
 from tapegrad.algebra.reading import Reader, inputs_of, source_of, summed
 from tapegrad.algebra.running import Run
 from tapegrad.algebra.terms import Polynomial
@@ -26,7 +27,7 @@ class Definitions:
     Args:
         tape: what to read.
         named: node -> the user's name for it.
-        constants: id of a tensor without gradient -> the user's name for it.
+        constants: name -> tensor, of the tensors in reach that take no gradient.
 
     Attributes:
         names: node -> name, also for those that the user has not named.
@@ -36,13 +37,14 @@ class Definitions:
             a constant.
     """
 
-    def __init__(self, tape: Tape, named: Mapping[Any, str], constants: Mapping[int, str]) -> None:
+    def __init__(self, tape: Tape, named: Mapping[Any, str], constants: Mapping[str, torch.Tensor]) -> None:
         self.tape = tape
         self.names: dict[Any, str] = {}
         self.own: set[str] = set()
         self.shapes: dict[str, Sequence[int]] = {}
         self.sources: dict[str, Any] = {}
-        self.run = Run(tape)
+        self.constants = Constants(tape, constants)
+        self.run = Run(tape, self.constants)
         self.nodes = [*tape.leaves, *tape]
         self._variables = Variables((*RESERVED, "gradient", "onehot"))
         self._trace = Trace()
@@ -58,7 +60,7 @@ class Definitions:
             self._variables.fresh(self.gradient_name(node))
             self._know(self.run.value(node), self.names[node], node)
         for record in tape:
-            self._name_saved(record, constants)
+            self._name_saved(record)
 
     def _know(self, value: torch.Tensor, name: str, source: Any) -> None:
         self._trace.name(value, name)
@@ -66,20 +68,33 @@ class Definitions:
         self.sources[name] = source
         self._kept.append(value)
 
-    def _name_saved(self, record: Record, constants: Mapping[int, str]) -> None:
+    def _name_saved(self, record: Record) -> None:
         """Name what a record keeps besides its inputs and output: constants, and indices of maxima."""
         for argument, value, parent in zip(record.op.parameters, record.args, record.parents or (), strict=True):
-            for original in tensors_within(value) if parent is None else ():
-                copy = self.run.constants[id(original)]
-                if self._trace.known(copy) or (id(original) not in constants and self._is_plain(copy)):
-                    continue
-                name = self._variables.fresh(constants.get(id(original), f"{record.op.name}_{argument}"))
-                self.own |= {name} if id(original) in constants else set()
-                self._know(copy, name, id(original))
+            for constant in tensors_within(value) if parent is None else ():
+                self._name_constant(id(constant), f"{record.op.name}_{argument}")
         for i, name in enumerate(record.op.aux, 1 + len(record.op.parameters)):
             if isinstance(self.run.saved[record][i], torch.Tensor):
                 called = self._variables.fresh(f"{self.names[record]}_{name}")
                 self._know(self.run.saved[record][i], called, (record, i))
+
+    def _name_constant(self, key: int, hint: str) -> torch.Tensor:
+        """Call a constant by the user's name, by what it is of another, or after the argument that it was given for."""
+        copy = self.run.constant(key)
+        if self._trace.known(copy):
+            return copy
+        if key in self.constants.relations:
+            other, relation = self.constants.relations[key]
+            base = self._name_constant(other, hint)
+            with self._trace:
+                made = relation(base)
+            self._kept.append(made)
+            self._trace.alias(copy, self._trace.expression(made))
+        elif key in self.constants.names or not self._is_plain(copy):
+            name = self._variables.fresh(self.constants.names.get(key, hint))
+            self.own |= {name} if key in self.constants.names else set()
+            self._know(copy, name, key)
+        return copy
 
     def _is_plain(self, value: torch.Tensor) -> bool:
         """Whether a trace recognizes a constant as what it is: a number, a range."""
@@ -90,8 +105,17 @@ class Definitions:
         return self._aliases.get(node) or f"d{self.names[node]}"
 
     def alias(self, node: Any, gradient: str) -> None:
-        """Call the gradient of a node that has no name as another that it is equal to."""
-        self._aliases[node] = gradient
+        """Call the gradient of a node that has no name as another that it is equal to, from the beginning."""
+        if node not in self._contributions:
+            self._aliases[node] = gradient
+
+    def goes_into_an_atom(self, node: Any) -> bool:
+        """Whether what a record sends back mentions its gradient within an atom, under a name of its own."""
+        name = self.gradient_name(node)
+        if type(node) is not Record or node in self._aliases:
+            return False
+        mentioned = {a for _, p in self.contributions(node) for a in names_in(p)} - {name}
+        return any(name in self.mentioned(a) for a in mentioned)
 
     # --- definitions ---
 
@@ -112,7 +136,8 @@ class Definitions:
         p = self._reader.read(self._trace.expression(out))
         self._admit()
         mentioned = set(names_in(p))
-        opaque = not mentioned.isdisjoint(self._reader.atoms) or self.names[node] in mentioned
+        opaque = not mentioned.isdisjoint(set(self._reader.atoms) - set(self._reader.spelled_out))
+        opaque = opaque or self.names[node] in mentioned
         return None if opaque else p
 
     def _arguments(self, node: Record) -> tuple[Any, ...]:
@@ -150,7 +175,8 @@ class Definitions:
     def _pulled_back(self, record: Record) -> Iterator[tuple[Any, Polynomial]]:
         g = torch.randn(record.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         g = g.to(self.run.value(record).device)
-        self._know(g, self.gradient_name(record), ("gradient", record))
+        name = self.gradient_name(record)
+        self._know(g, name, self.sources.get(name, ("gradient", record)))
         op, saved = record.op, self.run.saved[record]
         for pullback, parent in zip(op.recorded_pullbacks, record.parents or (), strict=True):
             if parent is None:
@@ -178,6 +204,11 @@ class Definitions:
                 self.shapes[constant.name] = constant.value.shape
                 self.sources[constant.name] = constant.value
 
+    @property
+    def spelled_out(self) -> Mapping[str, Polynomial]:
+        """The atoms that are functions of whole rows, by their text, in terms of sums."""
+        return self._reader.spelled_out
+
     def mentioned(self, name: str) -> set[str]:
         """The tensors that an atom is computed from; a tensor that has a name, itself."""
         expression = self._reader.atoms.get(name)
@@ -189,20 +220,11 @@ def find(run: Run, source: Any) -> torch.Tensor:
     if isinstance(source, torch.Tensor):
         return source
     if isinstance(source, int):
-        return run.constants[source]
+        return run.constant(source)
     if type(source) is tuple:
         value: torch.Tensor = run.saved[source[0]][source[1]]
         return value
     return run.value(source)
-
-
-def tensors_within(value: Any) -> Iterator[torch.Tensor]:
-    """A tensor, or those in a sequence."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for v in value:
-            yield from tensors_within(v)
 
 
 def _replaced(value: Any, parent: Any, again: Mapping[Any, torch.Tensor]) -> Any:

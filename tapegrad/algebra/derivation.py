@@ -68,7 +68,7 @@ class Derivation:
     def _derive(self, known: dict[str, Polynomial]) -> None:
         """One line after another, from the start to the target."""
         chunk, layout = self._chunk, self._chunk.layout
-        for node, raw_form in chunk.raw_lines().items():
+        for node, raw_form in chunk.lines.items():
             line = Line(node, self._definitions.gradient_name(node), [Step(layout.tree(raw_form))])
             form = raw_form
             try:

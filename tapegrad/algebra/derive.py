@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from tapegrad.algebra import terms
 from tapegrad.algebra.chunk import Chunk, dominators, path_between, substituted
 from tapegrad.algebra.definitions import Definitions, names_in
@@ -69,10 +71,13 @@ def read(loss: Tensor, scope: Mapping[str, Any]) -> Definitions:
     if not isinstance(loss, Tensor):
         raise TypeError(f"derive: loss must be a Tensor of tapegrad's, not {type(loss).__module__}.{type(loss).__name__}")
     recorded = tape(loss, names=scope)
-    constants: dict[int, str] = {}
-    for name, value in tensors_in(scope):
-        constants.setdefault(id(raw(value)), name)
+    constants = {name: raw(value) for name, value in tensors_in(scope) if _is_constant(value)}
     return Definitions(recorded, name_nodes(scope), constants)
+
+
+def _is_constant(value: Tensor | torch.Tensor) -> bool:
+    """Whether no gradient goes to a tensor."""
+    return node_of(value) is None if isinstance(value, Tensor) else not value.requires_grad
 
 
 def _node(what: Any, argument: str, definitions: Definitions, scope: Mapping[str, Any]) -> Any:
@@ -111,7 +116,7 @@ def cheapest(definitions: Definitions, output: Any, target: Any) -> Chunk:
         saved = saving(chunk)
         if saved is None:
             break  # from here on, something lies between that algebra cannot see through
-        if best is None or saved > best[0]:
+        if best is None or saved >= best[0]:
             best = (saved, chunk)
     return best[1] if best is not None else Chunk(definitions, starts[0], target, seeded=starts[0] is output)
 
@@ -128,7 +133,7 @@ def saving(chunk: Chunk) -> int | None:
     form: Polynomial = {}
     lines = 0
     try:
-        for node, line in chunk.raw_lines().items():
+        for node, line in chunk.lines.items():
             atoms = set(names_in(line)) - set(definitions.sources) - gradients
             if any(definitions.mentioned(a) & gradients for a in atoms):
                 return None

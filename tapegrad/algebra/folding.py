@@ -162,11 +162,14 @@ class Folding:
 
     def _shares_a_divisor(self, name: str, p: Polynomial) -> bool:
         """Whether a sum stands beside a divisor with which it has something in common, so that they may cancel."""
-        ours = set(factors_of(self._normal[name]))
+        ours = self._normal[name]
         for m in p:
             if any(f[:2] == ("entry", name) and e > 0 for f, e in m):
-                for f, e in m:
-                    if f[0] == "power" and e < 0 and not ours.isdisjoint(factors_of(self.normal_of(dict(f[1])))):
+                others = [(f, e) for f, e in m if f[:2] != ("entry", name)]
+                for f, e in others:
+                    divisor = f[0] == "power" and e < 0
+                    theirs = set(factors_of(self.normal_of(dict(f[1]) if divisor else terms.single(f))))
+                    if not theirs.isdisjoint(factors_of(ours) if divisor else sums_divided_by(ours)):
                         return True
         return False
 
@@ -306,6 +309,14 @@ def factors_of(p: Polynomial) -> Iterator[Factor]:
                 yield from factors_of({factor[2]: Fraction(1)})
             elif factor[0] in ("power", "function"):
                 yield from factors_of(dict(factor[-1]))
+
+
+def sums_divided_by(p: Polynomial) -> Iterator[Factor]:
+    """What the sums in its divisors consist of."""
+    for m in p:
+        for factor, e in m:
+            if factor[0] == "power" and e < 0:
+                yield from factors_of(dict(factor[1]))
 
 
 def divisors_of(p: Polynomial) -> Iterator[Factor]:

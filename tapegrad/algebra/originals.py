@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.algebra.definitions import Definitions, tensors_within
+from tapegrad.algebra.definitions import Definitions
 from tapegrad.engine.tape import Record
 from tapegrad.engine.walk import walk
 from tapegrad.inspect.replay import replay
@@ -30,21 +30,12 @@ class Originals:
         with torch.no_grad():
             return replay(tape, {leaf: leaf._data for leaf in tape.leaves})
 
-    @cached_property
-    def _constants(self) -> dict[int, torch.Tensor]:
-        found = {}
-        for record in self._definitions.tape:
-            for value, parent in zip(record.args, record.parents or (), strict=True):
-                if parent is None:
-                    found.update({id(tensor): tensor for tensor in tensors_within(value)})
-        return found
-
     def __getitem__(self, name: str) -> torch.Tensor:
         source: Any = self._definitions.sources[name]
         if isinstance(source, torch.Tensor):
             return source
         if isinstance(source, int):
-            return self._constants[source]
+            return self._definitions.constants.originals[source]
         if type(source) is tuple:
             value: torch.Tensor = source[0].saved[source[1]]
             return value

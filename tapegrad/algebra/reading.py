@@ -55,10 +55,12 @@ class Reader:
 
     Attributes:
         atoms: the expressions that were taken as atoms, by their text.
+        spelled_out: of those, the ones that are functions of whole rows, in terms of sums.
     """
 
     def __init__(self) -> None:
         self.atoms: dict[str, Expression] = {}
+        self.spelled_out: dict[str, Polynomial] = {}
         self._read: dict[Expression, Polynomial] = {}
 
     def read(self, expression: Expression) -> Polynomial:
@@ -79,6 +81,12 @@ class Reader:
         """What an atom is called: an input by its name, anything else by its source."""
         if expression.kind == "input":
             return str(expression.name)
+        if not expression.value.is_floating_point():
+            for part in inputs_of(expression):  # y.masked_fill(y == -100, 0).unsqueeze(1), where all of y is valid
+                same = [n for n in part.value.shape if n != 1] == [n for n in expression.value.shape if n != 1]
+                if same and part.value.dtype == expression.value.dtype:
+                    if part.value.reshape(-1).equal(expression.value.reshape(-1)):
+                        return str(part.name)
         text = source_of(expression)
         self.atoms[text] = expression
         return text
@@ -88,6 +96,8 @@ class Reader:
             raise Unreadable
         if e.number is not None:
             return terms.number(fraction(e.number))
+        if not e.value.is_floating_point() and is_uniform(e.value):
+            return terms.number(int(e.value.reshape(-1)[0]))
         match e.kind:
             case "filled":
                 return terms.number(fraction(e.args[0]))
@@ -136,6 +146,8 @@ class Reader:
             return self._broadcast(x, e)
         if name == "to" and x.value.is_floating_point() and e.value.is_floating_point():
             return self.read(x)
+        if name == "masked_fill" and isinstance(e.args[1], Expression) and self.read(e.args[1]) == {}:
+            return self.read(x)  # a mask that masks nothing
         if name in FUNCTIONS and len(e.args) == 1 and not e.kwargs:
             return terms.function(name, self.read(x))
         if name in POWERS and len(e.args) == 1:
@@ -147,7 +159,9 @@ class Reader:
         if name in MOVING:
             return self._moved(e, x)
         if name in ("logsumexp", "softmax", "log_softmax", "var"):
-            return self._spelled_out(e, x, name)
+            atom = self.atom(e)
+            self.spelled_out[self.name(e)] = self._spelled_out(e, x, name)
+            return atom
         if name == "gather":
             return self._gathered(e, x)
         if name in ("scatter_add", "scatter", "scatter_") and self.read(x) == {}:
@@ -312,6 +326,11 @@ class Reader:
             raise Unreadable
         hot = terms.single(("hot", self.name(index), free_indices(index.value.shape), (axis, size)))
         return terms.multiply(hot, self._operand(source))
+
+
+def is_uniform(value: torch.Tensor) -> bool:
+    """Whether integers or booleans, which come from the data and not from parameters, are all the same."""
+    return value.numel() > 0 and bool((value == value.reshape(-1)[0]).all())
 
 
 def _hot(hot: Any, names: Any) -> Polynomial:

@@ -6,6 +6,7 @@ from tapegrad.algebra import terms
 from tapegrad.algebra.checking import Trials
 from tapegrad.algebra.chunk import Chunk
 from tapegrad.algebra.folding import Rule
+from tapegrad.algebra.tree import Writer
 
 
 class Reasons:
@@ -30,6 +31,8 @@ class Reasons:
             if rule.name not in self._chunk.definitions.own:
                 return ""
             return f"since {rule.name} = {self._chunk.definitions.spelled(self._nodes[rule.name])}"
+        if rule.name in self._chunk.definitions.spelled_out:
+            return f"since {rule.name} = {Writer().text(self._chunk.layout.tree(dict(rule.replacement)))}"
         return f"since {rule.name} has a single 1 in each row"
 
     def _sum(self, rule: Rule) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from tapegrad.algebra.constants import Constants
 from tapegrad.engine.apply import apply
 from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import raw, tensor
@@ -19,6 +20,7 @@ class Run:
 
     Args:
         tape: what to run.
+        constants: what takes no gradient.
         leaf: gives the value of a leaf, in float64, from the one that it has.
 
     Attributes:
@@ -27,8 +29,11 @@ class Run:
         constants: id of the original -> the copy that was used in its place.
     """
 
-    def __init__(self, tape: Tape, leaf: Callable[[torch.Tensor], torch.Tensor] = torch.clone) -> None:
+    def __init__(
+        self, tape: Tape, constants: Constants, leaf: Callable[[torch.Tensor], torch.Tensor] = torch.clone
+    ) -> None:
         self.tape = tape
+        self._copies = constants.copies
         self.tensors: dict[Any, Any] = {}
         self.saved: dict[Record, tuple[Any, ...]] = {}
         self.constants: dict[int, torch.Tensor] = {}
@@ -46,20 +51,23 @@ class Run:
         self.saved[record] = (raw(out), *[raw(a) for a in args], *aux)
 
     def _argument(self, value: Any, parent: Any) -> Any:
-        """A Tensor for a node; a copy of a constant, for some ops write into theirs."""
+        """A Tensor for a node, a copy of a constant."""
         if type(parent) is tuple:
             items = value or (None,) * len(parent)
             return tuple([self._argument(v, p) for v, p in zip(items, parent, strict=True)])
         if parent is not None:
             return self.tensors[parent]
         if isinstance(value, torch.Tensor):
-            if id(value) not in self.constants:
-                copy = value.double() if value.is_floating_point() else value.clone()
-                self.constants[id(value)] = copy.clone() if copy is value else copy
-            return self.constants[id(value)]
+            return self.constant(id(value))
         if isinstance(value, torch.Generator):
             return value.clone_state()
         return type(value)([self._argument(v, None) for v in value]) if type(value) in (tuple, list) else value
+
+    def constant(self, key: int) -> torch.Tensor:
+        """The copy of a constant, by the original's id: this run's own, for some ops write into theirs."""
+        if key not in self.constants:
+            self.constants[key] = self._copies[key].clone()
+        return self.constants[key]
 
     def value(self, node: Any) -> torch.Tensor:
         """The raw value of a record or leaf."""

@@ -53,7 +53,9 @@ class Layout:
             return self._product(m, c, places)
         options = []
         shared = shared_factors(p)
-        for factors, c in ((shared, self._shared_number(p)), (shared, Fraction(1)), ({}, Fraction(1))):
+        numbers = sorted({abs(c) for c in p.values()}, key=lambda c: (c.denominator, c))
+        numbers = numbers if len(numbers) == 1 else [Fraction(1), *numbers[:3]]
+        for factors, c in [*[(shared, c) for c in numbers], ({}, Fraction(1))]:
             inverse = {f: -e for f, e in factors.items()}
             rest = terms.scale(terms.multiply(p, dict([(tuple(sorted(inverse.items())), Fraction(1))])), 1 / c)
             if len(rest) != len(p):
@@ -62,11 +64,6 @@ class Layout:
             outside = tuple(sorted(factors.items()))
             options.append(self._product(outside, c, places, inside) if factors or c != 1 else inside)
         return min(options, key=passes)
-
-    def _shared_number(self, p: Polynomial) -> Fraction:
-        """A coefficient that all terms have; else one that leaves the first term without."""
-        sizes = {abs(c) for c in p.values()}
-        return sizes.pop() if len(sizes) == 1 else Fraction(1)
 
     def _terms(self, p: Polynomial, places: Places) -> Node:
         """a + b - c: a positive term first, short ones before long ones."""
@@ -96,7 +93,10 @@ class Layout:
             else:
                 below.append(powered(self._factor(factor, places), -e))
         sign, c = (-1, -c) if c < 0 else (1, c)
-        steps = sorted([(n.size, k, i, n) for k, ns in enumerate((above, below)) for i, n in enumerate(ns)])
+        steps: list[tuple[int, int, int, Node]] = sorted([(n.size, k, i, n) for k, ns in enumerate((above, below)) for i, n in enumerate(ns)])
+        if steps and steps[0][1] and above:  # a numerator first
+            first = next(i for i, step in enumerate(steps) if not step[1])
+            steps.insert(0, steps.pop(first))
         smallest = steps[0][0] if steps else 1
         result: Node | None = None
         top, bottom = Fraction(c.numerator), Fraction(c.denominator)
