@@ -5,7 +5,7 @@ A line that does not give the gradient that the engine's own walk gives is never
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,10 +28,13 @@ class Trial:
         run: its records, run on some values.
         start: the node whose gradient is given.
         g: that gradient.
+        path: the nodes whose gradients are on the way.
     """
 
-    def __init__(self, definitions: Definitions, run: Run, start: Any, g: torch.Tensor) -> None:
-        self.gradients = run.gradients(start, g)
+    def __init__(
+        self, definitions: Definitions, run: Run, start: Any, g: torch.Tensor, path: Sequence[Any]
+    ) -> None:
+        self.gradients = run.gradients(start, g, path)
         self.scope: dict[str, Any] = {"torch": torch, "F": SimpleNamespace(**{**vars(F), "one_hot": onehot})}
         for name, source in definitions.sources.items():
             if type(source) is not tuple or source[0] != "gradient":
@@ -89,9 +92,10 @@ class Trials:
         definitions: the tape.
         start: the node whose gradient is given.
         seeded: whether that gradient is 1; it is random otherwise.
+        path: the nodes whose gradients are on the way.
     """
 
-    def __init__(self, definitions: Definitions, start: Any, seeded: bool) -> None:
+    def __init__(self, definitions: Definitions, start: Any, seeded: bool, path: Sequence[Any]) -> None:
         generator = torch.Generator().manual_seed(1)
         runs = [definitions.run, Run(definitions.tape, definitions.constants, other_value(generator))]
         self.trials = []
@@ -100,7 +104,7 @@ class Trials:
             g = torch.ones_like(like) if seeded else torch.randn(
                 like.shape, dtype=torch.float64, generator=generator
             ).to(like.device)
-            self.trials.append(Trial(definitions, run, start, g))
+            self.trials.append(Trial(definitions, run, start, g, path))
 
     def holds(self, trees: Iterable[Node], node: Any) -> bool:
         """Whether formulas are the gradient of a node in every trial."""

@@ -6,7 +6,7 @@ An estimate for the search, which asks thousands of times, without writing anyth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tapegrad.algebra import terms
@@ -25,10 +25,12 @@ class Cost:
 
     Args:
         inline: name -> what will be written in its place.
+        atom: name -> what it takes to have a tensor, if it is written as an expression.
     """
 
-    def __init__(self, inline: Mapping[str, Polynomial]) -> None:
+    def __init__(self, inline: Mapping[str, Polynomial], atom: Callable[[str], int]) -> None:
         self._inline = inline
+        self._atom = atom
         self._factors: dict[tuple[Factor, Any], int] = {}
 
     def __call__(self, p: Polynomial) -> int:
@@ -67,7 +69,7 @@ class Cost:
     def _inside(self, factor: Factor, size: int) -> int:
         match factor[0]:
             case "entry":
-                return self(self._inline[factor[1]]) if factor[1] in self._inline else 0
+                return self(self._inline[factor[1]]) if factor[1] in self._inline else self._atom(factor[1])
             case "hot":
                 return size // factor[3][1]
             case "sum":

@@ -209,6 +209,17 @@ class Definitions:
         """The atoms that are functions of whole rows, by their text, in terms of sums."""
         return self._reader.spelled_out
 
+    def has_atoms(self, p: Polynomial) -> bool:
+        """Whether a polynomial mentions what algebra does not see through."""
+        return any(n in self._reader.atoms and n not in self.spelled_out for n in names_in(p))
+
+    def atom_cost(self, name: str) -> int:
+        """The elements that an atom reads and writes; none for a tensor that is there."""
+        expression = self._reader.atoms.get(name)
+        if expression is None:
+            return 0
+        return int(expression.value.numel() + sum([e.value.numel() for e in inputs_of(expression)]))
+
     def mentioned(self, name: str) -> set[str]:
         """The tensors that an atom is computed from; a tensor that has a name, itself."""
         expression = self._reader.atoms.get(name)

@@ -54,7 +54,7 @@ class Derivation:
     def __init__(self, chunk: Chunk) -> None:
         self._chunk = chunk
         self._definitions = chunk.definitions
-        self._trials = Trials(chunk.definitions, chunk.start, chunk.seeded)
+        self._trials = Trials(chunk.definitions, chunk.start, chunk.seeded, chunk.path)
         self._reasons = Reasons(chunk, self._trials)
         self.lines: list[Line] = []
         known: dict[str, Polynomial] = {}
@@ -77,7 +77,7 @@ class Derivation:
                 pass
             if form is None or not self._trials.holds([s.tree for s in line.steps[1:]], node):
                 line.steps = line.steps[:1]
-            else:
+            elif not self._definitions.has_atoms(form):  # a matrix product keeps its name
                 known[line.name] = form
             self.lines.append(line)
 
@@ -88,11 +88,13 @@ class Derivation:
         form = substituted(form, known, self._definitions)
         self._step(line, form, f"put in {listed(used)}" if used else "")
         end, path = self._chunk.folding.search(form)
-        for rule in path:
+        for k, rule in enumerate(path, 1):
             form = rule.apply(form)
             if not self._reasons.hold(rule):
                 return None
-            self._step(line, form, self._reasons.text(rule))
+            reason = self._reasons.text(rule)
+            if reason or k == len(path):
+                self._step(line, form, reason)
         return end
 
     def _step(self, line: Line, form: Polynomial, reason: str) -> None:
@@ -153,8 +155,8 @@ class Derivation:
         while stack:
             node = stack.pop()
             stack += node.args
-            if node.kind == "name":
-                found |= self._definitions.mentioned(node.data)
+            if node.kind in ("name", "atom"):
+                found |= self._definitions.mentioned(node.data if node.kind == "name" else node.data[0])
             if node.kind == "onehot":
                 found |= self._definitions.mentioned(node.data[0])
         return found

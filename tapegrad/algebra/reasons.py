@@ -29,7 +29,7 @@ class Reasons:
             return f"since {self._sum(rule)}"
         if rule.name in self._nodes:
             if rule.name not in self._chunk.definitions.own:
-                return ""
+                return ""  # it has no name to begin with
             return f"since {rule.name} = {self._chunk.definitions.spelled(self._nodes[rule.name])}"
         if rule.name in self._chunk.definitions.spelled_out:
             return f"since {rule.name} = {Writer().text(self._chunk.layout.tree(dict(rule.replacement)))}"

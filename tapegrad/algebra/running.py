@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -74,9 +74,10 @@ class Run:
         data: torch.Tensor = raw(self.tensors[node])
         return data
 
-    def gradients(self, start: Any, g: torch.Tensor) -> Mapping[Any, torch.Tensor]:
-        """What the engine's walk gives every node behind ``start``, from a gradient of it."""
-        inner = {node: t.record if t.record is not None else t for node, t in self.tensors.items()}
+    def gradients(self, start: Any, g: torch.Tensor, nodes: Iterable[Any]) -> Mapping[Any, torch.Tensor]:
+        """What the engine's walk gives some nodes, from a gradient of ``start``."""
+        wanted = {node: self.tensors[node] for node in nodes}
+        inner = {node: t.record if t.record is not None else t for node, t in wanted.items()}
         outer = {n: node for node, n in inner.items()}
         found = walk([(inner[start], g)], list(outer), retain_graph=True, hooks=False)
         return {outer[n]: part for n, part in found.items()}

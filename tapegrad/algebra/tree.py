@@ -10,7 +10,7 @@ from typing import Any
 
 from tapegrad.algebra.terms import Index
 
-SUM, PRODUCT, SIGN, POWER, ATOM = range(5)  # how tightly the outermost sign of a text binds
+COMPARISON, SUM, PRODUCT, SIGN, POWER, ATOM = range(6)  # how tightly the outermost sign of a text binds
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Node:
     """A piece of a formula.
 
     Attributes:
-        kind: ``name``, ``number``, ``onehot``, ``call``, ``neg``, ``add``, ``sub``, ``mul``, ``div``, ``pow``,
+        kind: ``name``, ``atom`` (an expression as it stands), ``number``, ``onehot``, ``call``, ``neg``, ``add``, ``sub``, ``mul``, ``div``, ``pow``,
             ``sum``, ``mean``, ``view``.
         args: the pieces that it is computed from.
         axes: what it is laid out along, from left to right: an index, or None for an axis of size 1.
-        data: the name, number, function, exponent; for sums (dims, keepdim), for views what is appended.
+        data: the name, number, (text, cost) of an atom, function, exponent; for sums (dims, keepdim), for views what is appended.
     """
 
     kind: str
@@ -38,6 +38,8 @@ class Node:
 
 def passes(node: Node) -> int:
     """How many elements are read and written to compute a formula, one operation after another."""
+    if node.kind == "atom":
+        return int(node.data[1])
     below = sum([passes(a) for a in node.args])
     if node.kind in ("name", "number", "view"):
         return below
@@ -82,8 +84,10 @@ class Writer:
     def _text(self, node: Node) -> tuple[str, int]:
         match node.kind:
             case "name":
-                text = str(node.data)
-                return text, ATOM if re.fullmatch(r"[\w.]+(\([^()]*\))?", text) else SUM
+                return node.data, ATOM
+            case "atom":
+                text = node.data[0]
+                return text, ATOM if re.fullmatch(r"[\w.]+(\([^()]*\))?", text) else COMPARISON
             case "number":
                 return number_text(node.data)
             case "onehot":
@@ -139,8 +143,8 @@ def _latex_within(node: Node, binding: int) -> str:
 def _latex(node: Node) -> tuple[str, int]:
     args = node.args
     match node.kind:
-        case "name":
-            return latex_name(node.data), ATOM
+        case "name" | "atom":
+            return latex_name(node.data if node.kind == "name" else node.data[0]), ATOM
         case "number":
             value = node.data
             sign = "-" if value < 0 else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +22,7 @@ class Layout:
     Args:
         shapes: name -> shape of its tensor.
         inline: name -> what to write in its place, for tensors that nobody has named.
+        atom: name -> the elements that it takes to have a tensor, if it is written as an expression.
         onehots: name -> the integer tensor and the number of classes, for those that are one-hot.
     """
 
@@ -30,11 +31,13 @@ class Layout:
         shapes: Mapping[str, Sequence[int]],
         inline: Mapping[str, Polynomial],
         onehots: Mapping[str, tuple[str, int]],
+        atom: Callable[[str], int],
     ) -> None:
         self.shapes = shapes
         self.inline = inline
         self.onehots = onehots
-        self.cost = Cost(inline)
+        self._atom = atom
+        self.cost = Cost(inline, atom)
         self._cache: dict[Any, Node] = {}
 
     def tree(self, p: Polynomial) -> Node:
@@ -168,7 +171,8 @@ class Layout:
             names = dict(zip(own, indices, strict=True))
             return self._sum(terms.renamed(self.inline[name], names), places)
         axes = tuple([indices[own.index(i)] if i in own else None for i in all_axes(shape)])
-        return moved(Node("name", (), axes, name), places)
+        cost = self._atom(name)
+        return moved(Node("atom", (), axes, (name, cost)) if cost else Node("name", (), axes, name), places)
 
     def _onehot(self, factor: Factor, places: Places) -> Node:
         _, name, indices, index = factor
