@@ -40,7 +40,7 @@ class Chunk:
         self._surfaces: dict[Any, Polynomial | None] = {}
         self._inline: dict[str, Polynomial] = {}
         self._onehots: dict[str, tuple[str, int]] = {}
-        self.layout = Layout(definitions.shapes, self._inline, self._onehots, definitions.atom_cost)
+        self.layout = Layout(definitions.shapes, self._inline, self._onehots, definitions.atom_cost, definitions.order)
         self.lines = self._backward_lines()
         around = self._around()
         for node in around:

@@ -51,6 +51,7 @@ class Definitions:
         self._reader = Reader()
         self._definitions: dict[Any, Polynomial | None] = {}
         self._contributions: dict[Record, list[tuple[Any, Polynomial]]] = {}
+        self._order: dict[str, int] = {}
         self._aliases: dict[Any, str] = {}
         self._kept: list[torch.Tensor] = []  # what the trace knows by its id
         for node in sorted(self.nodes, key=lambda n: n not in named):
@@ -219,6 +220,14 @@ class Definitions:
         if expression is None:
             return 0
         return int(expression.value.numel() + sum([e.value.numel() for e in inputs_of(expression)]))
+
+    def order(self, name: str) -> int:
+        """Where a tensor stands among the others: gradients first, then as the tape has them."""
+        if not self._order or len(self._order) != len(self.sources):
+            gradients = [n for n, s in self.sources.items() if type(s) is tuple and s[0] == "gradient"]
+            others = [n for n in self.sources if n not in set(gradients)]
+            self._order = {n: i for i, n in enumerate([*gradients[::-1], *others])}
+        return self._order.get(name, len(self._order))
 
     def mentioned(self, name: str) -> set[str]:
         """The tensors that an atom is computed from; a tensor that has a name, itself."""

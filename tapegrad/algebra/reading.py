@@ -6,7 +6,7 @@ A function that has no reading here is not an error: what it computes becomes on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from tapegrad.algebra import terms
 from tapegrad.algebra.terms import Index, Polynomial
 from tapegrad.source.expression import Expression
-from tapegrad.source.layout import text_of
+from tapegrad.source.layout import ATOM, Text, plain, subscript, text_of
 
 # Functions of one number that are taken as they are; sigmoid and exp are known to be positive.
 FUNCTIONS = set("exp log tanh sigmoid sin cos abs erf log1p expm1 relu softplus sign".split())
@@ -274,6 +274,8 @@ class Reader:
         if write.name == "index_put_" and not (rest or write.kwargs.get("accumulate")):
             raise Unreadable
         entries = list(index) if isinstance(index, (tuple, list)) else [index]
+        if all(i is None or (isinstance(i, slice) and i == slice(None)) for i in entries):
+            return reshaped(self._operand(given), given.value.shape, e.value.shape)
         if not all(isinstance(i, Expression) for i in entries):
             raise Unreadable
         return self._put(entries, self._operand(given), e.value.shape)
@@ -359,10 +361,37 @@ def reshaped(p: Polynomial, old: Sequence[int], new: Sequence[int]) -> Polynomia
 
 def source_of(expression: Expression) -> str:
     """An expression in one line."""
-    texts: dict[Expression, Any] = {}
+    texts: dict[Expression, Text] = {}
     for part in sorted(parts_of(expression), key=lambda e: e.order):
-        texts[part] = text_of(part, texts)
-    return str(texts[expression].text)
+        if part.kind == "write":
+            continue
+        if part.kind == "buffer":
+            texts[part] = texts[part.args[0]]
+        elif part.kind == "after":
+            texts[part] = _written_text(part, texts)
+        else:
+            texts[part] = text_of(part, texts)
+    return texts[expression].text
+
+
+def _written_text(after: Expression, texts: Mapping[Expression, Text]) -> Text:
+    """A tensor after something was written into it, without writing: at the positions that the index selects."""
+    buffer, write = after.args
+    if write.name not in ("setitem", "index_put_") or write.args[0].kind != "buffer":
+        raise Unreadable
+    _, index, given, *rest = write.args
+    adds = bool(rest and rest[0]) or bool(write.kwargs.get("accumulate"))
+    shape, n = tuple(after.value.shape), after.value.numel()
+    at = subscript(tuple(index) if isinstance(index, list) else index, lambda v: _plain_text(v, texts))
+    positions = f"torch.arange({n}).view{shape}[{at}]"
+    value = _plain_text(given, texts)
+    call = f"{'index_add' if adds else 'index_copy'}(0, {positions}.reshape(-1), "
+    target = texts[buffer].within(ATOM)
+    return Text(f"{target}.reshape(-1).{call}({value}).expand_as({positions}).reshape(-1)).view{shape}")
+
+
+def _plain_text(value: Any, texts: Mapping[Expression, Text]) -> str:
+    return texts[value].text if isinstance(value, Expression) else plain(value).text
 
 
 def parts_of(expression: Expression) -> set[Expression]:

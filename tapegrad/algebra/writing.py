@@ -9,6 +9,7 @@ from typing import Any
 
 from tapegrad.algebra import terms
 from tapegrad.algebra.cost import Cost, shared_factors
+from tapegrad.algebra.definitions import names_in_factor
 from tapegrad.algebra.reading import free_indices
 from tapegrad.algebra.terms import Factor, Index, Monomial, Polynomial
 from tapegrad.algebra.tree import Node, passes
@@ -24,6 +25,7 @@ class Layout:
         inline: name -> what to write in its place, for tensors that nobody has named.
         atom: name -> the elements that it takes to have a tensor, if it is written as an expression.
         onehots: name -> the integer tensor and the number of classes, for those that are one-hot.
+        order: name -> which of two factors is written first.
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class Layout:
         inline: Mapping[str, Polynomial],
         onehots: Mapping[str, tuple[str, int]],
         atom: Callable[[str], int],
+        order: Callable[[str], int],
     ) -> None:
         self.shapes = shapes
         self.inline = inline
         self.onehots = onehots
         self._atom = atom
+        self._order = order
         self.cost = Cost(inline, atom)
         self._cache: dict[Any, Node] = {}
 
@@ -70,7 +74,9 @@ class Layout:
 
     def _terms(self, p: Polynomial, places: Places) -> Node:
         """a + b - c: a positive term first, short ones before long ones."""
-        ordered = sorted(p.items(), key=lambda mc: (mc[1] < 0, not mc[0] and mc[1] > 0, len(mc[0]), str(mc[0])))
+        ordered = sorted(
+            p.items(), key=lambda mc: (mc[1] < 0, not mc[0] and mc[1] > 0, len(mc[0]), [*map(self._rank, mc[0])])
+        )
         result = None
         for m, c in ordered:
             if result is None:
@@ -85,7 +91,7 @@ class Layout:
         """A number times factors, small tensors first, so that few elements are multiplied often."""
         above: list[Node] = [] if inside is None else [inside]
         below: list[Node] = []
-        for factor, e in m:
+        for factor, e in sorted(m, key=self._rank):
             node, c = self._averaged(factor, e, c, places)
             if node is not None:
                 above.append(node)
@@ -144,6 +150,12 @@ class Layout:
     def _exponential(self, factor: Factor, e: Any, places: Places) -> Node:
         inside = self._sum(terms.scale(dict(factor[2]), e), places)
         return Node("call", (inside,), inside.axes, "exp")
+
+    def _rank(self, power: tuple[Factor, Any]) -> tuple[Any, ...]:
+        """What is written first: a tensor before a sum, and the older tensor."""
+        factor, e = power
+        orders = sorted(map(self._order, names_in_factor(factor)))
+        return factor[0] not in ("entry", "hot"), orders[:1], len(orders), orders, e
 
     # --- factors ---
 
