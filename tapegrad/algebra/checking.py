@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.algebra.definitions import Definitions, find
+from tapegrad.algebra.definitions import Definitions, find, parts_of_gradient
 from tapegrad.algebra.running import Run, other_value
 from tapegrad.algebra.tree import Node, Writer
 
@@ -37,7 +37,12 @@ class Trial:
         self.gradients = run.gradients(start, g, path)
         self.scope: dict[str, Any] = {"torch": torch, "F": SimpleNamespace(**{**vars(F), "one_hot": onehot})}
         for name, source in definitions.sources.items():
-            if type(source) is not tuple or source[0] != "gradient":
+            if type(source) is tuple and source[0] == "part":
+                record, i = source[1:]
+                if record in self.gradients:
+                    parts = parts_of_gradient(record, self.gradients[record], run.saved[record])
+                    self.scope[name] = parts[i][1]
+            elif type(source) is not tuple or source[0] != "gradient":
                 self.scope[name] = find(run, source)
         for node, gradient in self.gradients.items():
             self.scope[definitions.gradient_name(node)] = gradient

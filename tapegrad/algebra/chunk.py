@@ -54,14 +54,18 @@ class Chunk:
             name = definitions.names[node]
             if name in definitions.own or name in self._inline:
                 equations.append((name, free_indices(node.shape), surface))
-        atoms = [(name, self.surface(p)) for name, p in definitions.spelled_out.items()]
-        equations += [(name, free_indices(definitions.shapes[name]), p) for name, p in atoms]
+        atoms = [
+            (name, free_indices(definitions.shapes[name]), self.surface(p))
+            for name, p in definitions.spelled_out.items()
+        ]
         for name, (integers, classes) in self._onehots.items():
             *rows, column = free_indices(definitions.shapes[name])
             equations.append((name, (*rows, column), terms.single(("hot", integers, tuple(rows), column))))
             assert column == (0, classes)
         foldable = {*definitions.own, *definitions.spelled_out}
-        self.folding = Folding(equations, lambda name: name in foldable, self.layout.cost)
+        self.folding = Folding(
+            atoms + equations, foldable.__contains__, definitions.own.__contains__, self.layout.cost
+        )
 
     def _around(self) -> list[Any]:
         """The records on the way, and those that they and their parents were computed from, the newest first."""

@@ -12,9 +12,10 @@ import torch
 
 from tapegrad.algebra import terms
 from tapegrad.algebra.constants import Constants, tensors_within
-from tapegrad.algebra.reading import Reader, inputs_of, source_of, summed
+from tapegrad.algebra.reading import Reader, Unreadable, free_indices, inputs_of, source_of, summed
 from tapegrad.algebra.running import Run
 from tapegrad.algebra.terms import Polynomial
+from tapegrad.engine.gradients import Part
 from tapegrad.engine.tape import Record, parents_of
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.trace import Trace
@@ -125,7 +126,7 @@ class Definitions:
         if node not in self._definitions:
             try:
                 self._definitions[node] = self._read(node) if type(node) is Record else None
-            except (terms.TooMuch, NotImplementedError):
+            except (terms.TooMuch, Unreadable, NotImplementedError):
                 self._definitions[node] = None
         return self._definitions[node]
 
@@ -178,21 +179,20 @@ class Definitions:
         g = g.to(self.run.value(record).device)
         name = self.gradient_name(record)
         self._know(g, name, self.sources.get(name, ("gradient", record)))
-        op, saved = record.op, self.run.saved[record]
-        for pullback, parent in zip(op.recorded_pullbacks, record.parents or (), strict=True):
-            if parent is None:
-                continue
-            with self._trace:
-                part = pullback(g, saved, parent)  # type: ignore[misc]  # apply checked that there is a rule
-                several = type(parent) is tuple
-                pairs = zip(parent if several else (parent,), part if several else (part,), strict=True)
-                pieces = [(n, v.whole(n.shape) if hasattr(v, "whole") else v) for n, v in pairs if n is not None]
-            for node, piece in pieces:
-                self._kept.append(piece)
+        self._reader.gradients.add(name)
+        with self._trace:
+            pieces = parts_of_gradient(record, g, self.run.saved[record])
+        for i, (node, piece) in enumerate(pieces):
+            self._kept.append(piece)
+            try:
                 p = self._reader.read(self._trace.expression(piece))
-                self._admit()
-                axes = [a for a in range(piece.ndim) if _stretched(node.shape, piece.shape, a)]
-                yield node, summed(p, piece.shape, axes, True)
+            except (Unreadable, NotImplementedError):  # left to the engine
+                name = self._variables.fresh(f"d{self.names[node]}_{record.op.name}")
+                self.shapes[name], self.sources[name] = piece.shape, ("part", record, i)
+                p = terms.single(terms.entry(name, free_indices(piece.shape)))
+            self._admit()
+            axes = [a for a in range(piece.ndim) if _stretched(node.shape, piece.shape, a)]
+            yield node, summed(p, piece.shape, axes, True)
 
     # --- atoms ---
 
@@ -233,6 +233,19 @@ class Definitions:
         """The tensors that an atom is computed from; a tensor that has a name, itself."""
         expression = self._reader.atoms.get(name)
         return {name} if expression is None else {str(e.name) for e in inputs_of(expression)}
+
+
+def parts_of_gradient(record: Record, g: torch.Tensor, saved: Sequence[Any]) -> list[tuple[Any, torch.Tensor]]:
+    """What the formulas of a record give each of the nodes that it was computed from, one by one."""
+    found: list[tuple[Any, torch.Tensor]] = []
+    for pullback, parent in zip(record.op.recorded_pullbacks, record.parents or (), strict=True):
+        if parent is None:
+            continue
+        part = pullback(g, saved, parent)  # type: ignore[misc]  # apply checked that there is a rule
+        several = type(parent) is tuple
+        pairs = zip(parent if several else (parent,), part if several else (part,), strict=True)
+        found += [(n, v.whole(n.shape) if isinstance(v, Part) else v) for n, v in pairs if n is not None]
+    return found
 
 
 def find(run: Run, source: Any) -> torch.Tensor:

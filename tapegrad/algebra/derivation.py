@@ -11,8 +11,8 @@ import torch
 from tapegrad.algebra import terms
 from tapegrad.algebra.checking import Trials
 from tapegrad.algebra.chunk import Chunk, substituted
-from tapegrad.algebra.definitions import Definitions, names_in
-from tapegrad.algebra.originals import Originals
+from tapegrad.algebra.code import Code, in_dtype
+from tapegrad.algebra.definitions import names_in
 from tapegrad.algebra.reasons import Reasons
 from tapegrad.algebra.terms import Polynomial
 from tapegrad.algebra.tree import Node, Writer, latex, latex_name, passes
@@ -59,7 +59,7 @@ class Derivation:
         self.lines: list[Line] = []
         known: dict[str, Polynomial] = {}
         self._derive(known)
-        self.formula = Writer().text(self.lines[-1].tree)
+        self.formula = self._text(self.lines[-1].tree)
         target = chunk.target.shape.numel() or 1
         before = sum([passes(line.steps[0].tree) for line in self.lines])
         after = passes(self.lines[-1].tree)
@@ -113,10 +113,13 @@ class Derivation:
 
     __repr__ = __str__
 
+    def _text(self, tree: Node) -> str:
+        return in_dtype(Writer().text(tree), self._chunk.target.dtype)
+
     def _line_texts(self, line: Line) -> Iterator[str]:
         shape = shape_text(line.node.shape) if line.node.shape else ""
         pad = " " * len(line.name)
-        texts = [f"{line.name if not k else pad} = {Writer().text(s.tree)}" for k, s in enumerate(line.steps)]
+        texts = [f"{line.name if not k else pad} = {self._text(s.tree)}" for k, s in enumerate(line.steps)]
         reasons = [f"{shape}" if not k else s.reason for k, s in enumerate(line.steps)]
         yield ""
         for text, reason in zip(texts, reasons, strict=True):
@@ -137,64 +140,9 @@ class Derivation:
 
     # --- how it runs ---
 
-    def _needed(self) -> list[Line]:
-        """The lines that the closed form still refers to, and itself."""
-        byname = {line.name: line for line in self.lines}
-        needed: list[Line] = []
-        stack = [self.lines[-1]]
-        while stack:
-            line = stack.pop()
-            needed = [line, *[other for other in needed if other is not line]]
-            stack += [byname[n] for n in sorted(self._mentioned(line.tree)) if n in byname and n != line.name]
-        return needed
-
-    def _mentioned(self, tree: Node) -> set[str]:
-        """The tensors that a formula is computed from."""
-        found: set[str] = set()
-        stack = [tree]
-        while stack:
-            node = stack.pop()
-            stack += node.args
-            if node.kind in ("name", "atom"):
-                found |= self._definitions.mentioned(node.data if node.kind == "name" else node.data[0])
-            if node.kind == "onehot":
-                found |= self._definitions.mentioned(node.data[0])
-        return found
-
-    def _inputs(self) -> list[str]:
-        lines = self._needed()
-        mentioned = set().union(*[self._mentioned(line.tree) for line in lines]) - {line.name for line in lines}
-        start = self._definitions.gradient_name(self._chunk.start)
-        order = [start, *self._definitions.sources]
-        return sorted(mentioned, key=lambda n: (order.index(n) if n in order else len(order), n))
-
     def source(self) -> str:
         """A function ``gradient(...)`` in PyTorch, whose parameters are tensors by their names, and that returns it."""
-        lines = [f"    {line.name} = {Writer(code=True).text(line.tree)}" for line in self._needed()]
-        cast, target = self._cast(), self._chunk.target
-        result = f"{self.lines[-1].name}{cast}"
-        if cast is None:
-            result = f"torch.full({tuple(target.shape)}, {self.formula}, dtype={target.dtype})"
-        body = "\n".join([*(lines if cast is not None else []), f"    return {result}"])
-        imports = "import torch\n" if "torch." in body else ""
-        imports += "import torch.nn.functional as F\n" if "F." in body else ""
-        imports += "\n\n" if imports else ""
-        return f"{imports}def gradient({', '.join(self._inputs())}):\n{body}\n"
-
-    def _cast(self) -> str | None:
-        """What is to be done to a formula's value to give it the target's shape and dtype; None if it is a number."""
-        target, values = self._chunk.target, Originals(self._definitions)
-        scope: dict[str, Any] = {"torch": torch, "F": torch.nn.functional}
-        scope |= {name: values.like(name) for name in self._inputs()}
-        for line in self._needed():
-            value = scope[line.name] = eval(Writer(code=True).text(line.tree), scope)
-        if not isinstance(value, torch.Tensor):
-            return None
-        text = ""
-        if value.shape != target.shape:
-            sizes = ", ".join(map(str, target.shape))
-            text += f".view({sizes})" if value.numel() == target.shape.numel() else f".expand({sizes})"
-        return text + (f".to({target.dtype})" if value.dtype != target.dtype else "")
+        return self._code().text()
 
     def bindings(self) -> dict[str, torch.Tensor]:
         """The tensors to call ``gradient`` with, by name.
@@ -202,13 +150,10 @@ class Derivation:
         They are those of the tape, and the gradient of ``start`` by the engine's own walk; if the loss is no number,
         that is for the caller to add.
         """
-        values = Originals(self._definitions)
-        given = self._definitions.gradient_name(self._chunk.start)
-        bound = {name: values[name] for name in self._inputs() if name != given}
-        if given in self._inputs():
-            gradient = values.gradient(self._chunk.start)
-            bound |= {} if gradient is None else {given: gradient}
-        return bound
+        return self._code().bindings()
+
+    def _code(self) -> Code:
+        return Code(self._definitions, self._chunk.start, {line.node: line.tree for line in self.lines})
 
     def check(self) -> bool:
         """Whether every line is the engine's gradient, in float64, on the tape's own values and on random ones."""

@@ -97,7 +97,9 @@ class Folding:
     """The rules that some definitions give.
 
     Args:
-        definitions: name -> (its indices, what it stands for), the newest first.
+        definitions: name, its indices, what it stands for; the newest first.
+        foldable: whether a name may be written in place of what it stands for.
+        named: whether it is the user's.
         passes: what a polynomial costs, as it would be written.
     """
 
@@ -105,6 +107,7 @@ class Folding:
         self,
         definitions: Sequence[tuple[str, tuple[Index, ...], Polynomial]],
         foldable: Callable[[str], bool],
+        named: Callable[[str], bool],
         passes: Callable[[Polynomial], int],
     ) -> None:
         self.definitions = {name: (indices, p) for name, indices, p in definitions}
@@ -113,12 +116,18 @@ class Folding:
         self._sums: dict[Factor, Fraction | None] = {}
         self.unfolding: dict[str, Rule] = {}
         self.rules: list[Rule] = []
+        alike: dict[Any, str] = {}  # normal form -> who has it
         for name in reversed(self.definitions):  # the oldest first: a definition's normal form needs those before
             indices, p = self.definitions[name]
             try:
                 self._normal[name] = self.normal(p)
             except terms.TooMuch:
                 self._normal[name] = p
+            other = alike.setdefault((indices, terms.frozen(self._normal[name])), name)
+            if other != name and not named(name):
+                p = terms.single(terms.entry(other, indices))
+                self.definitions[name] = (indices, p)
+                self._normal[name] = self.normal(p)
             entry = terms.entry(name, indices)
             whole = len(self._normal[name]) == 1
             self.unfolding[name] = Rule(name, entry, 1, terms.frozen(p), everywhere=whole)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.algebra.definitions import Definitions
+from tapegrad.algebra.definitions import Definitions, parts_of_gradient
 from tapegrad.engine.tape import Record
 from tapegrad.engine.walk import walk
 from tapegrad.inspect.replay import replay
@@ -30,12 +30,15 @@ class Originals:
         with torch.no_grad():
             return replay(tape, {leaf: leaf._data for leaf in tape.leaves})
 
-    def __getitem__(self, name: str) -> torch.Tensor:
+    def __getitem__(self, name: str) -> torch.Tensor | None:
         source: Any = self._definitions.sources[name]
         if isinstance(source, torch.Tensor):
             return source
         if isinstance(source, int):
             return self._definitions.constants.originals[source]
+        if type(source) is tuple and source[0] == "part":
+            g = self.gradient(source[1])
+            return None if g is None else parts_of_gradient(source[1], g, source[1].saved)[source[2]][1]
         if type(source) is tuple:
             value: torch.Tensor = source[0].saved[source[1]]
             return value
@@ -44,13 +47,6 @@ class Originals:
             return kept
         leaf: torch.Tensor = source._data
         return leaf
-
-    def like(self, name: str) -> torch.Tensor:
-        """A tensor of the same shape and dtype, without memory."""
-        source: Any = self._definitions.sources[name]
-        if type(source) is tuple and source[0] == "gradient":
-            return torch.empty(source[1].shape, dtype=source[1].dtype, device="meta")
-        return self[name].to("meta")
 
     def gradient(self, node: Any) -> torch.Tensor | None:
         """The engine's gradient of a node, if the tape leads to a number."""

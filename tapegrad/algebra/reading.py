@@ -56,11 +56,13 @@ class Reader:
     Attributes:
         atoms: the expressions that were taken as atoms, by their text.
         spelled_out: of those, the ones that are functions of whole rows, in terms of sums.
+        gradients: the names that are gradients.
     """
 
     def __init__(self) -> None:
         self.atoms: dict[str, Expression] = {}
         self.spelled_out: dict[str, Polynomial] = {}
+        self.gradients: set[str] = set()
         self._read: dict[Expression, Polynomial] = {}
 
     def read(self, expression: Expression) -> Polynomial:
@@ -116,25 +118,36 @@ class Reader:
     def _operand(self, value: Any) -> Polynomial:
         return self.read(value) if isinstance(value, Expression) else terms.number(fraction(value))
 
+    def _unit(self, value: Any) -> Polynomial:
+        """An operand of a product: ``x - x.mean(0)`` within a rule is a tensor, as if it had a name."""
+        p = self._operand(value)
+        if len(p) < 2 or not isinstance(value, Expression) or value.name not in ("add", "sub"):
+            return p
+        sums = any(factor[0] == "sum" for m in p for factor, _ in m)
+        if not sums or any(part.name in self.gradients for part in inputs_of(value)):
+            return p
+        self.spelled_out[self.name(value)] = p
+        return self.atom(value)
+
     def _infix(self, e: Expression) -> Polynomial:
         a, b = e.args
         if e.name == "pow":
             exponent = fraction(b.number if isinstance(b, Expression) else b)
             if exponent.denominator > 12 or abs(exponent) > 12:
                 raise Unreadable
-            return terms.power(self._operand(a), exponent)
+            return terms.power(self._unit(a), exponent)
         match e.name:
             case "add":
                 return terms.add(self._operand(a), self._operand(b))
             case "sub":
                 return terms.add(self._operand(a), terms.scale(self._operand(b), -1))
             case "mul":
-                return terms.multiply(self._operand(a), self._operand(b))
+                return terms.multiply(self._unit(a), self._unit(b))
             case "div":
-                divisor = self._operand(b)
+                divisor = self._unit(b)
                 if not divisor:
                     raise Unreadable
-                return terms.multiply(self._operand(a), terms.power(divisor, -1))
+                return terms.multiply(self._unit(a), terms.power(divisor, -1))
         raise Unreadable
 
     def _function(self, e: Expression) -> Polynomial:
