@@ -1,4 +1,4 @@
-"""Exercises 2 and 3 on paper: the engine finds the closed forms itself, shows its working, and is compared with torch."""
+"""Exercises 2 and 3 on paper: the engine finds the closed forms, shows its working, and is compared with torch."""
 
 import html
 from pathlib import Path

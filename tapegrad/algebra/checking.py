@@ -31,9 +31,7 @@ class Trial:
         path: the nodes whose gradients are on the way.
     """
 
-    def __init__(
-        self, definitions: Definitions, run: Run, start: Any, g: torch.Tensor, path: Sequence[Any]
-    ) -> None:
+    def __init__(self, definitions: Definitions, run: Run, start: Any, g: torch.Tensor, path: Sequence[Any]) -> None:
         self.gradients = run.gradients(start, g, path)
         self.scope: dict[str, Any] = {"torch": torch, "F": SimpleNamespace(**{**vars(F), "one_hot": onehot})}
         for name, source in definitions.sources.items():
@@ -70,12 +68,10 @@ class Trial:
         """Whether a value broadcasts to another and equals it."""
         value = torch.as_tensor(value, dtype=torch.float64, device=truth.device)
         try:
-            value, truth = torch.broadcast_tensors(value, truth)
+            value, truth = torch.broadcast_tensors(value, truth)  # type: ignore[no-untyped-call]
         except RuntimeError:
             return False
         known = truth.isfinite()
-        if not known.any():
-            return False
         return bool(((value - truth).abs()[known] <= RELATIVE * finite(truth) + slack).all())
 
 
@@ -106,14 +102,20 @@ class Trials:
         self.trials = []
         for run in runs:
             like = run.value(start)
-            g = torch.ones_like(like) if seeded else torch.randn(
-                like.shape, dtype=torch.float64, generator=generator
-            ).to(like.device)
+            g = (
+                torch.ones_like(like)
+                if seeded
+                else torch.randn(like.shape, dtype=torch.float64, generator=generator).to(like.device)
+            )
             self.trials.append(Trial(definitions, run, start, g, path))
 
     def holds(self, trees: Iterable[Node], node: Any) -> bool:
         """Whether formulas are the gradient of a node in every trial."""
         return all(_tried(trial.holds, tree, node) for tree in trees for trial in self.trials)
+
+    def known(self, node: Any) -> bool:
+        """Whether there are numbers to hold formulas for a node's gradient to."""
+        return any(bool(trial.gradients[node].isfinite().any()) for trial in self.trials if node in trial.gradients)
 
     def same(self, a: Node, b: Node) -> bool:
         """Whether two formulas are equal in every trial."""

@@ -1,17 +1,20 @@
-"""The part of a tape between two gradients: its backward lines, and the definitions that they can be simplified with."""
+"""The part of a tape between two gradients: its backward lines, and the definitions to simplify them with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from tapegrad.algebra import terms
+from tapegrad.algebra import sums, terms
 from tapegrad.algebra.definitions import Definitions, names_in
 from tapegrad.algebra.folding import Folding
 from tapegrad.algebra.reading import free_indices
 from tapegrad.algebra.terms import Factor, Polynomial
 from tapegrad.algebra.writing import Layout
 from tapegrad.engine.tape import Record, parents_of
+
+WIDE = 12  # terms of a gradient without a name that is not written out
+DEEP = 12  # operations without a name that are written out, one within the other
 
 
 class Chunk:
@@ -36,6 +39,7 @@ class Chunk:
         self.target = target
         self.seeded = seeded
         self.path = path_between(definitions, start, target)
+        self._depths: dict[Any, int] = {}  # how much that has no name is written out
         self._same: dict[Any, str] = {}  # definition -> who has it
         self._surfaces: dict[Any, Polynomial | None] = {}
         self._inline: dict[str, Polynomial] = {}
@@ -46,7 +50,7 @@ class Chunk:
         for node in around:
             if definitions.names[node] in definitions.own and (p := definitions.definition(node)) is not None:
                 self._same.setdefault((node.shape, terms.frozen(p)), definitions.names[node])
-        named = [n for n in around if self.surface_of(n) is not None]
+        named = [n for n in around[::-1] if self.surface_of(n) is not None][::-1]
         equations = []
         for node in named:
             surface = self.surface_of(node)
@@ -63,9 +67,7 @@ class Chunk:
             equations.append((name, (*rows, column), terms.single(("hot", integers, tuple(rows), column))))
             assert column == (0, classes)
         foldable = {*definitions.own, *definitions.spelled_out}
-        self.folding = Folding(
-            atoms + equations, foldable.__contains__, definitions.own.__contains__, self.layout.cost
-        )
+        self.folding = Folding(atoms + equations, foldable.__contains__, definitions.own.__contains__, self.layout.cost)
 
     def _around(self) -> list[Any]:
         """The records on the way, and those that they and their parents were computed from, the newest first."""
@@ -85,9 +87,15 @@ class Chunk:
 
     def surface_of(self, node: Any) -> Polynomial | None:
         """A definition in terms of tensors that have names, and of sums that have none."""
+        if type(node) is not Record:
+            return None
         if node not in self._surfaces:
             p = self.definitions.definition(node)
             name = self.definitions.names[node]
+            unnamed = [q for q in parents_of(node) if self.definitions.names[q] not in self.definitions.own]
+            self._depths[node] = 1 + max([self._depths.get(q, 0) for q in unnamed], default=0)
+            if self._depths[node] > DEEP:  # from here on, by the name that the tape has for it
+                self._depths[node], p = 0, None
             same = None if p is None else self._same.setdefault((node.shape, terms.frozen(p)), name)
             if same is not None and same != name and name not in self.definitions.own:  # x - mu, written twice
                 p = terms.single(terms.entry(same, free_indices(node.shape)))
@@ -110,9 +118,9 @@ class Chunk:
             if definition is None or len(definition) != 1:
                 return terms.single(factor, e)
             names = dict(zip(free_indices(node.shape), factor[2], strict=True))
-            return terms.power(terms.renamed(definition, names), e)
+            return terms.power(sums.renamed(definition, names), e)
 
-        return terms.mapped(p, change)
+        return sums.mapped(p, change)
 
     def _onehot(self, factor: Factor) -> Factor:
         _, integers, indices, column = factor
@@ -121,7 +129,7 @@ class Chunk:
             name = f"onehot({integers}, {column[1]})"
             self._onehots[name] = (integers, column[1])
         shape = (*self.definitions.shapes[integers], column[1])
-        self.definitions.shapes.setdefault(name, shape)  # type: ignore[arg-type]  # a shape is a tuple
+        self.definitions.shapes.setdefault(name, shape)
         return terms.entry(name, (*indices, column))
 
     # --- backward ---
@@ -141,7 +149,7 @@ class Chunk:
                 named = definitions.names[node] in definitions.own or node is self.target
                 if not named:
                     self._call_as_another(node, p)
-                if named or definitions.goes_into_an_atom(node):
+                if named or definitions.goes_into_an_atom(node) or len(p) > WIDE:
                     lines[node] = p
                 else:
                     known[definitions.gradient_name(node)] = p
@@ -156,9 +164,9 @@ class Chunk:
     def _call_as_another(self, node: Any, p: Polynomial) -> None:
         """The gradient of what has no name, if it is that of something else: of ``x @ W``, in ``x @ W + b``."""
         for name, source in self.definitions.sources.items():
-            if type(source) is tuple and source[0] == "gradient" and source[1].shape == node.shape:
-                if p == terms.single(terms.entry(name, free_indices(node.shape))):
-                    self.definitions.alias(node, name)
+            gradient = type(source) is tuple and source[0] == "gradient" and source[1].shape == node.shape
+            if gradient and p == terms.single(terms.entry(name, free_indices(node.shape))):
+                self.definitions.alias(node, name)
 
 
 def substituted(p: Polynomial, known: Mapping[str, Polynomial], definitions: Definitions) -> Polynomial:
@@ -168,9 +176,9 @@ def substituted(p: Polynomial, known: Mapping[str, Polynomial], definitions: Def
         if factor[0] != "entry" or factor[1] not in known:
             return None
         names = dict(zip(free_indices(definitions.shapes[factor[1]]), factor[2], strict=True))
-        return terms.power(terms.renamed(known[factor[1]], names), e)
+        return terms.power(sums.renamed(known[factor[1]], names), e)
 
-    return terms.mapped(p, change) if not known.keys().isdisjoint(names_in(p)) else p
+    return sums.mapped(p, change) if not known.keys().isdisjoint(names_in(p)) else p
 
 
 def path_between(definitions: Definitions, start: Any, target: Any) -> list[Any]:

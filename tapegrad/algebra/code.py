@@ -49,8 +49,8 @@ class Code:
     def text(self) -> str:
         """The source."""
         scope: dict[str, Any] = {"torch": torch, "F": F, **self.bindings()}
-        if self._given in self.inputs and self._given not in scope:
-            scope[self._given] = torch.ones(self._start.shape, dtype=self._start.dtype)
+        for name in set(self.inputs) - set(scope):  # gradients, which are for the caller to give
+            scope[name] = torch.ones(self._definitions.shapes[name], dtype=self._start.dtype)
         body = ""
         for node in self._needed:
             name = self._definitions.gradient_name(node)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tapegrad.algebra import terms
+from tapegrad.algebra import sums
 from tapegrad.algebra.terms import Factor, Index, Monomial, Polynomial
 
 Indices = frozenset[Index]
@@ -42,18 +42,18 @@ class Cost:
         for m in p:
             rest = [(f, e - shared.get(f, 0)) for f, e in m]
             rest = [(f, e) for f, e in rest if e]
-            size = volume(terms.monomial_indices(tuple(rest)))
+            size = volume(sums.monomial_indices(tuple(rest)))
             total += self._product(rest) + (size + before + max(size, before) if before else 0)
             before = max(size, before)
         return total + (self._product(list(shared.items()), before) if shared else 0)
 
     def _product(self, m: Iterable[tuple[Factor, Any]], last: int = 0) -> int:
         """Small tensors first: each step reads what there is and one factor more, and writes the product."""
-        sized = sorted([(volume(terms.indices_of(f)), i, f, e) for i, (f, e) in enumerate(m)])
+        sized = sorted([(volume(sums.indices_of(f)), i, f, e) for i, (f, e) in enumerate(m)])
         total, indices = 0, frozenset[Index]()
         for k, (size, _, factor, e) in enumerate(sized):
             total += self._factor(factor, e)
-            before, indices = volume(indices), indices | terms.indices_of(factor)
+            before, indices = volume(indices), indices | sums.indices_of(factor)
             total += before + size + volume(indices) if k else 2 * size if e == -1 else 0
         return total + (volume(indices) + 2 * last if last else 0)
 
@@ -61,7 +61,7 @@ class Cost:
         """What it takes to have a power of a factor."""
         key = (factor, e)
         if key not in self._factors:
-            size = volume(terms.indices_of(factor))
+            size = volume(sums.indices_of(factor))
             plain = e == 1 or (e == -1 and factor[:2] != ("function", "exp"))  # x.exp()**-1 is (-x).exp()
             self._factors[key] = self._inside(factor, size) + (0 if plain else 2 * size)
         return self._factors[key]
@@ -71,10 +71,10 @@ class Cost:
             case "entry":
                 return self(self._inline[factor[1]]) if factor[1] in self._inline else self._atom(factor[1])
             case "hot":
-                return size // factor[3][1]
+                return int(size // factor[3][1])
             case "sum":
                 body: Monomial = factor[2]
-                return self._product(body) + volume(terms.monomial_indices(body)) + size
+                return self._product(body) + volume(sums.monomial_indices(body)) + size
             case "power":
                 return self(dict(factor[1]))
         return self(dict(factor[2])) + 2 * size

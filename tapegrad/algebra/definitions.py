@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from tapegrad.algebra import terms
+from tapegrad.algebra.atoms import Unreadable, inputs_of, source_of
 from tapegrad.algebra.constants import Constants, tensors_within
-from tapegrad.algebra.reading import Reader, Unreadable, free_indices, inputs_of, source_of, summed
+from tapegrad.algebra.reading import Reader, free_indices, summed
 from tapegrad.algebra.running import Run
 from tapegrad.algebra.terms import Polynomial
 from tapegrad.engine.gradients import Part

@@ -18,6 +18,8 @@ from tapegrad.algebra.terms import Polynomial
 from tapegrad.algebra.tree import Node, Writer, latex, latex_name, passes
 from tapegrad.engine.tape import shape_text
 
+EFFORT = 30_000  # products that a line may take: beyond, it stays as its rule gives it
+
 
 @dataclass
 class Step:
@@ -45,6 +47,7 @@ class Derivation:
     """A closed form and its derivation: it prints line by line.
 
     Attributes:
+        given: the name of the tensor whose gradient is taken as given.
         formula: the last right-hand side, as text.
         lines: the gradients on the way, the target's last.
         passes: how many elements are read and written, in units of the target's size, by the backward pass line by
@@ -59,6 +62,7 @@ class Derivation:
         self.lines: list[Line] = []
         known: dict[str, Polynomial] = {}
         self._derive(known)
+        self.given = chunk.definitions.names[chunk.start]
         self.formula = self._text(self.lines[-1].tree)
         target = chunk.target.shape.numel() or 1
         before = sum([passes(line.steps[0].tree) for line in self.lines])
@@ -70,12 +74,14 @@ class Derivation:
         chunk, layout = self._chunk, self._chunk.layout
         for node, raw_form in chunk.lines.items():
             line = Line(node, self._definitions.gradient_name(node), [Step(layout.tree(raw_form))])
-            form = raw_form
+            form: Polynomial | None = None
             try:
-                form = self._simplified(line, raw_form, known)
+                with terms.effort(EFFORT):
+                    form = self._simplified(line, raw_form, known)
             except terms.TooMuch:
-                pass
-            if form is None or not self._trials.holds([s.tree for s in line.steps[1:]], node):
+                form = None
+            simpler = [s.tree for s in line.steps[1:]]
+            if form is None or not self._trials.known(node) or not self._trials.holds(simpler, node):
                 line.steps = line.steps[:1]
             elif not self._definitions.has_atoms(form):  # a matrix product keeps its name
                 known[line.name] = form

@@ -19,6 +19,7 @@ from tapegrad.inspect.names import caller_scope, name_nodes, tensors_in
 from tapegrad.inspect.tape import tape
 
 STARTS = 8  # that are tried
+EFFORT = 30_000  # products that one of them may take
 
 
 def derive(
@@ -59,8 +60,8 @@ def derive(
         given = _node(start, "start", definitions, scope)
         if given is target or not path_between(definitions, given, target):
             raise ValueError(
-                f"derive: no gradient flows from start, {definitions.names[given]!r}, to {definitions.names[target]!r}; "
-                f"leave start out to have one chosen"
+                f"derive: no gradient flows from start, {definitions.names[given]!r}, to "
+                f"{definitions.names[target]!r}; leave start out to have one chosen"
             )
         chunk = Chunk(definitions, given, target, seeded=given is output and loss.shape.numel() == 1)
     return Derivation(chunk)
@@ -69,7 +70,9 @@ def derive(
 def read(loss: Tensor, scope: Mapping[str, Any]) -> Definitions:
     """A tape in index notation, by the names of a scope."""
     if not isinstance(loss, Tensor):
-        raise TypeError(f"derive: loss must be a Tensor of tapegrad's, not {type(loss).__module__}.{type(loss).__name__}")
+        raise TypeError(
+            f"derive: loss must be a Tensor of tapegrad's, not {type(loss).__module__}.{type(loss).__name__}"
+        )
     recorded = tape(loss, names=scope)
     constants = {name: raw(value) for name, value in tensors_in(scope) if _is_constant(value)}
     return Definitions(recorded, name_nodes(scope), constants)
@@ -107,17 +110,21 @@ def cheapest(definitions: Definitions, output: Any, target: Any) -> Chunk:
     starts = [n for n in dominators(definitions, [output], target) if n is output or _named(definitions, n)][:STARTS]
     if not starts:
         raise ValueError(
-            f"derive: of={definitions.names[target]!r} is the loss itself, whose gradient is 1; pass a Tensor that loss "
-            f"was computed from"
+            f"derive: of={definitions.names[target]!r} is the loss itself, whose gradient is given; pass a Tensor that "
+            f"loss was computed from"
         )
     best: tuple[int, Chunk] | None = None
     for start in starts:
         chunk = Chunk(definitions, start, target, seeded=start is output and output.shape.numel() == 1)
-        saved = saving(chunk)
-        if saved is None:
+        with terms.effort(EFFORT):
+            found = costs(chunk)
+        if found is None:
             break  # from here on, something lies between that algebra cannot see through
-        if best is None or saved >= best[0]:
-            best = (saved, chunk)
+        lines, closed = found
+        if best is None or lines - closed >= best[0]:
+            best = (lines - closed, chunk)
+        if not closed:
+            break  # it is a number
     return best[1] if best is not None else Chunk(definitions, starts[0], target, seeded=starts[0] is output)
 
 
@@ -125,8 +132,8 @@ def _named(definitions: Definitions, node: Any) -> bool:
     return definitions.names[node] in definitions.own
 
 
-def saving(chunk: Chunk) -> int | None:
-    """How many elements fewer the closed form reads and writes than the lines; None if there is none."""
+def costs(chunk: Chunk) -> tuple[int, int] | None:
+    """How many elements the lines read and write, and how many the closed form; None if there is none."""
     definitions = chunk.definitions
     known: dict[str, Polynomial] = {}
     gradients = {definitions.gradient_name(n) for n in chunk.path[1:]}
@@ -140,6 +147,6 @@ def saving(chunk: Chunk) -> int | None:
             lines += chunk.layout.cost(line)
             form = substituted(line, known, definitions)
             known[definitions.gradient_name(node)] = form
-        return lines - chunk.layout.cost(chunk.folding.search(form)[0])
+        return lines, chunk.layout.cost(chunk.folding.search(form)[0])
     except terms.TooMuch:
         return None

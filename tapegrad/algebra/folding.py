@@ -9,17 +9,19 @@ finds the cheapest way to say it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import permutations
 from typing import Any
 
-from tapegrad.algebra import terms
+from tapegrad.algebra import sums, terms
 from tapegrad.algebra.definitions import names_in, names_in_factor
 from tapegrad.algebra.terms import Factor, Index, Polynomial
 
 BEAM = 4  # states that a search goes on from
 ROUNDS = 8  # steps that it goes
+EFFORT = 12_000  # products that a search may form
 PATIENCE = 2  # steps without anything cheaper, after which it ends
 
 
@@ -59,14 +61,14 @@ class Rule:
             ratio = Fraction(e) / self.exponent
             if ratio.denominator != 1 and self.exponent != 1:
                 return None  # a root would have lost its sign
-            return terms.power(terms.renamed(dict(self.replacement), names), ratio)
+            return terms.power(sums.renamed(dict(self.replacement), names), ratio)
 
         def outside(factor: Factor, e: Any) -> Polynomial | None:
             if factor[0] == "sum" and divided:
                 return terms.single(factor, e)
             return change(factor, e)
 
-        return terms.mapped(p, outside)
+        return sums.mapped(p, outside)
 
 
 def matched(pattern: Factor, factor: Factor) -> dict[Index, Index] | None:
@@ -80,16 +82,16 @@ def matched(pattern: Factor, factor: Factor) -> dict[Index, Index] | None:
             return None
     if pattern == factor:
         return {}
-    ours, theirs = sorted(terms.indices_of(pattern)), sorted(terms.indices_of(factor))
+    ours, theirs = sorted(sums.indices_of(pattern)), sorted(sums.indices_of(factor))
     if sorted(i[1] for i in ours) != sorted(i[1] for i in theirs) or len(ours) > 4:
         return None
     if sorted(names_in_factor(pattern)) != sorted(names_in_factor(factor)):
         return None
     for order in permutations(theirs):
         names = dict(zip(ours, order, strict=True))
-        if all(i[1] == j[1] for i, j in names.items()):
-            if terms.renamed(terms.single(pattern), names) == terms.single(factor):
-                return names
+        fits = all(i[1] == j[1] for i, j in names.items())
+        if fits and sums.renamed(terms.single(pattern), names) == terms.single(factor):
+            return names
     return None
 
 
@@ -120,7 +122,8 @@ class Folding:
         for name in reversed(self.definitions):  # the oldest first: a definition's normal form needs those before
             indices, p = self.definitions[name]
             try:
-                self._normal[name] = self.normal(p)
+                with terms.effort(EFFORT):
+                    self._normal[name] = self.normal(p)
             except terms.TooMuch:
                 self._normal[name] = p
             other = alike.setdefault((indices, terms.frozen(self._normal[name])), name)
@@ -133,7 +136,8 @@ class Folding:
             self.unfolding[name] = Rule(name, entry, 1, terms.frozen(p), everywhere=whole)
         for name in self.definitions:
             if foldable(name):
-                self.rules += self._rules(name)
+                with suppress(terms.TooMuch), terms.effort(EFFORT):
+                    self.rules += self._rules(name)
 
     def _rules(self, name: str) -> Iterator[Rule]:
         indices, p = self.definitions[name]
@@ -214,6 +218,11 @@ class Folding:
 
     def search(self, start: Polynomial) -> tuple[Polynomial, list[Rule]]:
         """The cheapest form that is found, and the rules that lead there."""
+        with terms.effort(EFFORT):
+            end, path = self._search(start)
+        return end, self.shortest(start, end, path)
+
+    def _search(self, start: Polynomial) -> tuple[Polynomial, list[Rule]]:
         seeds: list[tuple[Polynomial, tuple[Rule, ...]]] = [(start, ())]
         try:
             normal, used = self.unfolded(start)
@@ -252,6 +261,8 @@ class Folding:
             for _, p, path in going:
                 present = set(names_in(p))
                 for rule in [*self.sums(p), *self.rules]:
+                    if terms.spent():
+                        break
                     if not set(names_in_factor(rule.pattern)) <= present:
                         continue
                     try:
@@ -264,7 +275,7 @@ class Folding:
             if waited >= PATIENCE or not frontier:
                 break
         assert best is not None
-        return best[1], self.shortest(start, best[1], list(seen[terms.frozen(best[1])]))
+        return best[1], list(seen[terms.frozen(best[1])])
 
     def shortest(self, start: Polynomial, end: Polynomial, path: list[Rule]) -> list[Rule]:
         """The path without the steps that it does not need."""
@@ -295,7 +306,7 @@ def solved(name: str, entry: Factor, p: Polynomial) -> Iterator[Rule]:
     for m, c in p.items():
         others = {n: -v for n, v in p.items() if n != m}
         for factor, e in m:
-            if factor[0] == "hot" or not own <= terms.indices_of(factor):
+            if factor[0] == "hot" or not own <= sums.indices_of(factor):
                 continue
             if others and any(factor in dict(n) for n in others):
                 continue
@@ -305,7 +316,7 @@ def solved(name: str, entry: Factor, p: Polynomial) -> Iterator[Rule]:
                 divided = terms.multiply(isolated, {tuple(sorted(rest.items())): 1 / c})
             except terms.TooMuch:
                 continue
-            if terms.polynomial_indices(divided) <= terms.indices_of(factor):
+            if sums.polynomial_indices(divided) <= sums.indices_of(factor):
                 yield Rule(name, factor, e, terms.frozen(divided))
 
 

@@ -6,16 +6,16 @@ A function that has no reading here is not an error: what it computes becomes on
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import torch
 
-from tapegrad.algebra import terms
+from tapegrad.algebra import sums, terms
+from tapegrad.algebra.atoms import Unreadable, inputs_of, source_of
 from tapegrad.algebra.terms import Index, Polynomial
 from tapegrad.source.expression import Expression
-from tapegrad.source.layout import ATOM, Text, plain, subscript, text_of
 
 # Functions of one number that are taken as they are; sigmoid and exp are known to be positive.
 FUNCTIONS = set("exp log tanh sigmoid sin cos abs erf log1p expm1 relu softplus sign".split())
@@ -23,10 +23,6 @@ POWERS = {"sqrt": Fraction(1, 2), "rsqrt": Fraction(-1, 2), "reciprocal": Fracti
 SAME = {"expand", "expand_as", "clone", "contiguous", "detach", "broadcast_to", "positive", "resolve_conj"}
 RESHAPING = {"view", "reshape", "unsqueeze", "squeeze", "view_as", "flatten", "reshape_as"}
 MOVING = {"permute", "transpose", "T", "mT", "t", "swapaxes", "movedim"}
-
-
-class Unreadable(Exception):
-    """An expression that index notation has no words for."""
 
 
 def free_indices(shape: Sequence[int]) -> tuple[Index, ...]:
@@ -85,10 +81,8 @@ class Reader:
             return str(expression.name)
         if not expression.value.is_floating_point():
             for part in inputs_of(expression):  # y.masked_fill(y == -100, 0).unsqueeze(1), where all of y is valid
-                same = [n for n in part.value.shape if n != 1] == [n for n in expression.value.shape if n != 1]
-                if same and part.value.dtype == expression.value.dtype:
-                    if part.value.reshape(-1).equal(expression.value.reshape(-1)):
-                        return str(part.name)
+                if part.value.dtype == expression.value.dtype and same_entries(part.value, expression.value):
+                    return str(part.name)
         text = source_of(expression)
         self.atoms[text] = expression
         return text
@@ -123,8 +117,8 @@ class Reader:
         p = self._operand(value)
         if len(p) < 2 or not isinstance(value, Expression) or value.name not in ("add", "sub"):
             return p
-        sums = any(factor[0] == "sum" for m in p for factor, _ in m)
-        if not sums or any(part.name in self.gradients for part in inputs_of(value)):
+        has_sum = any(factor[0] == "sum" for m in p for factor, _ in m)
+        if not has_sum or any(part.name in self.gradients for part in inputs_of(value)):
             return p
         self.spelled_out[self.name(value)] = p
         return self.atom(value)
@@ -156,7 +150,7 @@ class Reader:
         if not isinstance(x, Expression):
             raise Unreadable
         if name in SAME:
-            return self._broadcast(x, e)
+            return self.read(x)
         if name == "to" and x.value.is_floating_point() and e.value.is_floating_point():
             return self.read(x)
         if name == "masked_fill" and isinstance(e.args[1], Expression) and self.read(e.args[1]) == {}:
@@ -178,11 +172,9 @@ class Reader:
         if name == "gather":
             return self._gathered(e, x)
         if name in ("scatter_add", "scatter", "scatter_") and self.read(x) == {}:
-            return self._scattered(*e.args[1:4], shape=e.value.shape)
+            dim, index, source = e.args[1:4]
+            return self._scattered(dim, index, source, e.value.shape)
         raise Unreadable
-
-    def _broadcast(self, x: Expression, e: Expression) -> Polynomial:
-        return self.read(x)
 
     def _reduced(self, e: Expression, x: Expression, name: str) -> Polynomial:
         values = {**dict(zip(("dim", "keepdim"), e.args[1:], strict=False)), **e.kwargs}
@@ -221,7 +213,7 @@ class Reader:
         """A transposition: found by moving the axes of a small tensor whose sizes tell them apart."""
         n = x.value.ndim
         probe = torch.empty(tuple(range(2, 2 + n)), device="meta")
-        arguments = [a for a in e.args[1:]]
+        arguments = e.args[1:]
         if e.kind == "attribute":
             after = getattr(probe, e.name)
         else:
@@ -229,8 +221,10 @@ class Reader:
                 probe, *arguments, **e.kwargs
             )
         shape = x.value.shape
-        names = {(n - 1 - (old - 2), shape[old - 2]): (n - 1 - new, shape[old - 2]) for new, old in enumerate(after.shape)}
-        return terms.renamed(self.read(x), names)
+        names = {
+            (n - 1 - (old - 2), shape[old - 2]): (n - 1 - new, shape[old - 2]) for new, old in enumerate(after.shape)
+        }
+        return sums.renamed(self.read(x), names)
 
     # --- indices that are tensors ---
 
@@ -247,8 +241,8 @@ class Reader:
     def _picked(self, x: Expression, entries: Sequence[Expression], shape: torch.Size) -> Polynomial:
         place = [self._position(i, x.value.shape[d], shape, len(entries), x) for d, i in enumerate(entries)]
         n = x.value.ndim
-        old = {i: (terms.fresh_label(), i[1]) for i in free_indices(x.value.shape)}
-        body = terms.renamed(self.read(x), old)
+        old = {i: (sums.fresh_label(), i[1]) for i in free_indices(x.value.shape)}
+        body = sums.renamed(self.read(x), old)
         bound, hots = [], []
         rest = n - len(entries)  # axes that the index leaves as they are, the last ones
         names = {old[i]: i for i in free_indices(x.value.shape) if i[0] < rest}
@@ -261,7 +255,7 @@ class Reader:
             else:
                 bound.append(old[axis])
                 hots.append(terms.single(("hot", *where, old[axis])))
-        return terms.renamed(terms.sum_over(bound, terms.multiply(body, *hots)), names)
+        return sums.renamed(sums.sum_over(bound, terms.multiply(body, *hots)), names)
 
     def _position(self, i: Expression, size: int, shape: torch.Size, given: int, x: Expression) -> Any:
         """Where an index tensor points: along an axis of the result, or as its entries say."""
@@ -269,10 +263,8 @@ class Reader:
         if value.dtype not in (torch.long, torch.int32, torch.int16, torch.uint8, torch.int8):
             raise Unreadable
         rest = x.value.ndim - given  # the axes behind those of the index
-        if value.numel() == size and max(value.shape, default=1) == value.numel():
-            if value.reshape(-1).equal(torch.arange(size, dtype=value.dtype, device=value.device)) and size > 1:
-                axis = next(value.ndim - 1 - k for k, n in enumerate(value.shape) if n == size)
-                return axis + rest
+        if size > 1 and same_entries(torch.arange(size, dtype=value.dtype, device=value.device), value):
+            return next(value.ndim - 1 - k for k, n in enumerate(value.shape) if n == size) + rest
         if value.numel() and int(value.min()) < 0:
             raise Unreadable
         indices = tuple([(axis + rest, n) for axis, n in free_indices(value.shape)])
@@ -300,7 +292,7 @@ class Reader:
         """What is added at ``[arange, y]``: δ(j, y[i]) g[i]. Only where each axis of the index is one of the result."""
         n = len(shape)
         rest = n - len(entries)
-        whole = torch.broadcast_shapes(*[i.value.shape for i in entries])
+        whole = torch.broadcast_shapes(*[i.value.shape for i in entries])  # type: ignore[no-untyped-call]
         blank = Expression("input", "", (), {}, torch.empty(shape, device="meta"))
         names: dict[Index, Index] = {}
         hots = []
@@ -313,9 +305,9 @@ class Reader:
                 hots.append(("hot", *where, axis))
         if any((axis + rest, size) not in names for axis, size in free_indices(whole)):
             raise Unreadable  # an axis of the index would be summed over: left to torch
-        old = {i: (terms.fresh_label(), i[1]) for i in names}
-        body = terms.multiply(terms.renamed(given, old), *[_hot(h, old) for h in hots])
-        return terms.renamed(body, {old[i]: names[i] for i in names})
+        old = {i: (sums.fresh_label(), i[1]) for i in names}
+        body = terms.multiply(sums.renamed(given, old), *[_hot(h, old) for h in hots])
+        return sums.renamed(body, {old[i]: names[i] for i in names})
 
     def _gathered(self, e: Expression, x: Expression) -> Polynomial:
         """``x.gather(1, y)[i, k]`` is Σ_j δ(j, y[i, k]) x[i, j]."""
@@ -326,10 +318,10 @@ class Reader:
         others = [i for i in range(n) if i != dim % n]
         if any(index.value.shape[i] != x.value.shape[i] for i in others) or size == 1:
             raise Unreadable
-        fresh = (terms.fresh_label(), size)
-        body = terms.renamed(self.read(x), {(axis, size): fresh})
+        fresh = (sums.fresh_label(), size)
+        body = sums.renamed(self.read(x), {(axis, size): fresh})
         hot = terms.single(("hot", self.name(index), free_indices(index.value.shape), fresh))
-        return terms.sum_over([fresh], terms.multiply(body, hot))
+        return sums.sum_over([fresh], terms.multiply(body, hot))
 
     def _scattered(self, dim: int, index: Expression, source: Any, shape: torch.Size) -> Polynomial:
         """Its transpose: Σ_k δ(j, y[i, k]) g[i, k]."""
@@ -341,6 +333,12 @@ class Reader:
             raise Unreadable
         hot = terms.single(("hot", self.name(index), free_indices(index.value.shape), (axis, size)))
         return terms.multiply(hot, self._operand(source))
+
+
+def same_entries(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors differ in axes of size 1 only."""
+    sizes = [[n for n in t.shape if n != 1] for t in (a, b)]
+    return sizes[0] == sizes[1] and a.reshape(-1).equal(b.reshape(-1))
 
 
 def is_uniform(value: torch.Tensor) -> bool:
@@ -356,12 +354,12 @@ def _hot(hot: Any, names: Any) -> Polynomial:
 def summed(p: Polynomial, shape: Sequence[int], axes: Sequence[int], keepdim: bool) -> Polynomial:
     """Σ over axes, counted from the right; without ``keepdim`` the axes to their left move up."""
     shape = list(shape)[::-1]
-    fresh = {(a, shape[a]): (terms.fresh_label(), shape[a]) for a in axes if shape[a] != 1}
-    p = terms.sum_over(fresh.values(), terms.renamed(p, fresh))
+    fresh = {(a, shape[a]): (sums.fresh_label(), shape[a]) for a in axes if shape[a] != 1}
+    p = sums.sum_over(fresh.values(), sums.renamed(p, fresh))
     if keepdim:
         return p
     left = [a for a in range(len(shape)) if a not in axes]
-    return terms.renamed(p, {(a, shape[a]): (new, shape[a]) for new, a in enumerate(left)})
+    return sums.renamed(p, {(a, shape[a]): (new, shape[a]) for new, a in enumerate(left)})
 
 
 def reshaped(p: Polynomial, old: Sequence[int], new: Sequence[int]) -> Polynomial:
@@ -369,56 +367,4 @@ def reshaped(p: Polynomial, old: Sequence[int], new: Sequence[int]) -> Polynomia
     before, after = free_indices(old), free_indices(new)
     if [n for _, n in before] != [n for _, n in after]:
         raise Unreadable
-    return terms.renamed(p, dict(zip(before, after, strict=True)))
-
-
-def source_of(expression: Expression) -> str:
-    """An expression in one line."""
-    texts: dict[Expression, Text] = {}
-    for part in sorted(parts_of(expression), key=lambda e: e.order):
-        if part.kind == "write":
-            continue
-        if part.kind == "buffer":
-            texts[part] = texts[part.args[0]]
-        elif part.kind == "after":
-            texts[part] = _written_text(part, texts)
-        else:
-            texts[part] = text_of(part, texts)
-    return texts[expression].text
-
-
-def _written_text(after: Expression, texts: Mapping[Expression, Text]) -> Text:
-    """A tensor after something was written into it, without writing: at the positions that the index selects."""
-    buffer, write = after.args
-    if write.name not in ("setitem", "index_put_") or write.args[0].kind != "buffer":
-        raise Unreadable
-    _, index, given, *rest = write.args
-    adds = bool(rest and rest[0]) or bool(write.kwargs.get("accumulate"))
-    shape, n = tuple(after.value.shape), after.value.numel()
-    at = subscript(tuple(index) if isinstance(index, list) else index, lambda v: _plain_text(v, texts))
-    positions = f"torch.arange({n}).view{shape}[{at}]"
-    value = _plain_text(given, texts)
-    call = f"{'index_add' if adds else 'index_copy'}(0, {positions}.reshape(-1), "
-    target = texts[buffer].within(ATOM)
-    return Text(f"{target}.reshape(-1).{call}({value}).expand_as({positions}).reshape(-1)).view{shape}")
-
-
-def _plain_text(value: Any, texts: Mapping[Expression, Text]) -> str:
-    return texts[value].text if isinstance(value, Expression) else plain(value).text
-
-
-def parts_of(expression: Expression) -> set[Expression]:
-    """An expression and all that it is computed from."""
-    seen: set[Expression] = set()
-    stack = [expression]
-    while stack:
-        part = stack.pop()
-        if part not in seen:
-            seen.add(part)
-            stack.extend(part.operands())
-    return seen
-
-
-def inputs_of(expression: Expression) -> Iterator[Expression]:
-    """The named tensors that an expression is computed from."""
-    return (part for part in parts_of(expression) if part.kind == "input")
+    return sums.renamed(p, dict(zip(before, after, strict=True)))

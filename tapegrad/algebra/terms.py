@@ -19,10 +19,12 @@ hashing and sorting them is all that happens here, and it happens often.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
-from functools import lru_cache, reduce
-from itertools import count, permutations
+from functools import reduce
 from typing import Any
 
 Index = tuple[int, int]  # a label, and the size of the axis; a free index's label is its axis, from the right
@@ -30,22 +32,40 @@ Factor = tuple[Any, ...]
 Monomial = tuple[tuple[Factor, Any], ...]
 Polynomial = dict[Monomial, Fraction]
 
-BOUND = 100  # labels from here on are bound by a Σ; the further out, the higher
-_FRESH = 10_000  # labels from here on are in use only while a Σ is open
+_DEEPEST = 60  # cancellations within one another
 _WIDEST = 400  # terms of a polynomial, beyond which the work is given up
 
 ONE: Monomial = ()
-ONEHOT_SUM = Fraction(1)  # Σ_j δ(j, y)
-fresh_label = count(_FRESH).__next__
 
 
 class TooMuch(Exception):
-    """The expression grows beyond what is worth following."""
+    """An expression grows beyond what is worth following, or the effort that was allowed for it is spent."""
 
 
-def size_of(index: Index) -> int:
-    """Σ 1 over an index."""
-    return index[1]
+class _Effort(threading.local):
+    """How many products may still be formed, and how deep cancelling has gone."""
+
+    left = math.inf
+    depth = 0
+
+
+_effort = _Effort()
+
+
+@contextmanager
+def effort(products: float) -> Iterator[None]:
+    """Allow for so many products of monomials, and no more than the surrounding allowance has left."""
+    before = _effort.left
+    allowed = _effort.left = min(products, before)
+    try:
+        yield
+    finally:
+        _effort.left = before - (allowed - _effort.left)
+
+
+def spent() -> bool:
+    """Whether the effort that was allowed is used up."""
+    return _effort.left < 0
 
 
 # --- making polynomials ---
@@ -89,9 +109,7 @@ def add(*polynomials: Polynomial) -> Polynomial:
     total: Polynomial = {}
     for p in polynomials:
         for m, c in p.items():
-            if m not in total:
-                total[m] = c
-            elif c := c + total[m]:
+            if m not in total or (c := c + total[m]):
                 total[m] = c
             else:
                 del total[m]
@@ -125,11 +143,14 @@ def _product(m: Iterable[tuple[Factor, Any]], n: Monomial) -> Polynomial:
     exponents = dict(m)
     for factor, e in n:
         exponents[factor] = exponents.get(factor, 0) + e
-    return _collected(exponents)
+    return collected(exponents)
 
 
-def _collected(exponents: Mapping[Factor, Any]) -> Polynomial:
+def collected(exponents: Mapping[Factor, Any]) -> Polynomial:
     """A product of powers: a sum to a positive whole power is multiplied out, and others cancel against it."""
+    _effort.left -= 1
+    if _effort.left < 0:
+        raise TooMuch
     opened = []
     kept = []
     for factor, e in exponents.items():
@@ -173,10 +194,28 @@ def _cancelled(m: Monomial, denominator: Factor, e: Any) -> Polynomial | None:
         pivot, c = ONE, terms[ONE]
     else:
         return None
-    rest = {**exponents, **{f: exponents[f] - k for f, k in pivot}}
-    others = [scale(_product(rest.items(), n), -v) for n, v in terms.items() if n != pivot]
-    raised = {**rest, denominator: e + 1}
-    return scale(add(_collected(raised), *others), 1 / c)
+    if _effort.depth > _DEEPEST:
+        raise TooMuch
+    _effort.depth += 1
+    try:
+        return _reduced(exponents, dict(pivot), c, terms, denominator, e)
+    finally:
+        _effort.depth -= 1
+
+
+def _reduced(
+    exponents: Mapping[Factor, Any],
+    pivot: Mapping[Factor, Any],
+    c: Fraction,
+    terms: Polynomial,
+    divisor: Factor,
+    e: Any,
+) -> Polynomial:
+    """A product with ``pivot``, a term of a divisor, written as the divisor less the other terms."""
+    rest = {**exponents, **{f: exponents[f] - k for f, k in pivot.items()}}
+    others = [scale(_product(rest.items(), n), -v) for n, v in terms.items() if dict(n) != pivot]
+    raised = {**rest, divisor: e + 1}
+    return scale(add(collected(raised), *others), 1 / c)
 
 
 # --- powers and functions ---
@@ -201,18 +240,18 @@ def power(p: Polynomial, e: Any) -> Polynomial:
         ((m, c),) = p.items()
         root = root_of(c, e)
         if root is not None and (type(e) is int or _splits(m)):
-            return scale(_collected({factor: k * e for factor, k in m}), root)
+            return scale(collected({factor: k * e for factor, k in m}), root)
         return single(("power", frozen(p)), e)
     if type(e) is not int:
-        return _collected({("power", frozen(p)): e})
+        return collected({("power", frozen(p)): e})
     shared = common_factors(p)
     inverse = {factor: -k for factor, k in shared.items()}
-    rest = _times(p, _collected(inverse)) if shared else p
+    rest = _times(p, collected(inverse)) if shared else p
     if len(rest) == 1:
-        return multiply(power(rest, e), _collected({factor: k * e for factor, k in shared.items()}))
+        return multiply(power(rest, e), collected({factor: k * e for factor, k in shared.items()}))
     unit = max(rest.items())[1]
     whole = {("power", frozen(scale(rest, 1 / unit))): e, **{factor: k * e for factor, k in shared.items()}}
-    return scale(_collected(whole), unit**e)
+    return scale(collected(whole), unit**e)
 
 
 def common_factors(p: Polynomial) -> dict[Factor, Any]:
@@ -252,182 +291,9 @@ def function(name: str, p: Polynomial) -> Polynomial:
         return number(name == "exp")
     if name == "exp" and p:
         c = max(p.items())[1]
-        return _collected({("function", "exp", frozen(scale(p, 1 / c))): c})
+        return collected({("function", "exp", frozen(scale(p, 1 / c))): c})
     if name == "log" and len(p) == 1:
         ((m, c),) = p.items()
         if c == 1 and len(m) == 1 and m[0][0][:2] == ("function", "exp"):
             return scale(dict(m[0][0][2]), m[0][1])
     return single(("function", name, frozen(p)))
-
-
-# --- indices ---
-
-
-@lru_cache(maxsize=100_000)
-def indices_of(factor: Factor) -> frozenset[Index]:
-    """The free indices of a factor."""
-    match factor[0]:
-        case "entry":
-            return frozenset(factor[2])
-        case "hot":
-            return frozenset((*factor[2], factor[3]))
-        case "sum":
-            return monomial_indices(factor[2]) - frozenset(factor[1])
-        case _:
-            return frozenset(i for m, _ in factor[-1] for i in monomial_indices(m))
-
-
-def monomial_indices(m: Monomial) -> frozenset[Index]:
-    """The free indices of a monomial."""
-    return frozenset().union(*[indices_of(factor) for factor, _ in m])
-
-
-def polynomial_indices(p: Polynomial) -> frozenset[Index]:
-    """The free indices of a polynomial."""
-    return frozenset().union(*map(monomial_indices, p))
-
-
-def mapped(p: Polynomial, change: Callable[[Factor, Any], Polynomial | None]) -> Polynomial:
-    """A polynomial with each power of a factor changed, inside Σ, powers and functions too, and normal again.
-
-    Args:
-        p: what to change.
-        change: gives a factor's power as a polynomial, or None to look inside.
-    """
-    parts = []
-    same = True
-    for m, c in p.items():
-        powers = [_mapped(factor, e, change) for factor, e in m]
-        if all(new is None for new in powers):
-            parts.append({m: c})
-        else:
-            same = False
-            unchanged = {tuple([fe for fe, new in zip(m, powers, strict=True) if new is None]): c}
-            parts.append(multiply(unchanged, *[new for new in powers if new is not None]))
-    return p if same else add(*parts)
-
-
-def _mapped(factor: Factor, e: Any, change: Callable[[Factor, Any], Polynomial | None]) -> Polynomial | None:
-    """What becomes of a factor's power, or None if it stays as it is."""
-    changed = change(factor, e)
-    if changed is not None:
-        return changed
-    if factor[0] == "sum":
-        bound, body = opened(factor)
-        inside = {body: Fraction(1)}
-        new = mapped(inside, change)
-        return None if new is inside else power(sum_over(bound, new), e)
-    if factor[0] in ("power", "function"):
-        inside = dict(factor[-1])
-        new = mapped(inside, change)
-        if new is inside:
-            return None
-        return power(new if factor[0] == "power" else function(factor[1], new), e)
-    return None
-
-
-def renamed(p: Polynomial, names: Mapping[Index, Index]) -> Polynomial:
-    """A polynomial with other free indices."""
-
-    def change(factor: Factor, e: Any) -> Polynomial | None:
-        if indices_of(factor).isdisjoint(names):
-            return single(factor, e)
-        if factor[0] in ("entry", "hot"):
-            return single(_renamed(factor, names), e)
-        return None
-
-    return mapped(p, change) if any(k != v for k, v in names.items()) else p
-
-
-def _renamed(factor: Factor, names: Mapping[Index, Index]) -> Factor:
-    """A factor with other indices, bound ones too, if it is one that they are renamed in without reordering."""
-    match factor[0]:
-        case "entry":
-            return (*factor[:2], tuple([names.get(i, i) for i in factor[2]]))
-        case "hot":
-            return (*factor[:2], tuple([names.get(i, i) for i in factor[2]]), names.get(factor[3], factor[3]))
-        case "sum":
-            return ("sum", factor[1], _renamed_monomial(factor[2], names))
-        case _:
-            inside = tuple(sorted((_renamed_monomial(m, names), c) for m, c in factor[-1]))
-            return (*factor[:-1], inside)
-
-
-def _renamed_monomial(m: Monomial, names: Mapping[Index, Index]) -> Monomial:
-    return tuple(sorted((_renamed(factor, names), e) for factor, e in m))
-
-
-# --- sums ---
-
-
-def opened(factor: Factor) -> tuple[list[Index], Monomial]:
-    """The inside of a Σ, with bound indices that nothing else has."""
-    fresh = {i: (fresh_label(), i[1]) for i in factor[1]}
-    return list(fresh.values()), _renamed_monomial(factor[2], fresh)
-
-
-def sum_over(indices: Iterable[Index], p: Polynomial) -> Polynomial:
-    """Σ over some indices: linear, and what lacks the index leaves it."""
-    indices = set(indices)
-    return add(*[scale(_summed(set(indices), m), c) for m, c in p.items()])
-
-
-def _summed(bound: set[Index], m: Monomial) -> Polynomial:
-    """Σ of a monomial: nested sums become one, and a sum of independent products becomes a product of sums."""
-    exponents: dict[Factor, Any] = {}
-    for factor, e in m:
-        body: Monomial = ((factor, e),)
-        if factor[0] == "sum" and e == 1 and not bound.isdisjoint(indices_of(factor)):
-            inner, body = opened(factor)
-            bound.update(inner)
-        for f, k in body:
-            exponents[f] = exponents.get(f, 0) + k
-    collected = _collected(exponents)
-    if len(collected) != 1:
-        return sum_over(bound, collected)
-    ((m, c),) = collected.items()
-    result = {tuple([fe for fe in m if bound.isdisjoint(indices_of(fe[0]))]): c}
-    for index in bound - monomial_indices(m):
-        result = scale(result, size_of(index))
-    for group in _hanging_together(bound, m):
-        result = multiply(result, _sum_factor(bound & monomial_indices(group), group))
-    return result
-
-
-def _hanging_together(bound: set[Index], m: Monomial) -> list[Monomial]:
-    """The factors that bound indices tie together, group by group."""
-    groups: list[tuple[set[Index], list[Any]]] = []
-    for factor, e in m:
-        tied = bound & indices_of(factor)
-        if not tied:
-            continue
-        others = [g for g in groups if not tied.isdisjoint(g[0])]
-        groups = [g for g in groups if g not in others]
-        members = [(factor, e), *[member for _, theirs in others for member in theirs]]
-        groups.append((tied.union(*[g[0] for g in others]), members))
-    return [tuple(sorted(members)) for _, members in groups]
-
-
-def _sum_factor(bound: set[Index], m: Monomial) -> Polynomial:
-    """Σ of a monomial whose factors hang together, by a name for each bound index that depends on nothing else."""
-    if len(m) == 1 and m[0][0][0] == "hot" and bound == {m[0][0][3]}:
-        return number(ONEHOT_SUM)
-    height = max([BOUND - 1, *[_height(factor) for factor, _ in m]]) + 1
-    ordered = sorted(bound, key=lambda i: i[1])
-    orders = permutations(ordered) if len(ordered) <= 3 else [ordered]
-    choices = []
-    for order in orders:
-        names = {i: (height + k, i[1]) for k, i in enumerate(order)}
-        choices.append((tuple(names.values()), _renamed_monomial(m, names)))
-    return single(("sum", *min(choices)))
-
-
-@lru_cache(maxsize=100_000)
-def _height(factor: Factor) -> int:
-    """The highest label that is bound inside a factor."""
-    match factor[0]:
-        case "sum":
-            return max([i[0] for i in factor[1]] + [_height(f) for f, _ in factor[2]])
-        case "power" | "function":
-            return max([_height(f) for m, _ in factor[-1] for f, _ in m], default=BOUND - 1)
-    return BOUND - 1

@@ -18,11 +18,12 @@ class Node:
     """A piece of a formula.
 
     Attributes:
-        kind: ``name``, ``atom`` (an expression as it stands), ``number``, ``onehot``, ``call``, ``neg``, ``add``, ``sub``, ``mul``, ``div``, ``pow``,
-            ``sum``, ``mean``, ``view``.
+        kind: ``name``, ``atom`` (an expression as it stands), ``number``, ``onehot``, ``call``, ``neg``, ``add``,
+            ``sub``, ``mul``, ``div``, ``pow``, ``sum``, ``mean``, ``view``.
         args: the pieces that it is computed from.
         axes: what it is laid out along, from left to right: an index, or None for an axis of size 1.
-        data: the name, number, (text, cost) of an atom, function, exponent; for sums (dims, keepdim), for views what is appended.
+        data: the name, number, function or exponent; (text, cost) of an atom; (dims, keepdim) of sums; of a view, what
+            is appended.
     """
 
     kind: str
@@ -44,7 +45,7 @@ def passes(node: Node) -> int:
     if node.kind in ("name", "number", "view"):
         return below
     if node.kind == "onehot":  # as many ones as there are rows
-        return node.size // node.data[1]
+        return int(node.size // node.data[1])
     return below + node.size + sum([a.size for a in node.args if a.kind != "number"])
 
 

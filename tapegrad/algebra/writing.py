@@ -1,4 +1,4 @@
-"""From index notation back to tensor code: where each index lies, what is pulled out, and in which order to multiply."""
+"""From index notation back to tensor code: where each index lies, what is pulled out, and what is multiplied first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from tapegrad.algebra import terms
+from tapegrad.algebra import sums, terms
 from tapegrad.algebra.cost import Cost, shared_factors
 from tapegrad.algebra.definitions import names_in_factor
 from tapegrad.algebra.reading import free_indices
@@ -48,7 +48,7 @@ class Layout:
         """A polynomial whose free indices are axes of the result."""
         key = terms.frozen(p)
         if key not in self._cache:
-            self._cache[key] = self._sum(p, {i: i[0] for i in terms.polynomial_indices(p)})
+            self._cache[key] = self._sum(p, {i: i[0] for i in sums.polynomial_indices(p)})
         return self._cache[key]
 
     # --- sums of products ---
@@ -64,7 +64,7 @@ class Layout:
         numbers = numbers if len(numbers) == 1 else [Fraction(1), *numbers[:3]]
         for factors, c in [*[(shared, c) for c in numbers], ({}, Fraction(1))]:
             inverse = {f: -e for f, e in factors.items()}
-            rest = terms.scale(terms.multiply(p, dict([(tuple(sorted(inverse.items())), Fraction(1))])), 1 / c)
+            rest = terms.scale(terms.multiply(p, {tuple(sorted(inverse.items())): Fraction(1)}), 1 / c)
             if len(rest) != len(p):
                 continue
             inside = self._terms(rest, places)
@@ -102,7 +102,9 @@ class Layout:
             else:
                 below.append(powered(self._factor(factor, places), -e))
         sign, c = (-1, -c) if c < 0 else (1, c)
-        steps: list[tuple[int, int, int, Node]] = sorted([(n.size, k, i, n) for k, ns in enumerate((above, below)) for i, n in enumerate(ns)])
+        steps: list[tuple[int, int, int, Node]] = sorted(
+            [(n.size, k, i, n) for k, ns in enumerate((above, below)) for i, n in enumerate(ns)]
+        )
         if steps and steps[0][1] and above:  # a numerator first
             first = next(i for i, step in enumerate(steps) if not step[1])
             steps.insert(0, steps.pop(first))
@@ -117,12 +119,13 @@ class Layout:
         divided = bottom == 1
         for size, k, _, n in steps:
             if not divided and (size > smallest or (k and result is not None and result.kind != "number")):
-                result = Node("div", (result or Node("number", data=Fraction(1)), Node("number", data=bottom)),
-                              result.axes if result else ())
+                result = Node(
+                    "div",
+                    (result or Node("number", data=Fraction(1)), Node("number", data=bottom)),
+                    result.axes if result else (),
+                )
                 divided = True
-            if result is None:
-                result = n
-            elif result.kind == "number" and result.data == 1 and k == 0:
+            if result is None or (result.kind == "number" and result.data == 1 and k == 0):
                 result = n
             else:
                 result = Node(("mul", "div")[k], (result, n), joined(result.axes, n.axes))
@@ -181,7 +184,7 @@ class Layout:
             return moved(Node("onehot", (), axes, (called, classes, "")), places)
         if name in self.inline:
             names = dict(zip(own, indices, strict=True))
-            return self._sum(terms.renamed(self.inline[name], names), places)
+            return self._sum(sums.renamed(self.inline[name], names), places)
         axes = tuple([indices[own.index(i)] if i in own else None for i in all_axes(shape)])
         cost = self._atom(name)
         return moved(Node("atom", (), axes, (name, cost)) if cost else Node("name", (), axes, name), places)
@@ -196,14 +199,15 @@ class Layout:
     def _reduced(self, factor: Factor, places: Places) -> Node:
         """Σ along the axes where the bound indices lie by nature, with ``keepdim`` if the others need it."""
         bound, m = factor[1], factor[2]
-        free = terms.indices_of(factor)
+        free = sums.indices_of(factor)
         natural = self._natural(m)
         if natural is not None:
             for keepdim in (False, True):
                 left = sorted([k for i, k in natural.items() if i not in bound])
                 after = {
                     i: k if keepdim else k - sum([natural[b] < k for b in bound])
-                    for i, k in natural.items() if i in free
+                    for i, k in natural.items()
+                    if i in free
                 }
                 if all(after[i] == places[i] for i in free) and len(left) == len(set(left)):
                     return self._summed(bound, m, natural, keepdim)
@@ -211,8 +215,10 @@ class Layout:
         for b in bound:
             wanted = (natural or {}).get(b)
             taken = set(inside.values())
-            inside[b] = wanted if wanted is not None and wanted not in taken else next(
-                k for k in range(len(taken) + 1) if k not in taken
+            inside[b] = (
+                wanted
+                if wanted is not None and wanted not in taken
+                else next(k for k in range(len(taken) + 1) if k not in taken)
             )
         return self._summed(bound, m, inside, True)
 
@@ -243,7 +249,7 @@ class Layout:
                 theirs = self._natural(tuple(inside))
                 if theirs is None:
                     return None
-                pairs = [(i, k) for i, k in theirs.items() if i in terms.indices_of(factor)]
+                pairs = [(i, k) for i, k in theirs.items() if i in sums.indices_of(factor)]
             for i, k in pairs:
                 if found.setdefault(i, k) != k:
                     return None

@@ -84,8 +84,8 @@ OTHER_WORDS = {
         "e = torch.exp(x)\nr = 1 / e.sum(1)\ny = e * r[:, None]",
     ],
     "rows": [
-        "mean = x.mean(1, keepdim=True)\nvar = ((x - mean)**2).mean(1, keepdim=True)\ny = (x - mean) / (var + 1e-5).sqrt()",
-        "mean = x.mean(-1)\nd = x - mean.unsqueeze(-1)\nv = (d * d).mean(-1).unsqueeze(-1)\ns = torch.sqrt(v + 1e-5)\ny = d / s",
+        "m = x.mean(1, keepdim=True)\nvar = ((x - m)**2).mean(1, keepdim=True)\ny = (x - m) / (var + 1e-5).sqrt()",
+        "m = x.mean(-1)\nd = x - m.unsqueeze(-1)\nv = (d * d).mean(-1).unsqueeze(-1)\ny = d / (v + 1e-5).sqrt()",
         "d = x - x.sum(1, keepdim=True) / 7\nv = d.square().sum(1, keepdim=True) / 7\ny = d * torch.rsqrt(v + 1e-5)",
     ],
     "l2": [
