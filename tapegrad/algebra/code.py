@@ -31,7 +31,7 @@ class Code:
         names = {definitions.gradient_name(node): node for node in lines}
         self._needed = self._behind(list(lines)[-1], names)
         mentioned = set().union(*[mentioned_in(lines[n], definitions) for n in self._needed])
-        order = {name: i for i, name in enumerate([self._given, *definitions.sources])}
+        order = {name: i for i, name in enumerate(definitions.sources, 1)} | {self._given: 0}
         self.inputs = sorted(mentioned - set(map(definitions.gradient_name, self._needed)), key=lambda n: order[n])
 
     def _behind(self, target: Any, names: Mapping[str, Any]) -> Sequence[Any]:

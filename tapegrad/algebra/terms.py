@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import reduce
 from typing import Any
@@ -36,6 +36,15 @@ _DEEPEST = 60  # cancellations within one another
 _WIDEST = 400  # terms of a polynomial, beyond which the work is given up
 
 ONE: Monomial = ()
+
+
+# What functions give for a number, which is then as exact as a float is.
+_OF_NUMBERS: dict[str, Callable[[Any], float]] = {
+    **{name: getattr(math, name) for name in ("exp", "log", "tanh", "sin", "cos", "erf", "log1p", "expm1")},
+    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+    "abs": abs,
+    "relu": lambda x: max(x, 0),
+}
 
 
 class TooMuch(Exception):
@@ -289,6 +298,9 @@ def function(name: str, p: Polynomial) -> Polynomial:
     value = constant(p)
     if (name == "exp" and value == 0) or (name in ("log", "tanh") and value == (name == "log")):
         return number(name == "exp")
+    if value is not None and name in _OF_NUMBERS:
+        with suppress(ValueError, OverflowError):
+            return number(Fraction(_OF_NUMBERS[name](value)))
     if name == "exp" and p:
         c = max(p.items())[1]
         return collected({("function", "exp", frozen(scale(p, 1 / c))): c})
