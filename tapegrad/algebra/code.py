@@ -1,4 +1,4 @@
-"""A derivation as a program: a function that returns the closed form, and what to call it with."""
+"""Formulas as a program: the statements, with the shapes and dtypes that gradients have, and what to call it with."""
 
 from __future__ import annotations
 
@@ -12,32 +12,38 @@ from tapegrad.algebra.definitions import Definitions
 from tapegrad.algebra.originals import Originals
 from tapegrad.algebra.tree import Node, Writer
 
+IMPORTS = {"import torch": "torch.", "import torch.nn.functional as F": "F."}  # line -> what needs it
+
 
 class Code:
-    """``gradient(...)``.
+    """Statements that compute gradients.
 
     Args:
         definitions: the tape.
         start: the node whose gradient is given.
-        lines: node -> its gradient as a formula, the newest first; the last is returned.
+        lines: node -> its gradient as a formula, in the order in which they are computed.
+        results: the nodes whose gradients are wanted.
+
+    Attributes:
+        inputs: the tensors that the statements need, by name; the given gradient first.
     """
 
-    def __init__(self, definitions: Definitions, start: Any, lines: Mapping[Any, Node]) -> None:
+    def __init__(self, definitions: Definitions, start: Any, lines: Mapping[Any, Node], results: Sequence[Any]) -> None:
         self._definitions = definitions
         self._values = Originals(definitions)
         self._start = start
         self._given = definitions.gradient_name(start)
         self._lines = lines
         names = {definitions.gradient_name(node): node for node in lines}
-        self._needed = self._behind(list(lines)[-1], names)
+        self._needed = self._behind(results, names)
         mentioned = set().union(*[mentioned_in(lines[n], definitions) for n in self._needed])
         order = {name: i for i, name in enumerate(definitions.sources, 1)} | {self._given: 0}
         self.inputs = sorted(mentioned - set(map(definitions.gradient_name, self._needed)), key=lambda n: order[n])
 
-    def _behind(self, target: Any, names: Mapping[str, Any]) -> Sequence[Any]:
-        """The lines that the last one refers to, and it."""
-        needed = {target}
-        stack = [target]
+    def _behind(self, results: Sequence[Any], names: Mapping[str, Any]) -> Sequence[Any]:
+        """The lines that the results refer to, and they."""
+        needed = set(results)
+        stack = list(results)
         while stack:
             mentioned = mentioned_in(self._lines[stack.pop()], self._definitions)
             for name in mentioned & set(names):
@@ -46,23 +52,28 @@ class Code:
                     stack.append(names[name])
         return [node for node in self._lines if node in needed]
 
-    def text(self) -> str:
-        """The source."""
+    def statements(self) -> dict[Any, tuple[str, str]]:
+        """Node -> the name and the formula of its gradient, as PyTorch runs it."""
         scope: dict[str, Any] = {"torch": torch, "F": F, **self.bindings()}
         for name in set(self.inputs) - set(scope):  # gradients, which are for the caller to give
             scope[name] = torch.ones(self._definitions.shapes[name], dtype=self._start.dtype)
-        body = ""
+        found = {}
         for node in self._needed:
             name = self._definitions.gradient_name(node)
             text = in_dtype(Writer(code=True).text(self._lines[node]), node.dtype)
             with torch.no_grad():
                 text = fitted(text, eval(text, scope), node)
                 scope[name] = eval(text, scope)
-            body += f"    {name} = {text}\n"
-        body += f"    return {name}\n"
-        imports = "import torch\n" if "torch." in body else ""
-        imports += "import torch.nn.functional as F\n" if "F." in body else ""
-        return f"{imports}{chr(10) * 2 if imports else ''}def gradient({', '.join(self.inputs)}):\n{body}"
+            found[node] = name, text
+        return found
+
+    def text(self) -> str:
+        """A function ``gradient(...)`` that returns the last one."""
+        lines = [f"    {name} = {text}\n" for name, text in self.statements().values()]
+        body = "".join([*lines, f"    return {self._definitions.gradient_name(self._needed[-1])}\n"])
+        imports = [line for line, used in IMPORTS.items() if used in body]
+        head = f"def gradient({', '.join(self.inputs)}):\n"
+        return "\n".join([*imports, *(["", ""] if imports else []), head + body])
 
     def bindings(self) -> dict[str, torch.Tensor]:
         """The tensors to call it with; without the gradient to start from, if the tape leads to no number."""
@@ -83,7 +94,9 @@ def in_dtype(text: str, dtype: torch.dtype) -> str:
 def fitted(text: str, value: Any, node: Any) -> str:
     """A formula whose value has the shape and dtype of a node."""
     if not isinstance(value, torch.Tensor):
-        return f"torch.full({tuple(node.shape)}, {text}, dtype={node.dtype})"
+        shape = tuple(node.shape)
+        dtype = "" if node.dtype == torch.get_default_dtype() else f", dtype={node.dtype}"
+        return f"torch.zeros({shape}{dtype})" if not value else f"torch.full({shape}, {float(value)}{dtype})"
     text = text if value.shape == node.shape and value.dtype == node.dtype else f"({text})"
     if value.shape != node.shape:
         sizes = ", ".join(map(str, node.shape)) or "()"

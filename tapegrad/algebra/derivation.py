@@ -73,7 +73,7 @@ class Derivation:
         """One line after another, from the start to the target."""
         chunk, layout = self._chunk, self._chunk.layout
         for node, raw_form in chunk.lines.items():
-            line = Line(node, self._definitions.gradient_name(node), [Step(layout.tree(raw_form))])
+            line = Line(node, self._definitions.gradient_name(node), [Step(layout.tree(raw_form, len(node.shape)))])
             form: Polynomial | None = None
             try:
                 with terms.effort(EFFORT):
@@ -104,7 +104,7 @@ class Derivation:
         return end
 
     def _step(self, line: Line, form: Polynomial, reason: str) -> None:
-        tree = self._chunk.layout.tree(form)
+        tree = self._chunk.layout.tree(form, len(line.node.shape))
         last = line.steps[-1]
         if Writer().text(tree) == Writer().text(last.tree):
             return
@@ -159,7 +159,8 @@ class Derivation:
         return self._code().bindings()
 
     def _code(self) -> Code:
-        return Code(self._definitions, self._chunk.start, {line.node: line.tree for line in self.lines})
+        lines = {line.node: line.tree for line in self.lines}
+        return Code(self._definitions, self._chunk.start, lines, [self._chunk.target])
 
     def check(self) -> bool:
         """Whether every line is the engine's gradient, in float64, on the tape's own values and on random ones."""

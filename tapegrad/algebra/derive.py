@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -74,8 +75,12 @@ def read(loss: Tensor, scope: Mapping[str, Any]) -> Definitions:
             f"derive: loss must be a Tensor of tapegrad's, not {type(loss).__module__}.{type(loss).__name__}"
         )
     recorded = tape(loss, names=scope)
-    constants = {name: raw(value) for name, value in tensors_in(scope) if _is_constant(value)}
-    return Definitions(recorded, name_nodes(scope), constants)
+    return Definitions(recorded, name_nodes(scope), constants_in(scope))
+
+
+def constants_in(scope: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors of a scope that take no gradient."""
+    return {name: raw(value) for name, value in tensors_in(scope) if _is_constant(value)}
 
 
 def _is_constant(value: Tensor | torch.Tensor) -> bool:
@@ -116,14 +121,12 @@ def cheapest(definitions: Definitions, output: Any, target: Any) -> Chunk:
     best: tuple[int, Chunk] | None = None
     for start in starts:
         chunk = Chunk(definitions, start, target, seeded=start is output and output.shape.numel() == 1)
-        with terms.effort(EFFORT):
-            found = costs(chunk)
+        found = closed_form(chunk)
         if found is None:
             break  # from here on, something lies between that algebra cannot see through
-        lines, closed = found
-        if best is None or lines - closed >= best[0]:
-            best = (lines - closed, chunk)
-        if not closed:
+        if best is None or found.lines - found.cost >= best[0]:
+            best = (found.lines - found.cost, chunk)
+        if not found.cost:
             break  # it is a number
     return best[1] if best is not None else Chunk(definitions, starts[0], target, seeded=starts[0] is output)
 
@@ -132,21 +135,38 @@ def _named(definitions: Definitions, node: Any) -> bool:
     return definitions.names[node] in definitions.own
 
 
-def costs(chunk: Chunk) -> tuple[int, int] | None:
-    """How many elements the lines read and write, and how many the closed form; None if there is none."""
+@dataclass(frozen=True)
+class ClosedForm:
+    """A gradient in terms of the one that it starts from.
+
+    Attributes:
+        form: the cheapest that was found.
+        cost: the elements that it reads and writes.
+        lines: the elements that the lines of the chunk read and write.
+    """
+
+    form: Polynomial
+    cost: int
+    lines: int
+
+
+def closed_form(chunk: Chunk) -> ClosedForm | None:
+    """The closed form of a chunk's target, without its derivation; None if there is none, or it takes too long."""
     definitions = chunk.definitions
     known: dict[str, Polynomial] = {}
     gradients = {definitions.gradient_name(n) for n in chunk.path[1:]}
     form: Polynomial = {}
     lines = 0
     try:
-        for node, line in chunk.lines.items():
-            atoms = set(names_in(line)) - set(definitions.sources) - gradients
-            if any(definitions.mentioned(a) & gradients for a in atoms):
-                return None
-            lines += chunk.layout.cost(line)
-            form = substituted(line, known, definitions)
-            known[definitions.gradient_name(node)] = form
-        return lines, chunk.layout.cost(chunk.folding.search(form)[0])
+        with terms.effort(EFFORT):
+            for node, line in chunk.lines.items():
+                atoms = set(names_in(line)) - set(definitions.sources) - gradients
+                if any(definitions.mentioned(a) & gradients for a in atoms):
+                    return None
+                lines += chunk.layout.cost(line)
+                form = substituted(line, known, definitions)
+                known[definitions.gradient_name(node)] = form
+            form, _ = chunk.folding.search(form)
     except terms.TooMuch:
         return None
+    return ClosedForm(form, chunk.layout.cost(form), lines)

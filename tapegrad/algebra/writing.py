@@ -14,6 +14,7 @@ from tapegrad.algebra.reading import free_indices
 from tapegrad.algebra.terms import Factor, Index, Monomial, Polynomial
 from tapegrad.algebra.tree import Node, passes
 
+ELEMENTWISE = ("neg", "add", "sub", "mul", "div", "pow", "call")
 Places = Mapping[Index, int]  # the axis, counted from the right, along which each index lies
 
 
@@ -44,12 +45,12 @@ class Layout:
         self.cost = Cost(inline, atom)
         self._cache: dict[Any, Node] = {}
 
-    def tree(self, p: Polynomial) -> Node:
-        """A polynomial whose free indices are axes of the result."""
+    def tree(self, p: Polynomial, ndim: int = 0) -> Node:
+        """A polynomial whose free indices are axes of the result, with ``keepdim`` to have so many of them."""
         key = terms.frozen(p)
         if key not in self._cache:
             self._cache[key] = self._sum(p, {i: i[0] for i in sums.polynomial_indices(p)})
-        return self._cache[key]
+        return keeping(self._cache[key], ndim)
 
     # --- sums of products ---
 
@@ -257,6 +258,24 @@ class Layout:
 
 
 # --- pieces ---
+
+
+def keeping(node: Node, ndim: int) -> Node:
+    """A formula whose sums keep their axes, if it has too few without."""
+    if len(node.axes) >= ndim:
+        return node
+    if node.kind in ("sum", "mean"):
+        (body,), (dims, _) = node.args, node.data
+        if dims is None or len(body.axes) != ndim:
+            return node
+        return Node(
+            node.kind, (body,), tuple([None if k in dims else i for k, i in enumerate(body.axes)]), (dims, True)
+        )
+    args = tuple([keeping(a, ndim) for a in node.args])
+    axes: tuple[Index | None, ...] = ()
+    for a in args:
+        axes = joined(axes, a.axes)
+    return Node(node.kind, args, axes, node.data) if node.kind in ELEMENTWISE else node
 
 
 def all_axes(shape: Sequence[int]) -> list[Index]:
