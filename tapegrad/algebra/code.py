@@ -94,9 +94,9 @@ def in_dtype(text: str, dtype: torch.dtype) -> str:
 def fitted(text: str, value: Any, node: Any) -> str:
     """A formula whose value has the shape and dtype of a node."""
     if not isinstance(value, torch.Tensor):
-        shape = tuple(node.shape)
+        shape, sizes = tuple(node.shape), ", ".join(map(str, node.shape)) or "()"
         dtype = "" if node.dtype == torch.get_default_dtype() else f", dtype={node.dtype}"
-        return f"torch.zeros({shape}{dtype})" if not value else f"torch.full({shape}, {float(value)}{dtype})"
+        return f"torch.zeros({sizes}{dtype})" if not value else f"torch.full({shape}, {float(value)}{dtype})"
     text = text if value.shape == node.shape and value.dtype == node.dtype else f"({text})"
     if value.shape != node.shape:
         sizes = ", ".join(map(str, node.shape)) or "()"
