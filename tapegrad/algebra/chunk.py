@@ -14,7 +14,7 @@ from tapegrad.algebra.writing import Layout
 from tapegrad.engine.tape import Record, parents_of
 
 WIDE = 12  # terms of a gradient without a name that is not written out
-DEEP = 12  # operations without a name that are written out, one within the other
+LONG = 24  # tensors that what has no name may be written with
 
 
 class Chunk:
@@ -39,7 +39,7 @@ class Chunk:
         self.target = target
         self.seeded = seeded
         self.path = path_between(definitions, start, target)
-        self._depths: dict[Any, int] = {}  # how much that has no name is written out
+        self._lengths: dict[str, int] = {}  # how many tensors are named where something without a name is written
         self._same: dict[Any, str] = {}  # definition -> who has it
         self._surfaces: dict[Any, Polynomial | None] = {}
         self._inline: dict[str, Polynomial] = {}
@@ -86,22 +86,23 @@ class Chunk:
     # --- without what has no name ---
 
     def surface_of(self, node: Any) -> Polynomial | None:
-        """A definition in terms of tensors that have names, and of sums that have none."""
+        """A definition in terms of tensors that have names, and of sums that have none; None if it is an atom."""
         if type(node) is not Record:
             return None
         if node not in self._surfaces:
-            p = self.definitions.definition(node)
-            name = self.definitions.names[node]
-            unnamed = [q for q in parents_of(node) if self.definitions.names[q] not in self.definitions.own]
-            self._depths[node] = 1 + max([self._depths.get(q, 0) for q in unnamed], default=0)
-            if self._depths[node] > DEEP:  # from here on, by the name that the tape has for it
-                self._depths[node], p = 0, None
+            definitions, name = self.definitions, self.definitions.names[node]
+            p = definitions.definition(node)
             same = None if p is None else self._same.setdefault((node.shape, terms.frozen(p)), name)
-            if same is not None and same != name and name not in self.definitions.own:  # x - mu, written twice
+            if same is not None and same != name and name not in definitions.own:  # x - mu, written twice
                 p = terms.single(terms.entry(same, free_indices(node.shape)))
-            self._surfaces[node] = None if p is None else self.surface(p)
-            if p is not None and name not in self.definitions.own and len(self._surfaces[node] or ()) != 1:
-                self._inline[name] = self._surfaces[node] or {}
+            p = None if p is None else self.surface(p)
+            if p is not None and name not in definitions.own:
+                self._lengths[name] = sum([self._lengths.get(n, 1) for n in names_in(p)])
+                if self._lengths[name] > LONG:  # too much to be written out: by the name that the tape has for it
+                    self._lengths[name], p = 1, None
+                elif len(p) != 1:
+                    self._inline[name] = p
+            self._surfaces[node] = p
         return self._surfaces[node]
 
     def surface(self, p: Polynomial) -> Polynomial:
@@ -163,7 +164,8 @@ class Chunk:
 
     def _call_as_another(self, node: Any, p: Polynomial) -> None:
         """The gradient of what has no name, if it is that of something else: of ``x @ W``, in ``x @ W + b``."""
-        for name, source in self.definitions.sources.items():
+        for name in set(names_in(p)) if len(p) == 1 else ():
+            source = self.definitions.sources.get(name)
             gradient = type(source) is tuple and source[0] == "gradient" and source[1].shape == node.shape
             if gradient and p == terms.single(terms.entry(name, free_indices(node.shape))):
                 self.definitions.alias(node, name)

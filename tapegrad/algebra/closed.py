@@ -8,7 +8,7 @@ become one, while a gradient that many need stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from tapegrad.algebra import terms
@@ -47,7 +47,7 @@ class Closed:
         self._there: list[Rule] = []  # what leaves' gradients are, in case that they are part of others
         lines: dict[Any, Node] = {}
         for target, start in self._ordered():
-            lines.update(self._written(start, target))
+            lines.update(self._written(start, target, lines))
         self.code = Code(definitions, self._output, lines, list(lines))
 
     # --- the tree ---
@@ -124,8 +124,8 @@ class Closed:
 
     # --- the statements ---
 
-    def _written(self, start: Any, target: Any) -> dict[Any, Node]:
-        """A gradient in closed form; or, where there is none that holds, line by line."""
+    def _written(self, start: Any, target: Any, there: Container[Any]) -> dict[Any, Node]:
+        """A gradient in closed form; or, where there is none that holds, line by line, what is not yet there."""
         chunk, found = self._chunk(start, target), self._closed(start, target)
         if found is not None:
             for form in (self._with_those_there(chunk, found.form), found.form):
@@ -133,7 +133,8 @@ class Closed:
                 if self._trials.holds([tree], target):
                     self._remember(target, form)
                     return {target: tree}
-        return {node: chunk.layout.tree(line, len(node.shape)) for node, line in chunk.lines.items()}
+        missing = [(node, line) for node, line in chunk.lines.items() if node not in there]
+        return {node: chunk.layout.tree(line, len(node.shape)) for node, line in missing}
 
     def _remember(self, target: Any, form: Polynomial) -> None:
         """A leaf's gradient costs nothing where it is a part of another: ``dhpreact.sum(0)`` is ``dbnbias``."""

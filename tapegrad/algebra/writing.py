@@ -184,8 +184,11 @@ class Layout:
             axes = tuple([indices[own.index(i)] if i in own else None for i in all_axes(shape)])
             return moved(Node("onehot", (), axes, (called, classes, "")), places)
         if name in self.inline:
-            names = dict(zip(own, indices, strict=True))
-            return self._sum(sums.renamed(self.inline[name], names), places)
+            key = name, tuple(indices), tuple([places[i] for i in indices])
+            if key not in self._cache:
+                names = dict(zip(own, indices, strict=True))
+                self._cache[key] = self._sum(sums.renamed(self.inline[name], names), places)
+            return self._cache[key]
         axes = tuple([indices[own.index(i)] if i in own else None for i in all_axes(shape)])
         cost = self._atom(name)
         return moved(Node("atom", (), axes, (name, cost)) if cost else Node("name", (), axes, name), places)
