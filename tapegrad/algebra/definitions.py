@@ -151,7 +151,11 @@ class Definitions:
         trace = Trace()
         for name, source in self.sources.items():
             if name in self.own or isinstance(source, int):
-                trace.name(self._found(source), name)
+                trace.name(find(self.run, source), name)
+        for key, (other, relation) in self.constants.relations.items():
+            with trace:
+                made = relation(self.run.constant(other))
+            trace.alias(self.run.constant(key), trace.expression(made))
         again: dict[Any, torch.Tensor] = {}
         unnamed = [node]
         for n in unnamed:
@@ -163,9 +167,17 @@ class Definitions:
             again[n] = result[0] if n.op.aux else result
         return source_of(trace.expression(again[node]))
 
-    def _found(self, source: Any) -> torch.Tensor:
-        """The tensor that a name stands for in the run that was read."""
-        return find(self.run, source)
+    def operands(self, node: Record) -> set[Any]:
+        """The nodes with names, and leaves, that a definition is written with."""
+        found: set[Any] = set()
+        stack = [node]
+        while stack:
+            for parent in parents_of(stack.pop()):
+                if type(parent) is Record and self.names[parent] not in self.own:
+                    stack.append(parent)
+                else:
+                    found.add(parent)
+        return found
 
     # --- backward ---
 

@@ -16,8 +16,9 @@ from tapegrad.algebra.definitions import names_in
 from tapegrad.algebra.reasons import Reasons
 from tapegrad.algebra.terms import Polynomial
 from tapegrad.algebra.tree import Node, Writer, latex, latex_name, passes
-from tapegrad.engine.tape import shape_text
 
+LONGEST = 100  # characters of a step between others that is worth showing
+COLUMN = 58  # where reasons stand
 EFFORT = 30_000  # products that a line may take: beyond, it stays as its rule gives it
 
 
@@ -31,7 +32,7 @@ class Step:
 
 @dataclass
 class Line:
-    """A gradient: as its rule gives it, and simpler and simpler."""
+    """A gradient: as its rule gives it, beside the forward line that it undoes, and simpler and simpler."""
 
     node: Any
     name: str
@@ -73,7 +74,8 @@ class Derivation:
         """One line after another, from the start to the target."""
         chunk, layout = self._chunk, self._chunk.layout
         for node, raw_form in chunk.lines.items():
-            line = Line(node, self._definitions.gradient_name(node), [Step(layout.tree(raw_form, len(node.shape)))])
+            line = Line(node, self._definitions.gradient_name(node), [])
+            line.steps.append(Step(layout.tree(raw_form, len(node.shape)), self._reasons.forward(node)))
             form: Polynomial | None = None
             try:
                 with terms.effort(EFFORT):
@@ -94,13 +96,17 @@ class Derivation:
         form = substituted(form, known, self._definitions)
         self._step(line, form, f"put in {listed(used)}" if used else "")
         end, path = self._chunk.folding.search(form)
+        reasons: list[str] = []
         for k, rule in enumerate(path, 1):
             form = rule.apply(form)
             if not self._reasons.hold(rule):
                 return None
-            reason = self._reasons.text(rule)
-            if reason or k == len(path):
-                self._step(line, form, reason)
+            reasons.append(self._reasons.text(rule))
+            passing = rule.name not in self._definitions.own and not rule.fact
+            text = self._text(self._chunk.layout.tree(form))
+            if k == len(path) or not (passing or len(text) > LONGEST):
+                self._step(line, form, listed(reasons).replace(" and since ", " and ").replace(", since ", ", "))
+                reasons = []
         return end
 
     def _step(self, line: Line, form: Polynomial, reason: str) -> None:
@@ -115,7 +121,11 @@ class Derivation:
     def __str__(self) -> str:
         start = self._definitions.gradient_name(self._chunk.start)
         given = f"{start} = 1" if self._chunk.seeded else f"given {start}"
-        return "\n".join([given, *[text for line in self.lines for text in self._line_texts(line)]])
+        texts = [text for line in self.lines for text in self._line_texts(line)]
+        if self.formula == "0":
+            target = self._definitions.names[self._chunk.target]
+            texts += ["", f"d{target} = 0: {target} makes no difference to {self.given}"]
+        return "\n".join([given, *texts])
 
     __repr__ = __str__
 
@@ -123,13 +133,10 @@ class Derivation:
         return in_dtype(Writer().text(tree), self._chunk.target.dtype)
 
     def _line_texts(self, line: Line) -> Iterator[str]:
-        shape = shape_text(line.node.shape) if line.node.shape else ""
-        pad = " " * len(line.name)
-        texts = [f"{line.name if not k else pad} = {self._text(s.tree)}" for k, s in enumerate(line.steps)]
-        reasons = [f"{shape}" if not k else s.reason for k, s in enumerate(line.steps)]
         yield ""
-        for text, reason in zip(texts, reasons, strict=True):
-            yield f"{text:<60}  # {reason}" if reason else text
+        for k, step in enumerate(line.steps):
+            text = f"{' ' * len(line.name) if k else line.name} = {self._text(step.tree)}"
+            yield f"{text:<{COLUMN}}  # {step.reason}" if step.reason else text
 
     def latex(self) -> str:
         """The derivation as an ``aligned`` environment of LaTeX."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tapegrad.algebra import terms
 from tapegrad.algebra.checking import Trials
 from tapegrad.algebra.chunk import Chunk
 from tapegrad.algebra.folding import Rule
 from tapegrad.algebra.tree import Writer
+from tapegrad.engine.tape import Record
 
 
 class Reasons:
@@ -23,13 +26,21 @@ class Reasons:
         self._held: dict[Rule, bool] = {}
         self._nodes = {name: node for node, name in chunk.definitions.names.items()}
 
+    def forward(self, node: Any) -> str:
+        """The forward lines that a gradient comes back through: ``logprobs = probs.log()``."""
+        definitions = self._chunk.definitions
+        users = [n for n in self._chunk.path if type(n) is Record and node in definitions.operands(n)]
+        named = [n for n in users if definitions.names[n] in definitions.own or n is self._chunk.start]
+        return ", ".join([f"{definitions.names[n]} = {definitions.spelled(n)}" for n in named])
+
     def text(self, rule: Rule) -> str:
         """``since probs = counts * counts_sum_inv``, ``since each row of onehot(Yb) sums to 1``."""
         if rule.fact:
             return f"since {self._sum(rule)}"
         if rule.name in self._nodes:
             if rule.name not in self._chunk.definitions.own:
-                return ""  # it has no name to begin with
+                written = Writer().text(self._chunk.layout.tree(dict(rule.replacement)))
+                return f"with {written} written out"
             return f"since {rule.name} = {self._chunk.definitions.spelled(self._nodes[rule.name])}"
         if rule.name in self._chunk.definitions.spelled_out:
             return f"since {rule.name} = {Writer().text(self._chunk.layout.tree(dict(rule.replacement)))}"

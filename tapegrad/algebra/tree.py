@@ -98,6 +98,8 @@ class Writer:
                 return f"F.one_hot({indices}, {classes}){view}", ATOM
             case "call":
                 return f"{self._within(node.args[0], ATOM)}.{node.data}()", ATOM
+            case "view" if node.args[0].kind == "onehot" and not self.code:
+                return self._text(node.args[0])
             case "view":
                 return f"{self._within(node.args[0], ATOM)}{node.data}", ATOM
             case "neg":
