@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tapegrad.algebra import sums, terms
 from tapegrad.algebra.definitions import Definitions, names_in
 from tapegrad.algebra.folding import Folding
 from tapegrad.algebra.reading import free_indices
-from tapegrad.algebra.terms import Factor, Polynomial
+from tapegrad.algebra.terms import Factor, Index, Polynomial
 from tapegrad.algebra.writing import Layout
 from tapegrad.engine.tape import Record, parents_of
 
-WIDE = 12  # terms of a gradient without a name that is not written out
 LONG = 24  # tensors that what has no name may be written with
 
 
@@ -45,29 +44,29 @@ class Chunk:
         self._inline: dict[str, Polynomial] = {}
         self._onehots: dict[str, tuple[str, int]] = {}
         self.layout = Layout(definitions.shapes, self._inline, self._onehots, definitions.atom_cost, definitions.order)
-        self.lines = self._backward_lines()
         around = self._around()
         for node in around:
             if definitions.names[node] in definitions.own and (p := definitions.definition(node)) is not None:
                 self._same.setdefault((node.shape, terms.frozen(p)), definitions.names[node])
-        named = [n for n in around[::-1] if self.surface_of(n) is not None][::-1]
-        equations = []
-        for node in named:
-            surface = self.surface_of(node)
-            assert surface is not None
-            name = definitions.names[node]
-            if name in definitions.own or name in self._inline:
-                equations.append((name, free_indices(node.shape), surface))
-        atoms = [
-            (name, free_indices(definitions.shapes[name]), self.surface(p))
-            for name, p in definitions.spelled_out.items()
-        ]
-        for name, (integers, classes) in self._onehots.items():
-            *rows, column = free_indices(definitions.shapes[name])
-            equations.append((name, (*rows, column), terms.single(("hot", integers, tuple(rows), column))))
-            assert column == (0, classes)
+        for node in around[::-1]:  # the oldest first, so that each finds those that it is written with
+            self.surface_of(node)
+        self.lines = self._backward_lines()
         foldable = {*definitions.own, *definitions.spelled_out}
-        self.folding = Folding(atoms + equations, foldable.__contains__, definitions.own.__contains__, self.layout.cost)
+        known, own = list(self._equations(around)), definitions.own
+        self.folding = Folding(known, foldable.__contains__, own.__contains__, self.layout.cost)
+
+    def _equations(self, around: Sequence[Any]) -> Iterator[tuple[str, tuple[Index, ...], Polynomial]]:
+        """What can be unfolded and folded: a name, its indices, and what it stands for."""
+        shapes = self.definitions.shapes
+        for name, p in self.definitions.spelled_out.items():
+            yield name, free_indices(shapes[name]), self.surface(p)
+        for node in around:
+            name, surface = self.definitions.names[node], self.surface_of(node)
+            if surface is not None and (name in self.definitions.own or name in self._inline):
+                yield name, free_indices(node.shape), surface
+        for name, (integers, _) in self._onehots.items():
+            *rows, column = free_indices(shapes[name])
+            yield name, (*rows, column), terms.single(("hot", integers, tuple(rows), column))
 
     def _around(self) -> list[Any]:
         """The records on the way, and those that they and their parents were computed from, the newest first."""
@@ -150,7 +149,7 @@ class Chunk:
                 named = definitions.names[node] in definitions.own or node is self.target
                 if not named:
                     self._call_as_another(node, p)
-                if named or definitions.goes_into_an_atom(node) or len(p) > WIDE:
+                if named or definitions.goes_into_an_atom(node) or self._is_long(p):
                     lines[node] = p
                 else:
                     known[definitions.gradient_name(node)] = p
@@ -161,6 +160,10 @@ class Chunk:
                     part = substituted(self.surface(part), known, definitions)
                     collected[parent] = terms.add(collected.get(parent, {}), part)
         return lines
+
+    def _is_long(self, p: Polynomial) -> bool:
+        """Whether a gradient without a name is too much to be written out."""
+        return sum([self._lengths.get(name, 1) for name in names_in(p)]) > LONG
 
     def _call_as_another(self, node: Any, p: Polynomial) -> None:
         """The gradient of what has no name, if it is that of something else: of ``x @ W``, in ``x @ W + b``."""

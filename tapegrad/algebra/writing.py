@@ -14,6 +14,7 @@ from tapegrad.algebra.reading import free_indices
 from tapegrad.algebra.terms import Factor, Index, Monomial, Polynomial
 from tapegrad.algebra.tree import Node, passes
 
+MANY = 60  # terms in which nobody looks for what they share
 ELEMENTWISE = ("neg", "add", "sub", "mul", "div", "pow", "call")
 Places = Mapping[Index, int]  # the axis, counted from the right, along which each index lies
 
@@ -59,6 +60,10 @@ class Layout:
         if len(p) <= 1:
             m, c = next(iter(p.items()), (terms.ONE, Fraction(0)))
             return self._product(m, c, places)
+        if len(p) > MANY:  # halves within halves: no deeper than it has to be
+            items = list(p.items())
+            halves = [self._sum(dict(part), places) for part in (items[: len(p) // 2], items[len(p) // 2 :])]
+            return Node("add", tuple(halves), joined(halves[0].axes, halves[1].axes))
         options = []
         shared = shared_factors(p)
         numbers = sorted({abs(c) for c in p.values()}, key=lambda c: (c.denominator, c))
