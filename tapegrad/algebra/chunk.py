@@ -149,7 +149,7 @@ class Chunk:
                 named = definitions.names[node] in definitions.own or node is self.target
                 if not named:
                     self._call_as_another(node, p)
-                if named or definitions.goes_into_an_atom(node) or self._is_long(p):
+                if named or definitions.goes_into_an_atom(node) or self.is_long(p):
                     lines[node] = p
                 else:
                     known[definitions.gradient_name(node)] = p
@@ -161,8 +161,8 @@ class Chunk:
                     collected[parent] = terms.add(collected.get(parent, {}), part)
         return lines
 
-    def _is_long(self, p: Polynomial) -> bool:
-        """Whether a gradient without a name is too much to be written out."""
+    def is_long(self, p: Polynomial) -> bool:
+        """Whether a gradient is too much to be put in where its name stands."""
         return sum([self._lengths.get(name, 1) for name in names_in(p)]) > LONG
 
     def _call_as_another(self, node: Any, p: Polynomial) -> None:

@@ -85,7 +85,7 @@ class Derivation:
             simpler = [s.tree for s in line.steps[1:]]
             if form is None or not self._trials.known(node) or not self._trials.holds(simpler, node):
                 line.steps = line.steps[:1]
-            elif not self._definitions.has_atoms(form):  # a matrix product keeps its name
+            elif not self._definitions.has_atoms(form) and not chunk.is_long(form):  # else it keeps its name
                 known[line.name] = form
             self.lines.append(line)
 

@@ -22,7 +22,7 @@ def softmax():
 
 
 def test_names_are_found_where_it_is_called():
-    x, e, s, y = softmax().values()
+    x, _, _, y = softmax().values()
     assert tapegrad.derive(y, of=x).formula == "(dy - (dy * y).sum(1, keepdim=True)) * y"
     assert tapegrad.derive(y, of="x").formula == tapegrad.derive(y, of=x).formula
     assert tapegrad.derive(y, "x", "out", {"x": x, "out": y}).formula.count("dout") == 2
