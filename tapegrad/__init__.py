@@ -16,6 +16,8 @@ import tapegrad.source.program
 import tapegrad.torch_api.functions
 import tapegrad.torch_api.functions_refused
 import tapegrad.torch_api.methods
+from tapegrad.algebra.derivation import Derivation
+from tapegrad.algebra.derive import derive
 from tapegrad.engine.backward import grad
 from tapegrad.engine.table import kernel, rule
 from tapegrad.engine.tape import Record
@@ -36,6 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Anomaly",
     "Comparison",
+    "Derivation",
     "ForeignTensor",
     "FreedTape",
     "GradcheckError",
@@ -47,6 +50,7 @@ __all__ = [
     "Tape",
     "Tensor",
     "compare",
+    "derive",
     "detect_anomaly",
     "grad",
     "gradcheck",

@@ -23,7 +23,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "fast": {"engine", "rules", "kernels", "torch_api"},
     "inspect": {"engine"},
     "source": {"engine", "inspect", "algebra"},
-    "algebra": {"source.trace"},
+    "algebra": {"engine", "inspect", "source.trace", "source.expression", "source.layout", "source.variables"},
     "plan": {"engine", "inspect", "source", "algebra", "fast"},
     "nn": {"engine", "torch_api"},
     "viz": {"inspect", "source", "public"},

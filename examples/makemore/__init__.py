@@ -10,5 +10,6 @@ Run it from the root of the repository with `python -m examples.makemore`. In re
 - `compare`  every gradient of the pass against torch.autograd (exercises 1 to 3)
 - `draw`     the pass as a picture
 - `source`   the backward pass as code, which the engine writes
+- `derive`   exercises 2 and 3 on paper, which the engine does as well
 - `cli`      the command line
 """

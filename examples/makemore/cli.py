@@ -1,4 +1,4 @@
-"""The command line: `compare`, `draw`, `train` and `sample`, or all four in order; and `source`."""
+"""The command line: `compare`, `draw`, `train` and `sample`, or all four in order; `derive` and `source`."""
 
 import argparse
 import io
@@ -33,7 +33,7 @@ def whole(smallest: int, largest: int) -> Callable[[str], int]:
 TRAINING = "names hidden batch steps seed engine device dtype out"
 OPTIONS: dict[str, dict[str, Any]] = {
     "names": {"type": Path, "default": DEFAULT_LIST, "metavar": "PATH", "help": "names, one a line (the list here)"},
-    "hidden": {"type": whole(1, 2**16), "help": "hidden neurons (64 to compare, draw and write, 200 to train)"},
+    "hidden": {"type": whole(1, 2**16), "help": "hidden neurons (200 to train, else 64)"},
     "batch": {"type": whole(2, 2**16), "default": 32, "help": "examples in a minibatch (%(default)s)"},
     "steps": {"type": whole(1, 2**31), "help": "steps of training (200000, or 100000 when all four commands run)"},
     "seed": {"type": whole(0, 2**63), "default": 2147483647, "help": "where random draws start (%(default)s)"},
@@ -73,6 +73,17 @@ def run_source(args: argparse.Namespace) -> bool:
     return good
 
 
+def run_derive(args: argparse.Namespace) -> bool:
+    """Prints the closed forms of exercises 2 and 3 with their derivations, runs them, and prints their table."""
+    from examples.makemore.compare import lecture_pass
+    from examples.makemore.derive import derive_pass
+
+    v = lecture_pass(args.data, args.hidden or 64, args.batch, args.seed, args.dtype)
+    path, good = derive_pass(v, args.out)
+    args.written.append(path)
+    return good
+
+
 def run_train(args: argparse.Namespace) -> bool:
     """Trains, prints the losses, writes the loss curve and the checkpoint."""
     config = Config(args.hidden or 200, args.batch, args.steps or 200_000, args.seed, args.engine, args.dtype)
@@ -108,6 +119,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], bool], str, str]] = {
     "draw": (run_draw, "names hidden batch seed device dtype out", "draw the compute graph as SVG and PNG"),
     "train": (run_train, TRAINING, "train the network, plot its loss, store it"),
     "sample": (run_sample, "seed device out", "print 20 names from the stored network"),
+    "derive": (run_derive, "names hidden batch seed device dtype out", "derive the closed forms of exercises 2 and 3"),
     "source": (run_source, "names hidden batch seed device dtype style out", "write the backward pass as PyTorch code"),
     "all": (run_all, TRAINING, "all four in order; also what runs when no command is given"),
 }
@@ -142,7 +154,7 @@ def prepare(args: argparse.Namespace) -> None:
     except Exception as error:  # every backend has a way of its own to say that it is not there
         raise UserError(f"argument --device: torch cannot use {args.device!r} here") from error
     args.device = torch.device(args.device)
-    if args.command in ("draw", "train", "source", "all"):
+    if args.command in ("draw", "train", "derive", "source", "all"):
         try:
             args.out.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=args.out).close()

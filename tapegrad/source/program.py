@@ -9,19 +9,21 @@ from typing import Any
 import torch
 
 from tapegrad.engine.gradients import Gradients, one_each
-from tapegrad.engine.tape import Record, parents_of, reached, shape_text
+from tapegrad.engine.tape import Record, parents_of, reached
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.inspect.names import caller_scope, name_nodes, tensors_in
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.body import Body, Statement
+from tapegrad.source.closed import ClosedProgram
 from tapegrad.source.expression import Expression
-from tapegrad.source.layout import LINE, Text, plain, text_of
+from tapegrad.source.layout import LINE, Text, text_of
+from tapegrad.source.module import function, module, shape_comment
 from tapegrad.source.trace import Trace
 from tapegrad.source.variables import RESERVED, Variables
 
-STYLES = ("plain", "exact")
+STYLES = ("plain", "exact")  # and "closed", which is another program: see closed.py
 _SHORT = 40  # characters of an unnamed intermediate that is written out instead of passed in
 
 
@@ -36,7 +38,7 @@ class Program:
 
     def __init__(self, tape: Tape, scope: Mapping[str, Any], style: str) -> None:
         if style not in STYLES:
-            raise ValueError(f"source: style must be one of {', '.join(STYLES)}, not {style!r}")
+            raise ValueError(f"source: style must be one of {', '.join(STYLES)}, closed, not {style!r}")
         reached(tape.outputs)  # raises if the tape was freed
         self.tape = tape
         self.exact = style == "exact"
@@ -128,7 +130,7 @@ class Program:
         for record in self.tape:
             if record in self.named or record in outputs or self._names.get(record) in needed:
                 computed = self._forward.expression(self._computed[record])
-                statements.append(Statement(self.variable(record), computed, _shape_comment(record)))
+                statements.append(Statement(self.variable(record), computed, shape_comment(record)))
             for name in record.op.aux:
                 if self._names.get((record, name)) in needed:
                     computed = self._forward.expression(self._computed[record, name])
@@ -186,7 +188,7 @@ class Program:
         name = f"d{self.variable(node)}"
         if node in self.named or type(node) is not Record:
             cotangent = expression.kind == "input" and expression.name == self._names.get(("cotangent", node))
-            comment = () if expression.number is not None else (*_shape_comment(node), *self._undone(node))
+            comment = () if expression.number is not None else (*shape_comment(node), *self._undone(node))
             statement = Statement(expression.name if cotangent else name, expression, comment)
             if not cotangent:
                 self._statements.append(statement)
@@ -239,15 +241,10 @@ class Program:
         """The source."""
         inputs = self._inputs(self.body)
         results = [(name, statement.name) for name, statement in self._results]
-        functions = [_function("backward", inputs, self.body.lines, "return ", results)]
+        functions = [function("backward", inputs, self.body.lines, "return ", results)]
         if forward:
             functions.insert(0, self._forward_text(inputs))
-        whole = "\n\n\n".join(functions)
-        imports = [
-            *(["import torch"] if re.search(r"\btorch\.", whole) else []),
-            *(["import torch.nn.functional as F"] if re.search(r"\bF\.", whole) else []),
-        ]
-        return "\n".join([*imports, *(["", ""] if imports else []), whole, ""])
+        return module(functions)
 
     def _forward_body(self) -> Body:
         return Body(self._forward_statements(set(self._inputs(self.body))), {}, RESERVED)
@@ -264,8 +261,8 @@ class Program:
         body = self._forward_body()
         saved = [(name, name) for name in needed if name not in cotangents]
         outputs = ", ".join([self.variable(output) for output in self.tape.outputs])
-        function = _function("forward", self._forward_inputs(body), body.lines, "saved = ", saved)
-        return f"{function}\n    return {outputs}, saved"
+        text = function("forward", self._forward_inputs(body), body.lines, "saved = ", saved)
+        return f"{text}\n    return {outputs}, saved"
 
     def _forward_inputs(self, body: Body) -> list[str]:
         returned = [*self._inputs(self.body), *map(self.variable, self.tape.outputs)]
@@ -285,6 +282,14 @@ class Program:
         return [self._names[key] for key in keys if key in self._names]
 
 
+def _program(tape: Tape, scope: Mapping[str, Any], style: str, forward: bool) -> Program | ClosedProgram:
+    if style != "closed":
+        return Program(tape, scope, style)
+    if forward:
+        raise ValueError("source: style='closed' has no forward; take forward=True with style='plain' or 'exact'")
+    return ClosedProgram(tape, scope)
+
+
 def source(self: Tape, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False) -> str:
     """The backward pass of this tape, as PyTorch source.
 
@@ -293,7 +298,8 @@ def source(self: Tape, names: Mapping[str, Any] | None = None, style: str = "pla
         names: variable name -> value, to call tensors by, for example ``locals()``; by default, the variables that
             the calling code can see.
         style: ``"plain"`` writes the textbook formulas; ``"exact"`` writes the kernels, equal to the engine's
-            gradients bit for bit.
+            gradients bit for bit; ``"closed"`` writes every part of the pass in its cheapest closed form, as
+            ``tapegrad.derive`` finds it, equal but for rounding, and leaves out the gradients that nobody needs then.
         forward: write ``forward(...)`` as well, which returns the outputs and a dict of what ``backward`` needs:
             together they are a whole program.
 
@@ -302,7 +308,8 @@ def source(self: Tape, names: Mapping[str, Any] | None = None, style: str = "pla
         from name to gradient: of the leaves and of every named intermediate. Of one output with one element the
         gradient is 1; otherwise those of the outputs are parameters too: ``dout`` for ``out``.
     """
-    return Program(self, caller_scope(1) if names is None else names, style).text(forward)
+    program = _program(self, caller_scope(1) if names is None else names, style, forward)
+    return program.text(forward) if isinstance(program, Program) else program.text()
 
 
 def bindings(
@@ -312,24 +319,12 @@ def bindings(
 
     Gradients of outputs, where they are parameters, are for the caller to add.
     """
-    return Program(self, caller_scope(1) if names is None else names, style).bindings(forward)
+    program = _program(self, caller_scope(1) if names is None else names, style, forward)
+    return program.bindings(forward) if isinstance(program, Program) else program.bindings()
 
 
 Tape.source = source  # type: ignore[method-assign]  # which inspect/tape.py declares
 Tape.bindings = bindings  # type: ignore[method-assign]  # likewise
-
-
-def _function(name: str, inputs: Sequence[str], lines: Sequence[str], before: str, results: Any) -> str:
-    head = f"def {name}({', '.join(inputs)}):"
-    if len(head) > LINE:
-        head = f"def {name}(\n    {', '.join(inputs)}\n):"
-    if max(map(len, head.splitlines())) > LINE:
-        head = f"def {name}(\n" + "".join(f"    {n},\n" for n in inputs) + "):"
-    items = [f"{plain(key).text}: {value}" for key, value in results]
-    last = f"    {before}{{{', '.join(items)}}}"
-    if len(last) > LINE:
-        last = f"    {before}{{\n" + "".join(f"        {item},\n" for item in items) + "    }"
-    return "\n".join([head, *lines, last])
 
 
 def _arguments(record: Record) -> Iterator[tuple[str, torch.Tensor | None, Any]]:
@@ -349,10 +344,6 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
     elif isinstance(value, (tuple, list)):
         for v in value:
             yield from _tensors(v)
-
-
-def _shape_comment(node: Any) -> tuple[str, ...]:
-    return (shape_text(node.shape),) if node.shape else ()
 
 
 def _by_word(lines: Sequence[str]) -> dict[str, list[str]]:

@@ -119,6 +119,19 @@ def test_source_fails_on_one_wrong_row(run, small, tmp_path, monkeypatch):
     assert re.search(r"^logprobs .*exact: True", printed, re.MULTILINE)
 
 
+@pytest.mark.parametrize(("batch", "dtype"), [(32, "float32"), (5, "float64")])
+def test_derive(run, small, tmp_path, batch, dtype):
+    code, out, err = run("derive", "--names", small, "--batch", batch, "--dtype", dtype, "--out", tmp_path)
+    assert (code, err) == (0, "")
+    assert f"= (probs - onehot(Yb)) / {batch} " in out
+    mean, variance = "dhpreact.mean(0)", f"(dhpreact * bnraw).sum(0) / {batch - 1} * bnraw"
+    assert f"= bngain * bnvar_inv * (dhpreact - {mean} - {variance})" in out
+    assert ROW.findall(out) == ["logits", "hprebn"]
+    page = (tmp_path / "derivations.html").read_text(encoding="utf-8")
+    assert page.count("<h1>") == 2
+    assert "def gradient(" in page
+
+
 def test_draw(run, small, tmp_path):
     out = tmp_path / "pictures"
     code, printed, err = run("draw", "--names", small, "--out", out)

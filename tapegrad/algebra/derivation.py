@@ -1,0 +1,186 @@
+"""``derive``: the closed form of a gradient, and how one gets there on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from tapegrad.algebra import terms
+from tapegrad.algebra.checking import Trials
+from tapegrad.algebra.chunk import Chunk, substituted
+from tapegrad.algebra.code import Code, in_dtype
+from tapegrad.algebra.definitions import names_in
+from tapegrad.algebra.reasons import Reasons
+from tapegrad.algebra.terms import Polynomial
+from tapegrad.algebra.tree import Node, Writer, latex, latex_name, passes
+
+LONGEST = 100  # characters of a step between others that is worth showing
+COLUMN = 58  # where reasons stand
+EFFORT = 30_000  # products that a line may take: beyond, it stays as its rule gives it
+
+
+@dataclass
+class Step:
+    """``= right-hand side``, and why it equals the one above."""
+
+    tree: Node
+    reason: str = ""
+
+
+@dataclass
+class Line:
+    """A gradient: as its rule gives it, beside the forward line that it undoes, and simpler and simpler."""
+
+    node: Any
+    name: str
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def tree(self) -> Node:
+        """The last right-hand side."""
+        return self.steps[-1].tree
+
+
+class Derivation:
+    """A closed form and its derivation: it prints line by line.
+
+    Attributes:
+        given: the name of the tensor whose gradient is taken as given.
+        formula: the last right-hand side, as text.
+        lines: the gradients on the way, the target's last.
+        passes: how many elements are read and written, in units of the target's size, by the backward pass line by
+            line, and by the closed form.
+    """
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._chunk = chunk
+        self._definitions = chunk.definitions
+        self._trials = Trials(chunk.definitions, chunk.start, chunk.seeded, chunk.path)
+        self._reasons = Reasons(chunk, self._trials)
+        self.lines: list[Line] = []
+        known: dict[str, Polynomial] = {}
+        self._derive(known)
+        self.given = chunk.definitions.names[chunk.start]
+        self.formula = self._text(self.lines[-1].tree)
+        target = chunk.target.shape.numel() or 1
+        before = sum([passes(line.steps[0].tree) for line in self.lines])
+        after = passes(self.lines[-1].tree)
+        self.passes = (before / target, after / target)
+
+    def _derive(self, known: dict[str, Polynomial]) -> None:
+        """One line after another, from the start to the target."""
+        chunk, layout = self._chunk, self._chunk.layout
+        for node, raw_form in chunk.lines.items():
+            line = Line(node, self._definitions.gradient_name(node), [])
+            line.steps.append(Step(layout.tree(raw_form, len(node.shape)), self._reasons.forward(node)))
+            form: Polynomial | None = None
+            try:
+                with terms.effort(EFFORT):
+                    form = self._simplified(line, raw_form, known)
+            except terms.TooMuch:
+                form = None
+            simpler = [s.tree for s in line.steps[1:]]
+            if form is None or not self._trials.known(node) or not self._trials.holds(simpler, node):
+                line.steps = line.steps[:1]
+            elif not self._definitions.has_atoms(form) and not chunk.is_long(form):  # else it keeps its name
+                known[line.name] = form
+            self.lines.append(line)
+
+    def _simplified(self, line: Line, form: Polynomial, known: Mapping[str, Polynomial]) -> Polynomial | None:
+        """Add the steps to a line, and return what they lead to; None if one of the reasons is false."""
+        mentioned = set(names_in(form))
+        used = [n for n in known if n in mentioned]
+        form = substituted(form, known, self._definitions)
+        self._step(line, form, f"put in {listed(used)}" if used else "")
+        end, path = self._chunk.folding.search(form)
+        reasons: list[str] = []
+        for k, rule in enumerate(path, 1):
+            form = rule.apply(form)
+            if not self._reasons.hold(rule):
+                return None
+            reasons.append(self._reasons.text(rule))
+            passing = rule.name not in self._definitions.own and not rule.fact
+            text = self._text(self._chunk.layout.tree(form))
+            if k == len(path) or not (passing or len(text) > LONGEST):
+                self._step(line, form, listed(reasons).replace(" and since ", " and ").replace(", since ", ", "))
+                reasons = []
+        return end
+
+    def _step(self, line: Line, form: Polynomial, reason: str) -> None:
+        tree = self._chunk.layout.tree(form, len(line.node.shape))
+        last = line.steps[-1]
+        if Writer().text(tree) == Writer().text(last.tree):
+            return
+        line.steps.append(Step(tree, reason))
+
+    # --- how it reads ---
+
+    def __str__(self) -> str:
+        start = self._definitions.gradient_name(self._chunk.start)
+        given = f"{start} = 1" if self._chunk.seeded else f"given {start}"
+        texts = [text for line in self.lines for text in self._line_texts(line)]
+        if self.formula == "0":
+            target = self._definitions.names[self._chunk.target]
+            texts += ["", f"d{target} = 0: {target} makes no difference to {self.given}"]
+        return "\n".join([given, *texts])
+
+    __repr__ = __str__
+
+    def _text(self, tree: Node) -> str:
+        return in_dtype(Writer().text(tree), self._chunk.target.dtype)
+
+    def _line_texts(self, line: Line) -> Iterator[str]:
+        yield ""
+        for k, step in enumerate(line.steps):
+            text = f"{' ' * len(line.name) if k else line.name} = {self._text(step.tree)}"
+            yield f"{text:<{COLUMN}}  # {step.reason}" if step.reason else text
+
+    def latex(self) -> str:
+        """The derivation as an ``aligned`` environment of LaTeX."""
+        rows = []
+        for line in self.lines:
+            for k, step in enumerate(line.steps):
+                left = latex_name(line.name) if not k else ""
+                reason = rf" && \text{{{latex_text(step.reason)}}}" if step.reason else ""
+                rows.append(rf"{left} &= {latex(step.tree)}{reason}")
+        return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+    def _repr_latex_(self) -> str:
+        return f"$$\n{self.latex()}\n$$"
+
+    # --- how it runs ---
+
+    def source(self) -> str:
+        """A function ``gradient(...)`` in PyTorch, whose parameters are tensors by their names, and that returns it."""
+        return self._code().text()
+
+    def bindings(self) -> dict[str, torch.Tensor]:
+        """The tensors to call ``gradient`` with, by name.
+
+        They are those of the tape, and the gradient of ``start`` by the engine's own walk; if the loss is no number,
+        that is for the caller to add.
+        """
+        return self._code().bindings()
+
+    def _code(self) -> Code:
+        lines = {line.node: line.tree for line in self.lines}
+        return Code(self._definitions, self._chunk.start, lines, [self._chunk.target])
+
+    def check(self) -> bool:
+        """Whether every line is the engine's gradient, in float64, on the tape's own values and on random ones."""
+        return all(self._trials.holds([s.tree for s in line.steps], line.node) for line in self.lines)
+
+
+def listed(words: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def latex_text(text: str) -> str:
+    """Words within a formula."""
+    for c in "_#%&$":
+        text = text.replace(c, f"\\{c}")
+    return text.replace("**", "^")

@@ -1,0 +1,53 @@
+"""The backward pass of a tape in closed forms, as PyTorch source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from tapegrad.algebra.closed import Closed
+from tapegrad.algebra.definitions import Definitions
+from tapegrad.algebra.derive import constants_in
+from tapegrad.engine.tape import reached
+from tapegrad.inspect.names import name_nodes
+from tapegrad.inspect.tape import Tape
+from tapegrad.source.layout import LINE, wrapped
+from tapegrad.source.module import function, module, shape_comment
+
+HEAD = "    # closed forms: equal to the gradients of the pass step by step, but for rounding"
+
+
+class ClosedProgram:
+    """The backward pass of a tape in closed forms, written out.
+
+    Args:
+        tape: what to write.
+        scope: variable name -> value, to call tensors by.
+    """
+
+    def __init__(self, tape: Tape, scope: Mapping[str, Any]) -> None:
+        if len(tape.outputs) != 1:
+            raise ValueError(
+                f"source: style='closed' is for a tape of one output, and this one has {len(tape.outputs)}; ask each "
+                f"output for its own tape"
+            )
+        reached(tape.outputs)  # raises if the tape was freed
+        self._named = {**tape.names, **name_nodes(scope)}
+        self._definitions = Definitions(tape, self._named, constants_in(scope))
+        self._code = Closed(self._definitions).code
+
+    def text(self) -> str:
+        """The source."""
+        lines, results = [HEAD], []
+        for node, (name, text) in self._code.statements().items():
+            lines += wrapped(f"{name} = {text}")
+            commented = f"{lines[-1]}  # {', '.join(shape_comment(node))}"
+            lines[-1] = commented if node.shape and len(commented) <= LINE else lines[-1]
+            results.append((self._named.get(node, self._definitions.names[node]), name))
+        return module([function("backward", self._code.inputs, lines, "return ", results)])
+
+    def bindings(self) -> dict[str, torch.Tensor]:
+        """The tensors to call the function with."""
+        return self._code.bindings()
