@@ -5,7 +5,7 @@ This file says what a Tensor is. ``backward.py`` gives it ``backward()``, and ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -43,11 +43,13 @@ class Tensor(Base):
         record: the Record of the op that computed this tensor; None for a leaf.
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_requires_grad", "_reshaped", "hooks", "record")
+    __slots__ = ("__weakref__", "_data", "_holder", "_requires_grad", "_reshaped", "hooks", "record")
 
     _data: torch.Tensor
     _requires_grad: bool  # asked for by the user; a computed tensor has a record instead
-    _grad: torch.Tensor | None
+    # Of a leaf, the torch tensor whose ``grad`` is its own: ``data``, or a torch leaf that it stands for (see nn/).
+    # None until it first requires grad. A computed tensor's gradient is ``data.grad``.
+    _holder: torch.Tensor | None
     _reshaped: int  # of a leaf: the rank at which it was given data of another shape or dtype; 0 if it never was
     record: Record | None
     hooks: Hooks | None  # of a leaf; a computed tensor's are its record's
@@ -57,7 +59,7 @@ class Tensor(Base):
             raise TypeError("tensor(): data is a tapegrad.Tensor already; use data.detach() for a new leaf")
         self._data = native(data if isinstance(data, torch.Tensor) else torch.tensor(data), "tensor", "data")
         self._requires_grad, self._reshaped = False, 0
-        self._grad = self.record = self.hooks = None
+        self._holder = self.record = self.hooks = None
         if requires_grad:
             self.requires_grad = True
 
@@ -65,6 +67,8 @@ class Tensor(Base):
         raise TypeError("Tensor cannot be subclassed: ops look for the very class; keep a Tensor in an attribute")
 
     def _replace(self, value: torch.Tensor) -> None:
+        if value is self._data:  # p.data += ...
+            return
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"Tensor.data: expected a torch.Tensor, got {type(value).__name__}")
         if self._requires_grad and not value.is_floating_point():
@@ -73,12 +77,22 @@ class Tensor(Base):
             )
         if value.shape != self._data.shape or value.dtype != self._data.dtype:
             self._reshaped = next_rank()
-        self._data = native(value, "Tensor.data", "value")
+        before, self._data = self._data, native(value, "Tensor.data", "value")
+        if self._holder is before:
+            self._hold().grad = before.grad if kind(before) == kind(value) else None
+        elif self._holder is not None:
+            self._holder.data = value
+
+    def _hold(self) -> torch.Tensor:
+        """Keep the gradient in ``data.grad``, of a torch tensor that is nobody else's."""
+        self._holder = self._data = self._data.detach()
+        return self._data
 
     data = property(
         attrgetter("_data"),
         _replace,
-        doc="The raw torch tensor. Assigning replaces it; ``p.data += ...`` updates it in place, unrecorded.",
+        doc="The raw torch tensor. Assigning replaces it; ``p.data += ...`` updates it in place, unrecorded. Of a leaf "
+        "that requires grad, ``p.data.grad`` is ``p.grad``: torch.optim works on ``p.data``.",
     )
     # Read in C, for they are asked for all the time.
     shape = property(attrgetter("_data.shape"), doc="The size of each dimension, a ``torch.Size``.")
@@ -89,13 +103,15 @@ class Tensor(Base):
     @property
     def grad(self) -> torch.Tensor | None:
         """The gradient that ``backward()`` has accumulated. Assignable, by None or a torch tensor that fits."""
-        if self._grad is None and self.record is not None and not self.retains_grad:
+        holder = self._holder if self.record is None else self._data
+        grad = None if holder is None else holder.grad
+        if grad is None and self.record is not None and not self.retains_grad:
             warn(
                 "Tensor.grad: this tensor was computed, and backward() leaves a gradient on it only if you call "
                 "retain_grad() first",
                 stacklevel=2,
             )
-        return self._grad
+        return grad
 
     @grad.setter
     def grad(self, value: torch.Tensor | None) -> None:
@@ -106,7 +122,8 @@ class Tensor(Base):
                 raise RuntimeError(
                     f"Tensor.grad: a gradient must match its tensor: expected {kind(self)}, got {kind(value)}"
                 )
-        self._grad = value
+        holder = self._holder if self.record is None else self._data
+        (self._hold() if holder is None else holder).grad = value
 
     @property
     def requires_grad(self) -> bool:
@@ -134,6 +151,8 @@ class Tensor(Base):
                 "requires_grad: this tensor was made in torch.inference_mode(), so that torch cannot tell when it "
                 "changes; use a .clone() of it"
             )
+        if value and self._holder is None:
+            self._hold()
         self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -213,7 +232,7 @@ def wrap(data: torch.Tensor, record: Record | None) -> Tensor:
     t._data = data
     t._requires_grad = False
     t._reshaped = 0
-    t._grad = None
+    t._holder = None
     t.record = record
     t.hooks = None
     return t
@@ -240,7 +259,6 @@ def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: 
     t = _new(Tensor)
     t._data = out
     t._requires_grad = False
-    t._grad = None
     t.record = record
     t.hooks = None
     return t
@@ -261,18 +279,24 @@ def native(data: torch.Tensor, op: str, argument: str) -> torch.Tensor:
     if data.requires_grad:
         raise ForeignTensor(
             f"{op}(): {argument}, of shape {tuple(data.shape)}, requires grad under torch.autograd, whose tape "
-            f"tapegrad does not see; pass tapegrad.tensor(x.detach(), requires_grad=True), or x.detach() for a constant"
+            f"tapegrad does not see; compute it inside tapegrad.recording(), or pass x.detach() for a constant"
         )
     return data
 
 
-def foreign(op: str, parameters: Sequence[str], args: Sequence[Any]) -> ForeignTensor:
-    """The refusal of the first argument that torch.autograd is tracking."""
-    for name, arg in zip(parameters, args, strict=False):
-        for value in arg if isinstance(arg, (tuple, list)) else (arg,):
-            if isinstance(value, torch.Tensor):
-                native(value, op, name)
-    raise AssertionError(f"{op}(): torch.autograd recorded it, though no argument requires grad there")
+# What makes a leaf of ours for one of torch's: nn/ has put it there. With nothing there, they are refused.
+adopters: list[Callable[[torch.Tensor], Tensor]] = []
+
+
+def adopted(value: Any, op: str, argument: str) -> Any:
+    """An argument with leaves of ours for the torch leaves in it that require grad; other tensors must be native."""
+    if isinstance(value, torch.Tensor):
+        if adopters and value.requires_grad and value.is_leaf:
+            return adopters[0](value)
+        return native(value, op, argument)
+    if type(value) is tuple or type(value) is list:
+        return type(value)([adopted(v, op, argument) for v in value])
+    return {k: adopted(v, op, argument) for k, v in value.items()} if type(value) is dict else value
 
 
 def kind(t: Tensor | torch.Tensor) -> str:

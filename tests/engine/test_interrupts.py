@@ -69,7 +69,7 @@ def test_all_leaves_or_none_and_recording_as_before(monkeypatch):
 def test_a_loop_over_leaves_would_be_found(monkeypatch):
     def one_by_one(gradients):
         for leaf, g in gradients.items():
-            leaf._grad = g if leaf._grad is None else leaf._grad + g
+            leaf.grad = g if leaf.grad is None else leaf.grad + g
 
     monkeypatch.setattr(engine_backward, "accumulate", one_by_one)
     assert any("others not" in what for what in interrupted_backwards(3000, leaves=60))
