@@ -41,8 +41,12 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         InPlaceError: a tensor that requires grad would be written into a plain torch tensor.
     """
     name = name_of(func)
-    if "out" in kwargs and kwargs.pop("out") is not None:
-        raise MissingRule(f"{name}(): out= is not supported; use the result that is returned")
+    if "out" in kwargs and (out := kwargs.pop("out")) is not None:
+        if torch.is_grad_enabled():
+            raise MissingRule(f"{name}(): out= is not supported; use the result that is returned")
+        kwargs.pop("requires_grad", None)  # nn.init.eye_ says it of the tensor that it fills
+        func(*raw(args), **raw(kwargs), out=raw(out))
+        return out
     if entry := TABLE.get(func):
         return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
     if name in PLAIN:
