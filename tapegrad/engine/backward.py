@@ -24,7 +24,7 @@ def backward(
     self: Tensor,
     gradient: torch.Tensor | Tensor | None = None,
     retain_graph: bool = False,
-    inputs: Sequence[Tensor | torch.Tensor] | Tensor | torch.Tensor | None = None,
+    inputs: Sequence[torch.Tensor] | torch.Tensor | None = None,
 ) -> None:
     """Compute the gradient of this tensor with respect to the leaves, and add it to their ``grad``.
 

@@ -192,7 +192,7 @@ def _is_fixed(grad: torch.Tensor) -> bool:
     return outlived or torch._debug_has_internal_overlap(grad) == 1
 
 
-# Hands torch leaves their gradients, for the leaves that stand for them: see nn/.
+# Hands torch leaves their gradients, for the leaves that stand for them; nn/, which makes these, sets it.
 deliver: Callable[[list[tuple[torch.Tensor, torch.Tensor]]], None] | None = None
 
 
@@ -223,13 +223,11 @@ def accumulate(gradients: dict[Any, Any]) -> None:
                 continue
             if leaf.hooks is not None:
                 g = g.clone()  # a hook may have kept its argument, or returned a tensor that others hold
-            holder: Any = leaf._holder
-            if holder is not leaf._data:
-                theirs.append((holder, g))
-                continue
-            grad = holder.grad
-            if grad is None:
-                holders.append(holder)
+            grad = leaf._holder.grad
+            if leaf._holder is not leaf._data:
+                theirs.append((leaf._holder, g))
+            elif grad is None:
+                holders.append(leaf._holder)
                 new.append(g)
             elif _is_fixed(grad):
                 raise RuntimeError(

@@ -13,9 +13,8 @@ from weakref import ref
 
 import torch
 from torch import bfloat16, float16
-from torch.utils.hooks import RemovableHandle
 
-from tapegrad.engine.hooks import Hook, Hooks
+from tapegrad.engine.hooks import Hooks
 from tapegrad.engine.op import Op
 from tapegrad.engine.tape import Record, Watched, next_rank, observers
 from tapegrad.errors import ForeignTensor, MissingRule
@@ -47,9 +46,7 @@ class Tensor(Base):
 
     _data: torch.Tensor
     _requires_grad: bool  # asked for by the user; a computed tensor has a record instead
-    # Of a leaf, the torch tensor whose ``grad`` is its own: ``data``, or a torch leaf that it stands for (see nn/).
-    # None until it first requires grad. A computed tensor's gradient is ``data.grad``.
-    _holder: torch.Tensor | None
+    _holder: torch.Tensor  # whose ``grad`` is this tensor's: ``data``, or a torch leaf that it stands for (see nn/)
     _reshaped: int  # of a leaf: the rank at which it was given data of another shape or dtype; 0 if it never was
     record: Record | None
     hooks: Hooks | None  # of a leaf; a computed tensor's are its record's
@@ -57,9 +54,10 @@ class Tensor(Base):
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
             raise TypeError("tensor(): data is a tapegrad.Tensor already; use data.detach() for a new leaf")
-        self._data = native(data if isinstance(data, torch.Tensor) else torch.tensor(data), "tensor", "data")
+        data = native(data if isinstance(data, torch.Tensor) else torch.tensor(data), "tensor", "data")
+        self._data = self._holder = data.detach()  # a torch tensor that is nobody else's, for it has our ``grad``
         self._requires_grad, self._reshaped = False, 0
-        self._holder = self.record = self.hooks = None
+        self.record = self.hooks = None
         if requires_grad:
             self.requires_grad = True
 
@@ -77,22 +75,18 @@ class Tensor(Base):
             )
         if value.shape != self._data.shape or value.dtype != self._data.dtype:
             self._reshaped = next_rank()
-        before, self._data = self._data, native(value, "Tensor.data", "value")
+        before, self._data = self._data, native(value, "Tensor.data", "value").detach()
         if self._holder is before:
-            self._hold().grad = before.grad if kind(before) == kind(value) else None
-        elif self._holder is not None:
+            self._holder = self._data
+            self._data.grad = before.grad if kind(before) == kind(value) else None
+        else:
             self._holder.data = value
-
-    def _hold(self) -> torch.Tensor:
-        """Keep the gradient in ``data.grad``, of a torch tensor that is nobody else's."""
-        self._holder = self._data = self._data.detach()
-        return self._data
 
     data = property(
         attrgetter("_data"),
         _replace,
-        doc="The raw torch tensor. Assigning replaces it; ``p.data += ...`` updates it in place, unrecorded. Of a leaf "
-        "that requires grad, ``p.data.grad`` is ``p.grad``: torch.optim works on ``p.data``.",
+        doc="The raw torch tensor. Assigning replaces it; ``p.data += ...`` updates it in place, unrecorded. "
+        "``p.data.grad`` is ``p.grad``, so that torch.optim works on ``p.data``.",
     )
     # Read in C, for they are asked for all the time.
     shape = property(attrgetter("_data.shape"), doc="The size of each dimension, a ``torch.Size``.")
@@ -103,8 +97,7 @@ class Tensor(Base):
     @property
     def grad(self) -> torch.Tensor | None:
         """The gradient that ``backward()`` has accumulated. Assignable, by None or a torch tensor that fits."""
-        holder = self._holder if self.record is None else self._data
-        grad = None if holder is None else holder.grad
+        grad = self._holder.grad
         if grad is None and self.record is not None and not self.retains_grad:
             warn(
                 "Tensor.grad: this tensor was computed, and backward() leaves a gradient on it only if you call "
@@ -122,8 +115,7 @@ class Tensor(Base):
                 raise RuntimeError(
                     f"Tensor.grad: a gradient must match its tensor: expected {kind(self)}, got {kind(value)}"
                 )
-        holder = self._holder if self.record is None else self._data
-        (self._hold() if holder is None else holder).grad = value
+        self._holder.grad = value
 
     @property
     def requires_grad(self) -> bool:
@@ -151,19 +143,7 @@ class Tensor(Base):
                 "requires_grad: this tensor was made in torch.inference_mode(), so that torch cannot tell when it "
                 "changes; use a .clone() of it"
             )
-        if value and self._holder is None:
-            self._hold()
         self._requires_grad = bool(value)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Set ``requires_grad`` and return the tensor itself."""
-        self.requires_grad = requires_grad
-        return self
-
-    @property
-    def is_leaf(self) -> bool:  # type: ignore[override]  # torch's stubs have attributes that nobody sets
-        """Whether the tensor was made by the user and not computed by a recorded op."""
-        return self.record is None
 
     def retain_grad(self) -> None:
         """Ask ``backward()`` to leave this computed tensor's gradient in ``grad``, as it does for leaves."""
@@ -174,34 +154,9 @@ class Tensor(Base):
             raise RuntimeError("retain_grad: this tensor does not require grad; set requires_grad = True first")
 
     @property
-    def retains_grad(self) -> bool:  # type: ignore[override]  # likewise
+    def retains_grad(self) -> bool:  # type: ignore[override]  # torch's stubs have attributes that nobody sets
         """Whether ``retain_grad()`` was called on this computed tensor."""
         return self.record is not None and self.record.tensor is not None
-
-    def register_hook(self, hook: Hook) -> RemovableHandle:
-        """Call ``hook(grad)`` whenever this tensor's gradient has been computed, before it goes further.
-
-        Hooks of one tensor run in the order they were registered. Those of leaves run when the walk is over.
-
-        Args:
-            hook: takes the gradient, a torch tensor of this tensor's shape; returns None, or a gradient of the same
-                shape to go on with instead.
-
-        Returns:
-            torch's handle, whose ``remove()`` takes the hook away again; so does the end of a ``with`` block.
-        """
-        owner = node(self)
-        if owner is None:
-            raise RuntimeError("register_hook: this tensor does not require grad, so it will have no gradient")
-        if owner.hooks is None:
-            owner.hooks = Hooks()
-        handle = RemovableHandle(owner.hooks)
-        owner.hooks[handle.id] = hook
-        return handle
-
-    def detach(self) -> Tensor:
-        """A tensor with the same storage, and no past."""
-        return wrap(self._data.detach(), None)
 
 
 def tensor(data: Any, requires_grad: bool = False) -> Tensor:
@@ -229,10 +184,9 @@ _new = object.__new__
 def wrap(data: torch.Tensor, record: Record | None) -> Tensor:
     """A Tensor around a result, without the constructor's checks."""
     t = _new(Tensor)
-    t._data = data
+    t._data = t._holder = data
     t._requires_grad = False
     t._reshaped = 0
-    t._holder = None
     t.record = record
     t.hooks = None
     return t
@@ -257,7 +211,7 @@ def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: 
         for observer in observers[-1:]:  # another thread may have taken it away meanwhile
             observer.made(record, out)
     t = _new(Tensor)
-    t._data = out
+    t._data = t._holder = out
     t._requires_grad = False
     t.record = record
     t.hooks = None

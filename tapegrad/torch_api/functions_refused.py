@@ -31,8 +31,8 @@ def guard_module_hooks() -> None:
     def guarded(self: Any, args: Any) -> Any:
         if torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in tensors_in(args)):
             raise MissingRule(
-                f"{type(self.module).__name__}: backward hooks of modules are run by torch.autograd, which does not see "
-                f"tapegrad's tape; take them away, and let a forward hook call register_hook on the output"
+                f"{type(self.module).__name__}: backward hooks of modules are run by torch.autograd, which does not "
+                f"see the tape; take them away, and let a forward hook call register_hook on the output"
             )
         return setup(self, args)  # type: ignore[no-untyped-call]  # torch has not typed it
 

@@ -90,7 +90,8 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         t.record.hooks.retained = None  # as torch: the gradient retained is that of the value after the change
     if t.record is not None and result.shape == t.shape:
         result._data.grad = t._data.grad
-    t._data, t.record = result._data, result.record
+    t._data = t._holder = result._data
+    t.record = result.record
     if retained:
         t.retain_grad()
     return t

@@ -14,7 +14,8 @@ from tests.provers import modules
 
 QUICK = (
     nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.LayerNorm, nn.Embedding, nn.EmbeddingBag, nn.LSTM, nn.GRU, nn.RNN,
-    nn.LSTMCell, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.CTCLoss, nn.CrossEntropyLoss,
+    nn.LSTMCell, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.CTCLoss,
+    nn.CrossEntropyLoss,
 )  # fmt: skip
 EXACT = {nn.Linear, nn.Conv2d, nn.Embedding, nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell}
 

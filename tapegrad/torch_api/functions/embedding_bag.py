@@ -7,10 +7,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.tensor import raw
 from tapegrad.errors import MissingRule
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.torch_bits import with_bits_of
+from tapegrad.torch_api.raw import raw
 
 SUM, MEAN, MAX = range(3)
 

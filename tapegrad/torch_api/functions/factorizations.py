@@ -87,7 +87,7 @@ def _cholesky(input: Any, upper: bool = False) -> Any:
 
 @composition(torch.linalg.householder_product, torch.orgqr)
 def householder_product(A: Any, tau: Any) -> Any:
-    """The first columns of the product of reflections I - tau v v^T, whose v are the columns of A below its diagonal."""
+    """The first columns of the product of reflections I - tau v v^T; each v is a column of A below its diagonal."""
     m, n = A.shape[-2:]
     eye = torch.eye(m, n, dtype=A.dtype, device=A.device)
     below = A.tril(-1) + eye

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.tensor import raw
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.torch_bits import with_bits_of
+from tapegrad.torch_api.raw import raw
 
 BILINEAR, NEAREST, BICUBIC = range(3)
 ZEROS, BORDER, REFLECTION = range(3)

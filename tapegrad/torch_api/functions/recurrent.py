@@ -12,9 +12,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.tensor import raw, wrap
+from tapegrad.engine.tensor import wrap
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.torch_bits import with_bits_of
+from tapegrad.torch_api.raw import raw
 
 State = list[Any]  # of a cell: [h], or [h, c] of an LSTM
 Cell = Callable[[Any, State, Sequence[Any]], State]  # (input's share, state, weights) -> the next state

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.tensor import raw
+from tapegrad.torch_api.raw import raw
 
 
 def with_bits_of(exact: torch.Tensor, out: Any) -> Any:
