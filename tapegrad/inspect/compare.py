@@ -129,12 +129,16 @@ def compare(loss: Tensor, names: Mapping[str, Tensor] | None = None) -> Comparis
         if not rows:
             raise ValueError("compare: names is empty: nothing to compare; leave it out to compare all of the tape")
     ones = torch.ones_like(loss._data)
-    with torch.no_grad():
+    recording = torch.is_grad_enabled()
+    try:  # not torch.no_grad(), which leaves the mode off where an interrupt falls into its first step
+        torch._C._set_grad_enabled(False)
         ours = walk([(start, ones)], list(dict.fromkeys(rows.values())), retain_graph=True, hooks=False)
-    with torch.enable_grad():
+        torch._C._set_grad_enabled(True)
         theirs = replay(tape, {leaf: leaf._data.detach().clone().requires_grad_() for leaf in tape.leaves})
         for record in tape:
             theirs[record].retain_grad()
+    finally:
+        torch._C._set_grad_enabled(recording)
     result = theirs[start]
     if not ((result == loss._data) | (result.isnan() & loss._data.isnan())).all():
         raise RuntimeError(

@@ -67,17 +67,22 @@ class Program:
                 if value is not None and origin is not None:
                     self.values.setdefault(origin, value)
         devices = {value.device for value in self.values.values() if value.device.type == "cuda"}
-        with torch.random.fork_rng(devices), torch.no_grad():
-            self._forward = Trace(self.exact)
-            self._computed = self._replayed()
-            self._backward = Trace(self.exact)
-            self._statements: list[Statement] = []
-            self._results: list[tuple[str, Statement]] = []
-            self._hints: dict[Expression, str] = {}
-            self._call_constants(self._forward)
-            self._lines = _by_word(Body(self._forward_statements(()), {}, RESERVED).lines)
-            self._walk()
-            self._call_constants(self._backward)
+        recording = torch.is_grad_enabled()
+        try:  # not torch.no_grad(), which leaves the mode off where an interrupt falls into its first step
+            torch._C._set_grad_enabled(False)
+            with torch.random.fork_rng(devices):
+                self._forward = Trace(self.exact)
+                self._computed = self._replayed()
+                self._backward = Trace(self.exact)
+                self._statements: list[Statement] = []
+                self._results: list[tuple[str, Statement]] = []
+                self._hints: dict[Expression, str] = {}
+                self._call_constants(self._forward)
+                self._lines = _by_word(Body(self._forward_statements(()), {}, RESERVED).lines)
+                self._walk()
+                self._call_constants(self._backward)
+        finally:
+            torch._C._set_grad_enabled(recording)
         self.body = Body(self._statements, self._hints, RESERVED)
 
     # --- names ---
