@@ -26,7 +26,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "algebra": {"engine", "inspect", "source.trace", "source.expression", "source.layout", "source.variables"},
     "plan": {"engine", "inspect", "source", "algebra", "fast"},
     "nn": {"engine", "torch_api"},
-    "viz": {"inspect", "source", "public"},
+    "viz": {"engine", "inspect", "source", "public"},
     "errors": set(),
 }
 # Lines at most; of the engine, lines of code, so that explaining is free.

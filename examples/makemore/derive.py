@@ -2,6 +2,7 @@
 
 import html
 from pathlib import Path
+from typing import Any
 
 import tapegrad
 from examples.makemore.compare import FEW, TOLERANCE
@@ -44,7 +45,7 @@ def derive_pass(v: dict[str, Tensor], out: Path) -> tuple[Path, bool]:
     for title, of, start in EXERCISES:
         found = tapegrad.derive(v["loss"], of, start, names)
         print(f"{title}\n\n{found}\n\n{passes(found)}\n")
-        space: dict[str, object] = {}
+        space: dict[str, Any] = {}
         exec(found.source(), space)
         good &= found.check()
         rows.append(Row.of(of, space["gradient"](**found.bindings()), theirs[of]))

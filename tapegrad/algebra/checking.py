@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from tapegrad.algebra.definitions import Definitions, find, parts_of_gradient
 from tapegrad.algebra.running import Run, other_value
 from tapegrad.algebra.tree import Node, Writer
+from tapegrad.inspect.grad_mode import in_grad_mode
 
 RELATIVE = 1e-9  # of the gradient's largest entry
 ABSOLUTE = 1e-13  # of the largest entry of all gradients on the way: what is 0 on paper is not quite 0 in float64
@@ -49,8 +50,7 @@ class Trial:
 
     def value(self, tree: Node) -> Any:
         """What a formula gives."""
-        with torch.no_grad():
-            return eval(Writer(code=True).text(tree), self.scope)
+        return in_grad_mode(False, lambda: eval(Writer(code=True).text(tree), self.scope))
 
     def holds(self, tree: Node, node: Any) -> bool:
         """Whether a formula is the gradient of a node, wherever the engine's is finite."""
@@ -68,7 +68,7 @@ class Trial:
         """Whether a value broadcasts to another and equals it."""
         value = torch.as_tensor(value, dtype=torch.float64, device=truth.device)
         try:
-            value, truth = torch.broadcast_tensors(value, truth)  # type: ignore[no-untyped-call]
+            value, truth = torch.broadcast_tensors(value, truth)
         except RuntimeError:
             return False
         known = truth.isfinite()

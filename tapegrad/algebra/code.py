@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from tapegrad.algebra.definitions import Definitions
 from tapegrad.algebra.originals import Originals
 from tapegrad.algebra.tree import Node, Writer
+from tapegrad.inspect.grad_mode import in_grad_mode
 
 IMPORTS = {"import torch": "torch.", "import torch.nn.functional as F": "F."}  # line -> what needs it
 
@@ -61,9 +62,8 @@ class Code:
         for node in self._needed:
             name = self._definitions.gradient_name(node)
             text = in_dtype(Writer(code=True).text(self._lines[node]), node.dtype)
-            with torch.no_grad():
-                text = fitted(text, eval(text, scope), node)
-                scope[name] = eval(text, scope)
+            text = fitted(text, _run(text, scope), node)
+            scope[name] = _run(text, scope)
             found[node] = name, text
         return found
 
@@ -114,3 +114,7 @@ def mentioned_in(tree: Node, definitions: Definitions) -> set[str]:
         if node.kind in ("name", "atom", "onehot"):
             found |= definitions.mentioned(node.data if node.kind == "name" else node.data[0])
     return found
+
+
+def _run(text: str, scope: dict[str, Any]) -> Any:
+    return in_grad_mode(False, lambda: eval(text, scope))

@@ -10,6 +10,7 @@ import torch
 from tapegrad.algebra.definitions import Definitions, parts_of_gradient
 from tapegrad.engine.tape import Record
 from tapegrad.engine.walk import walk
+from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.replay import replay
 
 
@@ -27,8 +28,7 @@ class Originals:
     def _replayed(self) -> dict[Any, Any]:
         """The tape run again in its own dtypes, for what no rule needed and no record kept."""
         tape = self._definitions.tape
-        with torch.no_grad():
-            return replay(tape, {leaf: leaf._data for leaf in tape.leaves})
+        return in_grad_mode(False, lambda: replay(tape, {leaf: leaf._data for leaf in tape.leaves}))
 
     def __getitem__(self, name: str) -> torch.Tensor | None:
         source: Any = self._definitions.sources[name]

@@ -292,7 +292,7 @@ class Reader:
         """What is added at ``[arange, y]``: δ(j, y[i]) g[i]. Only where each axis of the index is one of the result."""
         n = len(shape)
         rest = n - len(entries)
-        whole = torch.broadcast_shapes(*[i.value.shape for i in entries])  # type: ignore[no-untyped-call]
+        whole = torch.broadcast_shapes(*[i.value.shape for i in entries])
         blank = Expression("input", "", (), {}, torch.empty(shape, device="meta"))
         names: dict[Index, Index] = {}
         hots = []

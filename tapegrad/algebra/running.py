@@ -12,6 +12,7 @@ from tapegrad.engine.apply import apply
 from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import raw, tensor
 from tapegrad.engine.walk import walk
+from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.tape import Tape
 
 
@@ -37,11 +38,13 @@ class Run:
         self.tensors: dict[Any, Any] = {}
         self.saved: dict[Record, tuple[Any, ...]] = {}
         self.constants: dict[int, torch.Tensor] = {}
-        with torch.enable_grad():
-            for node in tape.leaves:
-                self.tensors[node] = tensor(leaf(node._data.double()), requires_grad=True)
-            for record in tape:
-                self._again(record)
+        in_grad_mode(True, lambda: self._run(leaf))
+
+    def _run(self, leaf: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        for node in self.tape.leaves:
+            self.tensors[node] = tensor(leaf(node._data.double()), requires_grad=True)
+        for record in self.tape:
+            self._again(record)
 
     def _again(self, record: Record) -> None:
         args = [self._argument(v, p) for v, p in zip(record.args, record.parents or (), strict=True)]

@@ -135,9 +135,13 @@ def fitted(part: Any, node: Any, record: Any, argument: str) -> Any:
     shape = node.shape
     try:
         part = unbroadcast(part, shape) if part.shape != shape else part
-        return part if part.dtype is node.dtype else part.to(node.dtype)
+        if part.dtype is node.dtype:
+            return part
+        if not part.dtype.is_complex:
+            return part.to(node.dtype)
     except (AttributeError, RuntimeError) as error:
         raise _misfit(node, part, record, argument) from error
+    raise _misfit(node, part, record, argument)
 
 
 def one_each(parts: Any, nodes: tuple[Any, ...], record: Any, argument: str) -> Any:
@@ -162,8 +166,8 @@ def _misfit(node: Any, part: Any, record: Any, argument: str) -> Exception:
             f"zeros, and for none at all leave the argument out of the rule"
         )
     return RuntimeError(
-        f"{whose}: it returned a gradient of shape {shape_text(part.shape or ())} for an argument of shape "
-        f"{shape_text(node.shape)}, which does not broadcast to it"
+        f"{whose}: it returned a gradient of shape {shape_text(part.shape or ())} and {part.dtype} for an argument of "
+        f"shape {shape_text(node.shape)} and {node.dtype}, which does not broadcast to it, or cannot be cast"
     )
 
 

@@ -16,7 +16,4 @@ class Hooks(dict[int, Hook]):
         retained: a weak reference to the computed Tensor that asked for its gradient, or None.
     """
 
-    __slots__ = ("__weakref__", "retained")
-
-    def __init__(self) -> None:
-        self.retained: ref[Any] | None = None
+    retained: ref[Any] | None = None

@@ -31,15 +31,10 @@ def enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
 
 def spellings(function: Any) -> list[Callable[..., Any]]:
     """The functions by which torch means the same: ``torch.tanh`` and ``torch.Tensor.tanh``."""
-    if not _is_torch(function) or function.__name__ in _HOMONYMS:
-        return []
-    return [f for f in (getattr(namespace, function.__name__, None) for namespace in _NAMESPACES) if callable(f)]
-
-
-def _is_torch(function: Any) -> bool:
-    return any(
-        getattr(namespace, str(getattr(function, "__name__", "")), None) is function for namespace in _NAMESPACES
-    )
+    name = str(getattr(function, "__name__", ""))
+    named = [getattr(namespace, name, None) for namespace in _NAMESPACES]
+    is_torch = any(f is function for f in named) and name not in _HOMONYMS
+    return [f for f in named if callable(f)] if is_torch else []
 
 
 def _tell(entry: Any) -> None:

@@ -56,10 +56,9 @@ class Tensor(Base):
             raise TypeError("tensor(): data is a tapegrad.Tensor already; use data.detach() for a new leaf")
         data = native(data if isinstance(data, torch.Tensor) else torch.tensor(data), "tensor", "data")
         self._data = self._holder = data.detach()  # a torch tensor that is nobody else's, for it has our ``grad``
-        self._requires_grad, self._reshaped = False, 0
+        self._reshaped = 0
         self.record = self.hooks = None
-        if requires_grad:
-            self.requires_grad = True
+        self.requires_grad = requires_grad
 
     def __init_subclass__(cls) -> None:
         raise TypeError("Tensor cannot be subclassed: ops look for the very class; keep a Tensor in an attribute")

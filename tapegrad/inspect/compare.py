@@ -12,6 +12,7 @@ from tapegrad.engine.tape import shape_text
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.engine.walk import walk
+from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.names import caller_scope, name_nodes
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
@@ -129,12 +130,9 @@ def compare(loss: torch.Tensor, names: Mapping[str, torch.Tensor] | None = None)
         if not rows:
             raise ValueError("compare: names is empty: nothing to compare; leave it out to compare all of the tape")
     ones = torch.ones_like(loss._data)
-    with torch.no_grad():
-        ours = walk([(start, ones)], list(dict.fromkeys(rows.values())), retain_graph=True, hooks=False)
-    with torch.enable_grad():
-        theirs = replay(tape, {leaf: leaf._data.detach().clone().requires_grad_() for leaf in tape.leaves})
-        for record in tape:
-            theirs[record].retain_grad()
+    nodes = list(dict.fromkeys(rows.values()))
+    ours = in_grad_mode(False, lambda: walk([(start, ones)], nodes, retain_graph=True, hooks=False))
+    theirs = in_grad_mode(True, lambda: _by_torch(tape))
     result = theirs[start]
     if not ((result == loss._data) | (result.isnan() & loss._data.isnan())).all():
         raise RuntimeError(
@@ -144,6 +142,14 @@ def compare(loss: torch.Tensor, names: Mapping[str, torch.Tensor] | None = None)
     return Comparison(
         [Row.of(name, ours.get(node), theirs[node].grad if node in theirs else None) for name, node in rows.items()]
     )
+
+
+def _by_torch(tape: Tape) -> dict[Any, torch.Tensor]:
+    """The tape run again under torch.autograd, which is to keep every gradient."""
+    theirs = replay(tape, {leaf: leaf._data.detach().clone().requires_grad_() for leaf in tape.leaves})
+    for record in tape:
+        theirs[record].retain_grad()
+    return theirs
 
 
 def _row(name: str, t: Any, on_tape: Set[Any]) -> Any:

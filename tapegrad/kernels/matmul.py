@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import kernel
-from tapegrad.rules.matmul import folded, left_gradient, right_gradient, rows, two_matrices
+from tapegrad.rules.matmul import folded, left_gradient, linear, right_gradient, rows, two_matrices
 
 
 def by_columns(x: torch.Tensor) -> bool:
@@ -51,3 +51,20 @@ def folded_right(g: Any, input: Any, other: Any) -> Any:
 
 # Folded backward, too: one product sums over the whole batch.
 kernel(folded, input=folded_left, other=folded_right)
+
+
+def linear_input(g: Any, input: Any, weight: Any) -> Any:
+    """The gradient of what goes through a layer: as the left factor's where it is one matrix."""
+    if input.ndim == 2 == weight.ndim:
+        return two_matrices.kernels["input"](g, input, weight.t())
+    return linear.formulas["input"](g, weight, input.shape)
+
+
+def linear_weight(g: Any, input: Any, weight: Any) -> Any:
+    """The gradient of a layer's weight: torch multiplies by its transpose, and has the transpose's gradient first."""
+    if weight.ndim == 2 and input.ndim > 1:
+        return two_matrices.kernels["other"](rows(g), rows(input), weight.t()).t()
+    return linear.formulas["weight"](g, input, weight.shape)
+
+
+kernel(linear, input=linear_input, weight=linear_weight)

@@ -130,13 +130,3 @@ multi_margin_loss = rule(
     "input, target, p=1, margin=1.0, weight=None, *, reduction='mean'",
     input=margin_gradient,
 )
-
-# --- distributions ---
-
-
-@rule(x=lambda g: g)
-def at_least(x: Any, low: float) -> Any:
-    """``x``, with values below ``low`` raised to it; the gradient passes through regardless."""
-    out = x.clone()
-    with torch.no_grad():
-        return out.clamp_(min=low)

@@ -69,8 +69,8 @@ renorm = rule(
 def at_least(input: Any, bound: Any) -> Any:
     """``input``, with values below ``bound`` raised to it."""
     out = input.clone()
-    with torch.no_grad():
-        return out.clamp_min_(bound)
+    out.detach().clamp_min_(bound)  # of the same memory; torch.autograd, which replays it for compare, does not see it
+    return out
 
 
 def differences(g: Any, out: Any, x1: Any, x2: Any, p: float) -> Any:

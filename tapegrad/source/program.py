@@ -12,6 +12,7 @@ from tapegrad.engine.gradients import Gradients, one_each
 from tapegrad.engine.tape import Record, parents_of, reached
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
+from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.names import caller_scope, name_nodes, tensors_in
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
@@ -69,18 +70,22 @@ class Program:
                 if value is not None and origin is not None:
                     self.values.setdefault(origin, value)
         devices = {value.device for value in self.values.values() if value.device.type == "cuda"}
-        with torch.random.fork_rng(devices), torch.no_grad():
-            self._forward = Trace(self.exact)
-            self._computed = self._replayed()
-            self._backward = Trace(self.exact)
-            self._statements: list[Statement] = []
-            self._results: list[tuple[str, Statement]] = []
-            self._hints: dict[Expression, str] = {}
-            self._call_constants(self._forward)
-            self._lines = _by_word(Body(self._forward_statements(()), {}, RESERVED).lines)
-            self._walk()
-            self._call_constants(self._backward)
+        with torch.random.fork_rng(devices):
+            in_grad_mode(False, self._trace)
         self.body = Body(self._statements, self._hints, RESERVED)
+
+    def _trace(self) -> None:
+        """Run the tape forward and backward, watched."""
+        self._forward = Trace(self.exact)
+        self._computed = self._replayed()
+        self._backward = Trace(self.exact)
+        self._statements: list[Statement] = []
+        self._results: list[tuple[str, Statement]] = []
+        self._hints: dict[Expression, str] = {}
+        self._call_constants(self._forward)
+        self._lines = _by_word(Body(self._forward_statements(()), {}, RESERVED).lines)
+        self._walk()
+        self._call_constants(self._backward)
 
     # --- names ---
 

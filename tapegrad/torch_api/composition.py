@@ -85,11 +85,16 @@ def _is_foreign(value: Any) -> bool:
 def _ask(function: Callable[..., Any], body: Callable[..., Any], args: Any, kwargs: Any) -> None:
     """Run a torch function on copies, and raise what it raises: in our words, if ``body`` has some."""
     given = _copied(args), _copied(kwargs)
-    with torch.random.fork_rng(), torch.no_grad():
-        refusal = _refusal(function, *given)
-        if refusal is not None:
-            ours = _refusal(body, *_wrapped(given))
-            raise refusal if ours is None or isinstance(ours, AttributeError) else ours
+    recording = torch.is_grad_enabled()
+    try:  # not torch.no_grad(), which leaves the mode off where an interrupt falls into its first step
+        torch._C._set_grad_enabled(False)
+        with torch.random.fork_rng():
+            refusal = _refusal(function, *given)
+            if refusal is not None:
+                ours = _refusal(body, *_wrapped(given))
+                raise refusal if ours is None or isinstance(ours, AttributeError) else ours
+    finally:
+        torch._C._set_grad_enabled(recording)
 
 
 def _refusal(function: Callable[..., Any], args: Any, kwargs: Any) -> Exception | None:

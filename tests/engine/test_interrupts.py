@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import random
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 from time import perf_counter
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import tapegrad
 from tapegrad.engine import backward as engine_backward
@@ -101,3 +105,48 @@ def test_grad_leaves_the_mode_as_it_was():
             with pytest.raises(RuntimeError):
                 tapegrad.grad(y, tapegrad.tensor(torch.ones(3)))
             assert torch.is_grad_enabled() is mode
+
+
+def modes_set_by_with(source: str) -> Iterator[str]:
+    """The with statements in which torch sets grad mode: an interrupt in their first step leaves it as they set it."""
+    for node in ast.walk(ast.parse(source)):
+        for item in node.items if isinstance(node, ast.With) else ():
+            if ast.unparse(item).startswith(
+                ("torch.no_grad", "torch.enable_grad", "torch.set_grad", "torch.inference")
+            ):
+                yield ast.unparse(item)
+
+
+def test_no_with_statement_of_ours_sets_the_mode():
+    found = {str(path): [*modes_set_by_with(path.read_text())] for path in Path(tapegrad.__file__).parent.rglob("*.py")}
+    assert {path: items for path, items in found.items() if items} == {}
+
+
+def test_a_planted_with_statement_is_found():
+    assert [*modes_set_by_with("def f(x):\n    with torch.no_grad():\n        return x")] == ["torch.no_grad()"]
+
+
+def test_functions_that_hide_a_step_from_torch_leave_the_mode_as_it_was():
+    """A bound through which the gradient passes is put on in place, where torch.autograd must not see it."""
+    moments, off = random.Random(0), 0
+    x = tapegrad.tensor(torch.rand(3, 4), requires_grad=True)
+    both = lambda: (F.gaussian_nll_loss(x, x, x), F.cosine_similarity(x, x))
+    both()  # a first call asks torch what it would refuse
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(3000):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-5, 4e-4))
+                while True:
+                    both()
+            except KeyboardInterrupt:
+                off += not torch.is_grad_enabled()
+                torch.set_grad_enabled(True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert off == 0

@@ -97,6 +97,23 @@ def test_a_formula_must_return_a_tensor(nothing):
     assert y.grad is None
 
 
+def test_a_formula_must_return_real_numbers(road):
+    """torch's cast would drop the imaginary part, and with it the gradient."""
+
+    @tapegrad.rule(x=lambda g: g * 2j)
+    def twice(x):
+        return x * 2
+
+    x = ours(randn(3))
+    for _ in range(30):
+        with pytest.raises(
+            RuntimeError,
+            match=r"rule for twice, gradient of x: it returned .*complex128 .* cannot be cast",
+        ):
+            twice(x).sum().backward()
+    assert x.grad is None
+
+
 @pytest.mark.parametrize("nothing", [None, [None, 1.0], 1.0, [torch.ones(3).double()]], ids=str)
 def test_a_formula_must_return_a_gradient_for_each_of_a_sequence(nothing):
     @tapegrad.rule(xs=lambda g: nothing)

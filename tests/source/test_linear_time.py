@@ -72,11 +72,11 @@ def steps(run: Callable[[], Any]) -> int:
 def growth(program: Callable[[int], Any]) -> float:
     """How many times the work a tape takes that is four times as long."""
     taken = []
-    for n in (80, 320):
+    for n in (80, 80, 320):  # Python 3.12 and later do not report every instruction of a function's first run
         loss, names = program(n)
         tape = tapegrad.tape(loss, names=names)
         taken.append(steps(lambda tape=tape, names=names: tape.source(names=names, style="exact", forward=True)))
-    return taken[1] / taken[0]
+    return taken[2] / taken[1]
 
 
 @pytest.mark.parametrize("program", [chain, named, used_by_all, leaves, constants, parts])

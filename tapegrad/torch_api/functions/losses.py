@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.rules import losses
+from tapegrad.rules.norms import at_least
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.spellings import reduced, reduction_of
 
@@ -190,6 +191,6 @@ def gaussian_nll_loss(
     differing = [n for m, n in zip(input.shape, var.shape, strict=False) if m != n]
     if var.ndim != input.ndim or (differing and sum(differing) != 1):
         raise ValueError("var is of incorrect size")
-    var = losses.at_least(var, eps)
+    var = at_least(var, eps)
     loss = 0.5 * (var.log() + (input - target) ** 2 / var)
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
