@@ -17,7 +17,7 @@ import torch
 
 from tapegrad.engine.op import Formula, Op
 from tapegrad.engine.table import rule
-from tapegrad.rules import cumulative, elementwise, factorizations, matrix_products, norms, reduction, shape, spectral
+from tapegrad.rules import cumulative, elementwise, factorizations, fourier, matrix_products, norms, reduction, shape, spectral
 
 
 def in_complex(op: Op, **formulas: Formula) -> None:
@@ -127,3 +127,8 @@ in_complex(
     factorizations.sign_of_det,
     A=lambda g, out, A: torch.linalg.solve(A.mT, factorizations.diagonal(1j * (g * out).imag, A)),
 )
+
+# --- half a spectrum, of which a real signal comes; the formulas say it already ---
+
+for _op in fourier.from_half_spectra:
+    in_complex(_op)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.op import Formula
+from tapegrad.engine.op import Formula, Op
 from tapegrad.engine.table import rule
 
 
@@ -74,20 +74,19 @@ def from_half(transform: Transform) -> Formula:
     return gradient
 
 
-def enter(name: str, gradient: Formula) -> None:
+def enter(name: str, gradient: Formula) -> list[Op]:
     """Enter a transform of one, two and more dimensions."""
-    rule(
+    one = rule(
         getattr(torch.fft, name),
         "input, n=None, dim=-1, norm=None",
         input=lambda g, input_shape, n, dim, norm: gradient(g, input_shape, None if n is None else [n], dim, norm),
     )
-    rule(getattr(torch.fft, f"{name}2"), "input, s=None, dim=(-2, -1), norm=None", input=gradient)
-    rule(getattr(torch.fft, f"{name}n"), "input, s=None, dim=None, norm=None", input=gradient)
+    two = rule(getattr(torch.fft, f"{name}2"), "input, s=None, dim=(-2, -1), norm=None", input=gradient)
+    return [one, two, rule(getattr(torch.fft, f"{name}n"), "input, s=None, dim=None, norm=None", input=gradient)]
 
 
 enter("fft", of_complex(torch.fft.fftn))
 enter("ifft", of_complex(torch.fft.ifftn))
 enter("rfft", to_half(torch.fft.fftn))
 enter("ihfft", to_half(torch.fft.ifftn))
-enter("irfft", from_half(torch.fft.ifftn))
-enter("hfft", from_half(torch.fft.fftn))
+from_half_spectra = enter("irfft", from_half(torch.fft.ifftn)) + enter("hfft", from_half(torch.fft.fftn))
