@@ -30,6 +30,7 @@ from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
 from tapegrad.nn.quiet import quiet
 from tapegrad.nn.recording import recording
+from tapegrad.transforms.functional import hessian, hvp, jacobian, jvp, vhp, vjp
 
 grad, compare = quiet(grad), quiet(compare)
 tapegrad.torch_api.methods.install()
@@ -58,11 +59,17 @@ __all__ = [
     "detect_anomaly",
     "grad",
     "gradcheck",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
     "kernel",
     "recording",
     "rule",
     "tape",
     "tensor",
+    "vhp",
+    "vjp",
 ]
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "algebra": {"engine", "inspect", "source.trace", "source.expression", "source.layout", "source.variables"},
     "plan": {"engine", "inspect", "source", "algebra", "fast"},
     "nn": {"engine", "torch_api"},
+    "transforms": {"engine"},
     "viz": {"engine", "inspect", "source", "public"},
     "errors": set(),
 }

@@ -17,7 +17,17 @@ import torch
 
 from tapegrad.engine.op import Formula, Op
 from tapegrad.engine.table import rule
-from tapegrad.rules import cumulative, elementwise, factorizations, fourier, matrix_products, norms, reduction, shape, spectral
+from tapegrad.rules import (
+    cumulative,
+    elementwise,
+    factorizations,
+    fourier,
+    matrix_products,
+    norms,
+    reduction,
+    shape,
+    spectral,
+)
 
 
 def in_complex(op: Op, **formulas: Formula) -> None:

@@ -23,7 +23,7 @@ PROGRAMS = {
     "norms": lambda z, r: torch.linalg.vector_norm(z * r, 3) + z.var() + z.std(),
     "a matrix": lambda z, r: z.outer(z) @ z * r,
     "transforms": lambda z, r: torch.fft.irfft(torch.fft.fft(z) * r, 3) + torch.fft.fft(r).abs(),
-    "powers": lambda z, r: z**2.5 + z**r.abs() + r.abs() ** z + z**1j,
+    "powers": lambda z, r: z**2.5 + z ** r.abs() + r.abs() ** z + z**1j,
 }
 
 
