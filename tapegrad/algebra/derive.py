@@ -42,7 +42,7 @@ def derive(
 
     Raises:
         TypeError: ``loss``, ``of`` or ``start`` is no Tensor of tapegrad's.
-        ValueError: there is no such name, or no gradient flows from ``start`` to ``of``.
+        ValueError: the tape has complex numbers, there is no such name, or no gradient flows from ``start`` to ``of``.
         FreedTape: a backward without ``retain_graph=True`` has freed the tape.
 
     Example:
@@ -75,6 +75,12 @@ def read(loss: Tensor, scope: Mapping[str, Any]) -> Definitions:
             f"derive: loss must be a Tensor of tapegrad's, not {type(loss).__module__}.{type(loss).__name__}"
         )
     recorded = tape(loss, names=scope)
+    nodes: list[Any] = [*recorded, *recorded.leaves]
+    if any(node.dtype.is_complex for node in nodes):
+        raise ValueError(
+            "derive: the tape has complex numbers, and closed forms are of real ones; tape(loss).source() writes out "
+            "the rules of these, too"
+        )
     return Definitions(recorded, name_nodes(scope), constants_in(scope))
 
 

@@ -1,7 +1,7 @@
 """The functions of ``torch.autograd.functional``: products with Jacobians and Hessians, and the matrices themselves.
 
-Products on the left, v J, are a walk. Those on the right, J v, are two: what a walk gives is linear in the cotangent, so
-that its gradient with respect to the cotangent, at v, is J v.
+Products on the left, v J, are a walk. Those on the right, J v, are two: what a walk gives is linear in the cotangent,
+so that its gradient with respect to the cotangent, at v, is J v.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def jvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
         >>> tapegrad.jvp(lambda x: x * x, x, torch.tensor([1.0, 0.0]))[1]
         tensor([2., 0.])
     """
-    xs, outs, one_in, one_out = _run("jvp", func, inputs, create_graph)
+    xs, outs, _, one_out = _run("jvp", func, inputs, create_graph)
     vs = _given("jvp", v, xs)
     with torch.enable_grad():
         us = [Tensor(torch.zeros_like(raw(out)), True) for out in outs]

@@ -76,3 +76,26 @@ def test_a_complex_loss_needs_a_cotangent():
         (z * z).backward()
     (z * z).backward(torch.ones(1, dtype=torch.complex128))
     assert_same(z.grad, (2 * z.data).conj(), "grad", rtol=1e-12)
+
+
+@pytest.mark.parametrize("style", ["plain", "exact"])
+def test_the_source_gives_torchs_gradients(style):
+    z, r = ours(complex_randn(3)), ours(randn(3))
+    w = z * r.exp()
+    loss = (w * w.conj()).real.sum() + w.abs().sum()
+    tape = tapegrad.tape(loss, names={"z": z, "r": r, "w": w, "loss": loss})
+    scope = {}
+    exec(tape.source(names={}, style=style, forward=True), scope)
+    value, saved = scope["forward"](**tape.bindings(names={}, style=style, forward=True))
+    assert_same(value, loss.data, "loss")
+    found = scope["backward"](**saved)
+    assert tapegrad.compare(loss, names={"z": z, "r": r, "w": w}).approximate
+    loss.backward()
+    assert_same(found["z"], z.grad, "z", rtol=1e-12)
+    assert_same(found["r"], r.grad, "r", rtol=1e-12)
+
+
+def test_a_closed_form_of_complex_numbers_is_refused():
+    z = ours(complex_randn(3))
+    with pytest.raises(ValueError, match="complex numbers"):
+        tapegrad.derive(z.abs().sum(), of=z)
