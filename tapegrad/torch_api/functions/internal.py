@@ -76,6 +76,11 @@ def max_pool2d_with_indices_backward(
     return torch.where(torch.ones_like(raw(input), dtype=torch.bool), back.view(input.shape), input)
 
 
+@composition(torch.ops.aten.native_dropout_backward.default, torch.ops.aten.native_dropout_backward)
+def native_dropout_backward(grad_output: Any, mask: Any, scale: float) -> Any:
+    return grad_output * raw(mask) * scale
+
+
 # --- indices that reach outside ---
 
 
