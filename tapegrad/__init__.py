@@ -24,6 +24,7 @@ from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import Tensor, tensor
 from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
 from tapegrad.inspect.anomaly import detect_anomaly
+from tapegrad.inspect.check import Checked, Checks, check
 from tapegrad.inspect.compare import Comparison, Row, compare
 from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
@@ -37,6 +38,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Anomaly",
+    "Checked",
+    "Checks",
     "Comparison",
     "Derivation",
     "ForeignTensor",
@@ -49,6 +52,7 @@ __all__ = [
     "StaleTensor",
     "Tape",
     "Tensor",
+    "check",
     "compare",
     "derive",
     "detect_anomaly",
