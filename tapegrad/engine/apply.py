@@ -48,9 +48,9 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
             parent = tuple([node(a) if type(a) is Tensor else None for a in arg])
             parent = parent if any(p is not None for p in parent) else None
         elif type(arg) in (tuple, list):  # a copy: the caller may change a list
-            raw = tuple([a.item() if isinstance(a, np.number) else a for a in arg])
-        elif isinstance(arg, np.number):
-            raw = arg.item()  # rules know Python's numbers: np.int64(0) is no int, and -np.uint8(2) is 254
+            raw = tuple([a.item() if isinstance(a, np.generic) else a for a in arg])
+        elif isinstance(arg, np.generic):  # rules know Python's numbers: np.int64(0) is no int, and -np.uint8(2) is 254
+            raw = float(arg) if isinstance(arg, np.longdouble) else arg.item()  # a long double's item() is itself
         raws.append(raw)
         parents.append(parent)
         if parent is not None:

@@ -11,26 +11,11 @@ import torch
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, native, wrap
 from tapegrad.errors import InPlaceError, MissingRule
-from tapegrad.torch_api.inplace import update
+from tapegrad.torch_api.inplace import takes_gradient, update
 from tapegrad.torch_api.keywords import torch_names
+from tapegrad.torch_api.plain import PLAIN, VALUES_FROM
 from tapegrad.torch_api.raw import raw
-
-# Functions whose results take no gradient: they run on the torch tensor and return what torch returns.
-PLAIN = frozenset(
-    """
-    eq ne lt le gt ge not_equal less less_equal greater greater_equal equal allclose isclose
-    isnan isinf isfinite isposinf isneginf isreal signbit is_nonzero logical_and logical_or logical_not logical_xor
-    any all argmax argmin argsort argwhere nonzero count_nonzero searchsorted bucketize
-    zeros_like ones_like empty_like full_like rand_like randn_like randint_like
-    new_zeros new_ones new_empty new_full new_tensor one_hot multinomial
-    is_floating_point is_complex is_tensor is_same_size result_type can_cast numel nelement size dim ndimension stride
-    storage_offset data_ptr untyped_storage is_contiguous element_size get_device
-    long int short char byte bool __and__ __or__ __xor__ __invert__
-    """.split()
-)
-
-# Of these, what comes from there on is a number or fills the result: its gradient would be lost.
-VALUES_FROM = {"full_like": 1, "new_full": 2, "new_tensor": 1, "isclose": 2, "allclose": 2}
+from tapegrad.torch_api.reasons import reason_for
 
 
 def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
@@ -63,7 +48,7 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         target = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
         if recording and isinstance(target, Tensor):
             return update(target, name, args[1:], kwargs)
-        if recording:
+        if recording and takes_gradient(target):
             raise InPlaceError(
                 f"{name}(): a Tensor that requires grad would be written into a plain torch.Tensor, which cannot "
                 f"record it; wrap the target with tapegrad.tensor(...), or write a .detach()ed value"
@@ -92,6 +77,8 @@ def missing(func: Callable[..., Any]) -> str:
         return (
             f"torch.autograd.{name}(): torch.autograd does not see tapegrad's tape; use tapegrad.grad, or t.backward()"
         )
+    if (reason := reason_for(name)) is not None:
+        return f"{name}(): {reason}"
     near = get_close_matches(name, sorted({name_of(f) for f in TABLE}), n=3)
     nearest = f" The nearest it has: {', '.join(near)}." if near else ""
     return (

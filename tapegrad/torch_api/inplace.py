@@ -51,7 +51,7 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     for value in values:
         if isinstance(value, torch.Tensor):
             native(value, name, "an argument")
-    if not any(isinstance(v, Tensor) and v.requires_grad for v in values):
+    if not takes_gradient(t) or not any(isinstance(v, Tensor) and v.requires_grad for v in values):
         getattr(t._data, name)(*raw(args), **raw(kwargs))
         return t
     if t.is_leaf and t.requires_grad:
@@ -100,6 +100,11 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _refusal(name: str) -> Callable[..., None]:
     """Raises what torch's method of that name would raise, and does nothing else."""
     return asking(getattr(torch.Tensor, name), lambda *args, **kwargs: None)
+
+
+def takes_gradient(t: Any) -> bool:
+    """Whether what is written to a tensor could get a gradient: not into integers."""
+    return bool(t.dtype.is_floating_point or t.dtype.is_complex)
 
 
 def written(t: Tensor, index: Any, value: Any) -> Any:

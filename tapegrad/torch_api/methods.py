@@ -13,11 +13,12 @@ from tapegrad.engine.op import Op
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor
 from tapegrad.rules import reduction, shape
-from tapegrad.torch_api.dispatch import PLAIN, VALUES_FROM, call
+from tapegrad.torch_api.dispatch import call
 from tapegrad.torch_api.functions.shape import reverse_dims
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.keywords import torch_names
 from tapegrad.torch_api.operators import operators
+from tapegrad.torch_api.plain import PLAIN, VALUES_FROM
 from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.values import Values
 
@@ -58,13 +59,20 @@ def _extreme(op: Op, pair: type, entry: Callable[..., Any]) -> Callable[..., Any
     return method
 
 
-def _shaping(op: Op) -> Callable[..., Any]:
+def _shaping(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
     run = op.road
 
     def method(self: Tensor, *size: Any, **kwargs: Any) -> Any:
-        return run(self, size) if len(size) > 1 and not kwargs else op(self, *size, **kwargs)
+        return run(self, size) if len(size) > 1 and not kwargs else entry(self, *size, **kwargs)
 
     return method
+
+
+def _view(input: Tensor, *size: Any, **kwargs: Any) -> Any:
+    """``view`` with sizes; with a dtype the bits are read as other numbers, which takes no gradient."""
+    if "dtype" in kwargs or (len(size) == 1 and isinstance(size[0], torch.dtype)):
+        return input._data.view(*size, **kwargs)
+    return shape.view(input, *size, **kwargs)
 
 
 def _commonest() -> dict[str, Callable[..., Any]]:
@@ -73,8 +81,8 @@ def _commonest() -> dict[str, Callable[..., Any]]:
         "mean": _reduction(reduction.mean, TABLE[torch.Tensor.mean]),
         "max": _extreme(reduction.max_dim, torch.return_types.max, TABLE[torch.Tensor.max]),
         "min": _extreme(reduction.min_dim, torch.return_types.min, TABLE[torch.Tensor.min]),
-        "view": _shaping(shape.view),
-        "reshape": _shaping(shape.reshape),
+        "view": _shaping(shape.view, _view),
+        "reshape": _shaping(shape.reshape, shape.reshape),
     }
 
 

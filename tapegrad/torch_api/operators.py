@@ -43,8 +43,28 @@ def _setitem(self: Tensor, index: Any, value: Any) -> None:
     update(self, "__setitem__", (index, value), {})
 
 
-def _comparison(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
+def _plain(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
+    """An operator whose result takes no gradient."""
     return lambda self, other: function(self._data, raw(other))
+
+
+def _reflected(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
+    return lambda self, other: function(raw(other), self._data)
+
+
+def _in_place(name: str) -> Callable[[Tensor, Any], Any]:
+    return lambda self, other: update(self, name, (other,), {})
+
+
+_IN_PLACE = {
+    "iadd": "add_",
+    "isub": "sub_",
+    "imul": "mul_",
+    "itruediv": "div_",
+    "imod": "remainder_",
+    "ifloordiv": "floor_divide_",
+    "ipow": "pow_",
+}
 
 
 def operators() -> dict[str, Callable[..., Any]]:
@@ -72,12 +92,14 @@ def operators() -> dict[str, Callable[..., Any]]:
         "__matmul__": _matmul,
         "__rmatmul__": _reflected_matmul,
         "__setitem__": _setitem,
-        "__iadd__": lambda self, other: update(self, "add_", (other,), {}),
-        "__isub__": lambda self, other: update(self, "sub_", (other,), {}),
-        "__imul__": lambda self, other: update(self, "mul_", (other,), {}),
-        "__itruediv__": lambda self, other: update(self, "div_", (other,), {}),
-        "__imod__": lambda self, other: update(self, "remainder_", (other,), {}),
-        "__ifloordiv__": lambda self, other: update(self, "floor_divide_", (other,), {}),
-        "__ipow__": lambda self, other: update(self, "pow_", (other,), {}),
+        "__invert__": lambda self: ~self._data,
     }
-    return forms | {f"__{n}__": _comparison(getattr(operator, n)) for n in ("eq", "ne", "lt", "le", "gt", "ge")}
+    for name in ("eq", "ne", "lt", "le", "gt", "ge"):
+        forms[f"__{name}__"] = _plain(getattr(operator, name))
+    for name in ("and", "or", "xor", "lshift", "rshift"):  # of integers and truth values
+        function = getattr(operator, f"__{name}__")
+        forms |= {f"__{name}__": _plain(function), f"__r{name}__": _reflected(function)}
+        forms[f"__i{name}__"] = _in_place(f"__i{name}__")
+    for name, method in _IN_PLACE.items():
+        forms[f"__{name}__"] = _in_place(method)
+    return forms

@@ -39,6 +39,15 @@ class Values:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.numpy(), dtype=dtype) if dtype is not None or copy else self.numpy()
 
+    def __dlpack__(self, **options: Any) -> Any:
+        """The memory as others read it: ``torch.from_dlpack(t)``. As in torch, a tensor that requires grad refuses."""
+        if self.requires_grad:
+            raise BufferError("from_dlpack: this tensor requires grad, which would be lost; use t.detach()")
+        return self._data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._data.__dlpack_device__()
+
     def __len__(self) -> int:
         if self._data.ndim == 0:  # torch.tensor([t]) ends here, for it knows a sequence by its len()
             raise TypeError(

@@ -13,6 +13,11 @@ from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.spellings import reduction_of
 
 
+def classes(target: Any) -> Any:
+    """Class indices as rules know them; uint8 would be a mask to what they index."""
+    return target.long() if target.dtype is torch.uint8 else target
+
+
 @composition(F.nll_loss)
 def nll_loss(
     input: Any,
@@ -23,7 +28,7 @@ def nll_loss(
     reduce: Any = None,
     reduction: str = "mean",
 ) -> Any:
-    reduction = reduction_of(reduction, size_average, reduce)
+    reduction, target = reduction_of(reduction, size_average, reduce), classes(target)
     return crossentropy.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
@@ -72,6 +77,7 @@ def cross_entropy(
         if ignore_index >= 0:
             raise RuntimeError("cross_entropy(): ignore_index is not supported for floating point target")
         return cross_entropy_of_probabilities(input, target, weight, reduction, label_smoothing)
+    target = classes(target)
     if label_smoothing == 0.0:
         return crossentropy.cross_entropy(input, target, weight, ignore_index, reduction)[0]
     logprobs = F.log_softmax(input, crossentropy.class_dim(input))
