@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import tapegrad.kernels
 import tapegrad.rules
 import tapegrad.source.program
+import tapegrad.torch_api.distributions
 import tapegrad.torch_api.functions
 import tapegrad.torch_api.functions_refused
 import tapegrad.torch_api.methods
@@ -30,6 +31,7 @@ from tapegrad.inspect.tape import Tape, tape
 
 tapegrad.torch_api.methods.install()
 tapegrad.torch_api.functions_refused.guard()
+tapegrad.torch_api.distributions.adopt()
 if os.environ.get("TAPEGRAD_FAST") != "0" and (Path(__file__).parent / "fast").is_dir():
     importlib.import_module("tapegrad.fast").install()
 

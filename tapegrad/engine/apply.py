@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from tapegrad.engine.op import Op
 from tapegrad.engine.tensor import Tensor, foreign, node, recorded, wrap
 from tapegrad.engine.versions import watch
 from tapegrad.errors import MissingRule
+from tapegrad.numbers import COPIED, NUMPYS, constant
 
 # Types that can carry a gradient.
 CONTINUOUS = {d for d in vars(torch).values() if isinstance(d, torch.dtype) and d.is_floating_point}
@@ -47,10 +47,8 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
             raw = tuple([a._data if type(a) is Tensor else a for a in arg])
             parent = tuple([node(a) if type(a) is Tensor else None for a in arg])
             parent = parent if any(p is not None for p in parent) else None
-        elif type(arg) in (tuple, list):  # a copy: the caller may change a list
-            raw = tuple([a.item() if isinstance(a, np.generic) else a for a in arg])
-        elif isinstance(arg, np.generic):  # rules know Python's numbers: np.int64(0) is no int, and -np.uint8(2) is 254
-            raw = float(arg) if isinstance(arg, np.longdouble) else arg.item()  # a long double's item() is itself
+        elif type(arg) in COPIED or isinstance(arg, NUMPYS):
+            raw = constant(op, args, i)
         raws.append(raw)
         parents.append(parent)
         if parent is not None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from tapegrad.engine.apply import apply
 from tapegrad.engine.op import Formula, Op
+from tapegrad.errors import blamed, checked
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}
 ops: WeakSet[Op] = WeakSet()  # also those that stand behind a composition, and not in the table
@@ -88,7 +89,8 @@ def rule(
 
 def _registered(function: Any, signature: Any, aux: Sequence[str], gradients: dict[str, Formula]) -> Op:
     ours = any(str(getattr(formula, "__module__", "")).startswith("tapegrad.") for formula in gradients.values())
-    op = Op(function, signature, aux, gradients, trusted=ours)
+    op = Op(function, signature, aux, gradients if ours else blamed(function, gradients), trusted=ours)
+    op.run = op.run if ours else checked(op)
     op.road = lambda *args: apply(op, args)
     ops.add(op)
     enter(function, op)

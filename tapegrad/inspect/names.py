@@ -35,11 +35,16 @@ def tensors_in(names: Mapping[str, Any]) -> Iterator[tuple[str, Tensor | torch.T
             passed over.
 
     Raises:
-        TypeError: a name is no string.
+        TypeError: there are no names, or one is no string.
     """
+    if not isinstance(names, Mapping):
+        raise TypeError(
+            f"names: expected a dict of names and what they stand for, such as locals() or {{'x': x}}, not a "
+            f"{type(names).__name__}"
+        )
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"names: a name must be a string, not {name!r}, a {type(name).__name__}")
+            raise TypeError(f"names: a name must be a string, not {name!r}, of type {type(name).__name__}")
     level: list[tuple[str, Any]] = [(name, value) for name, value in names.items() if not name.startswith("_")]
     seen: set[int] = set()
     for _ in range(_DEPTH):

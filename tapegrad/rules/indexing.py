@@ -248,7 +248,7 @@ def row_gradients(g: Any, input: torch.Tensor, padding_idx: int | None, scale_gr
 )
 def lookup(input: Any, weight: Any, padding_idx: Any, scale_grad_by_freq: Any) -> Any:
     """A row of ``weight`` for each index in ``input``."""
-    return F.embedding(input, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq)
+    return torch.embedding(weight, input, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)
 
 
 # --- order: each value's gradient goes to the element that it came from ---

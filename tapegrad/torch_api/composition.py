@@ -10,7 +10,7 @@ import torch
 
 from tapegrad.engine.table import TABLE, enter, spellings
 from tapegrad.engine.tensor import Tensor, wrap
-from tapegrad.torch_api.numbers import has_foreign_numbers, pythons
+from tapegrad.numbers import has_foreign_numbers, pythons
 
 _VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes
 _IN_OUR_WORDS = (TypeError, ValueError, RuntimeError)  # what bodies raise; others are accidents

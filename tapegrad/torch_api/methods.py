@@ -100,6 +100,8 @@ def _copied(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _plain(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if entry := TABLE.get(function):  # a user's rule
+            return entry(self, *args, **torch_names(kwargs))
         return function(self._data, *raw(args), **raw(kwargs))
 
     return _documented(method, name, "takes no gradient, and returns a plain torch.Tensor or a number")
@@ -134,6 +136,23 @@ def _unruled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return _documented(method, name, "without a rule, so it refuses where a gradient is asked for")
 
 
+# What torch.nn.Parameter and torch.nn.Buffer set first on the tensor that they have made.
+MARKS = {"_is_param": "torch.nn.Parameter", "persistent": "torch.nn.Buffer", "_is_buffer": "torch.nn.Buffer"}
+
+
+def _mark(name: str) -> property:
+    def refuse(self: Tensor, value: Any) -> None:
+        raise TypeError(
+            f"{MARKS[name]}(): data is a tapegrad.Tensor, which no module can register; use {MARKS[name]}(x.data), of "
+            f"torch's own, or for a gradient of tapegrad's `del module.weight; module.weight = x`"
+        )
+
+    def read(self: Tensor) -> Any:
+        raise AttributeError(f"'Tensor' object has no attribute '{name}'")
+
+    return property(read, refuse)
+
+
 def _absent(name: str) -> property:
     def read(self: Tensor) -> Any:
         raise AttributeError(f"'Tensor' object has no attribute '{name}'{INSTEAD[name]}")
@@ -153,7 +172,7 @@ def install() -> None:
     """Give Tensor its vocabulary; once more when ops have got other roads, for methods and operators hold them."""
     # No __getattr__: with one, Python cannot read even plain attributes quickly.
     members: dict[str, Any] = {name: value for name, value in vars(Values).items() if name not in vars(_Empty)}
-    members |= {name: _absent(name) for name in INSTEAD}
+    members |= {name: _absent(name) for name in INSTEAD} | {name: _mark(name) for name in MARKS}
     for name in dir(torch.Tensor):
         function = getattr(torch.Tensor, name)
         if not name.startswith("_") and name not in _OWN and name not in members and callable(function):

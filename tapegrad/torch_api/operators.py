@@ -6,9 +6,11 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from tapegrad.engine.tensor import Tensor
+from tapegrad.numbers import constant
 from tapegrad.rules import elementwise, indexing, matmul
 from tapegrad.torch_api.dispatch import call
 from tapegrad.torch_api.functions.matmul import batched
@@ -17,17 +19,24 @@ from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.raw import raw
 
 
+def _tensor(factor: Any, beside: Tensor) -> Any:
+    """A factor of a matrix product; if it is one of NumPy's arrays, as a tensor."""
+    return constant(matmul.matmul, (factor, beside), 0) if isinstance(factor, np.ndarray) else factor
+
+
 def _reflected_pow(self: Tensor, base: Any) -> Any:
     return elementwise.pow(base, self)
 
 
 def _reflected_matmul(self: Tensor, left: Any) -> Any:
-    return batched(left, self)
+    return batched(_tensor(left, self), self)
 
 
 def _matmul(self: Tensor, other: Any) -> Any:
     if type(other) is not Tensor and not isinstance(other, torch.Tensor):
-        return NotImplemented
+        if not isinstance(other, np.ndarray):
+            return NotImplemented
+        other = _tensor(other, self)
     return matmul.two_matrices.road(self, other) if self._data.ndim == 2 == other.ndim else batched(self, other)
 
 

@@ -38,6 +38,7 @@ _FUNCTIONS = {
     f"{_LOW_LEVEL}; use F.group_norm": "native_group_norm",
     f"{_LOW_LEVEL}; use F.layer_norm": "native_layer_norm",
     f"{_LOW_LEVEL}; use F.dropout": "native_dropout",
+    "torch keeps it for old programs; use torch.linalg.matrix_norm": "nuclear_norm frobenius_norm",
     f"{_LOW_LEVEL}; use torch.linalg.vector_norm": "native_norm norm_except_dim",
     f"{_LOW_LEVEL}; use F.channel_shuffle": "native_channel_shuffle",
     f"{_LOW_LEVEL}; use F.conv1d, F.conv2d, F.conv3d or their transposes": """

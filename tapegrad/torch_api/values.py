@@ -42,7 +42,9 @@ class Values:
     def __dlpack__(self, **options: Any) -> Any:
         """The memory as others read it: ``torch.from_dlpack(t)``. As in torch, a tensor that requires grad refuses."""
         if self.requires_grad:
-            raise BufferError("from_dlpack: this tensor requires grad, which would be lost; use t.detach()")
+            raise BufferError(
+                "from_dlpack, as_tensor: this tensor requires grad, and its gradient would be lost; use t.detach()"
+            )
         return self._data.__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:

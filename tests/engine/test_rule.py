@@ -248,8 +248,7 @@ def test_compare_checks_a_rule_of_ones_own():
 
 def test_a_rule_for_a_torch_function():
     x = ours(randn(3))
-    with pytest.raises(tapegrad.MissingRule):
-        torch.special.bessel_j0(x)
+    assert not isinstance(torch.special.bessel_j0(x), tapegrad.Tensor)  # of torch's, without a gradient
     op = tapegrad.rule(
         torch.special.bessel_j0, "input", input=lambda g, input: -g * torch.special.bessel_j1(input.detach())
     )

@@ -83,6 +83,8 @@ def steps(x: Any, y: Any, dim: int) -> Any:
 @composition(torch.trapezoid, torch.trapz)
 def trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
     """The integral of ``y`` along ``dim``, sampled at ``x`` or in steps of ``dx``."""
+    if not y.shape[dim]:
+        return y.detach().sum(dim)  # of no samples: a constant, as in torch
     left, right = neighbours(y, dim)
     if x is None:
         return (y.sum(dim) - (y.select(dim, 0) + y.select(dim, -1)) * 0.5) * (1 if dx is None else dx)

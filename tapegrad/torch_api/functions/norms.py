@@ -20,6 +20,13 @@ def _vector_norm(input: Any, ord: float = 2, dim: Any = None, keepdim: bool = Fa
     return vector_norm(input if dtype is None else input.to(dtype), ord, dim, keepdim)
 
 
+def extreme(x: Any, dim: int, keepdim: bool, ord: float) -> Any:
+    """The largest value along a dimension, or for a negative order the smallest; of none, 0, as in torch a constant."""
+    if ord > 0 and not x.shape[dim]:
+        return x.detach().sum(dim, keepdim)
+    return x.amax(dim, keepdim) if ord > 0 else x.amin(dim, keepdim)
+
+
 @composition(torch.linalg.matrix_norm)
 def matrix_norm(input: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Any:
     input = input if dtype is None else input.to(dtype)
@@ -33,11 +40,11 @@ def matrix_norm(input: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool
             row, column = column, row
         sums = vector_norm(input, 1, column, keepdim)
         row -= 0 if keepdim or row < column else 1
-        return sums.amax(row, keepdim) if ord > 0 else sums.amin(row, keepdim)
+        return extreme(sums, row, keepdim, ord)
     singular = torch.linalg.svdvals(
         input.permute(*[d for d in range(input.ndim) if d not in (row, column)], row, column)
     )
-    value = singular.sum(-1) if ord == "nuc" else singular.amax(-1) if ord > 0 else singular.amin(-1)
+    value = singular.sum(-1) if ord == "nuc" else extreme(singular, -1, False, ord)
     return restore(value, input.shape, dim, False) if keepdim else value
 
 

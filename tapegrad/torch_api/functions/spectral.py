@@ -69,6 +69,8 @@ def svdvals(A: Any, *, driver: Any = None) -> Any:
 
 @composition(torch.linalg.cond)
 def cond(A: Any, p: Any = None) -> Any:
+    if not A.numel():
+        return A.detach().sum((-2, -1))  # 0, as in torch a constant
     if p in (None, 2, -2):
         S = svdvals(A)
         return S[..., -1] / S[..., 0] if p == -2 else S[..., 0] / S[..., -1]
