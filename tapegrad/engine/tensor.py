@@ -114,6 +114,8 @@ class Tensor(Base):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if type(value) is not bool:
+            raise TypeError(f"requires_grad: expected True or False, not {value!r}, of type {type(value).__name__}")
         if self.record is not None:
             if not value:
                 raise RuntimeError(
@@ -133,7 +135,7 @@ class Tensor(Base):
                 "requires_grad: this tensor was made in torch.inference_mode(), so that torch cannot tell when it "
                 "changes; use a .clone() of it"
             )
-        self._requires_grad = bool(value)
+        self._requires_grad = value
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set ``requires_grad`` and return the tensor itself."""
