@@ -72,8 +72,9 @@ def cross_entropy(
     label_smoothing: float = 0.0,
 ) -> Any:
     reduction = reduction_of(reduction, size_average, reduce)
-    if not 0.0 <= label_smoothing <= 1.0:
+    if label_smoothing > 1.0:
         raise RuntimeError(f"cross_entropy(): label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
+    label_smoothing = label_smoothing if label_smoothing > 0.0 else 0.0  # of less torch takes no notice
     if target.shape == input.shape:
         if not target.is_floating_point():
             raise RuntimeError(f"cross_entropy(): expected floating point class probabilities, got {target.dtype}")

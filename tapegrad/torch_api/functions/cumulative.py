@@ -72,12 +72,12 @@ def neighbours(y: Any, dim: int) -> tuple[Any, Any]:
 
 
 def steps(x: Any, y: Any, dim: int) -> Any:
-    """The distances of the sample points, shaped to go with ``y``."""
-    if x.shape[dim if x.ndim == y.ndim else 0] != y.shape[dim]:
+    """The distances of the sample points, shaped to go with ``y``: those of one dimension lie along ``dim``."""
+    if x.ndim == 1 and x.shape[0] != y.shape[dim]:
         raise RuntimeError(f"trapezoid(): expected a point for each of {y.shape[dim]} samples, got {tuple(x.shape)}")
     if x.ndim == 1 and y.ndim > 1:
         return x.diff().view([-1 if d == dim % y.ndim else 1 for d in range(y.ndim)])
-    return x.diff(dim=dim)
+    return x.view((1,) * (y.ndim - x.ndim) + x.shape).diff(dim=dim)
 
 
 @composition(torch.trapezoid, torch.trapz)

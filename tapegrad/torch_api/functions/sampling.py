@@ -7,9 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tapegrad.engine.tensor import raw
 from tapegrad.rules import sampling
 from tapegrad.torch_api.composition import composition
+from tapegrad.torch_api.raw import raw
 
 
 def default_generator(device: torch.device) -> torch.Generator:
