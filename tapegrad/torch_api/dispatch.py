@@ -17,6 +17,13 @@ from tapegrad.torch_api.plain import PLAIN, VALUES_FROM
 from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.reasons import reason_for
 
+# A tensor without a past, however it is written.
+DETACHING: dict[Callable[..., Any], Callable[[Tensor], Tensor]] = {
+    torch.detach: lambda input: input.detach(),
+    torch.Tensor.detach: lambda input: input.detach(),
+    torch.detach_copy: lambda input: input.detach().clone(),
+}
+
 
 def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """Run a torch function that was given a Tensor.
@@ -30,6 +37,8 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         raise MissingRule(f"{name}(): out= is not supported; use the result that is returned")
     if entry := TABLE.get(func):
         return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
+    if func in DETACHING:
+        return DETACHING[func](*args, **kwargs)
     if name in PLAIN:
         if name in VALUES_FROM and torch.is_grad_enabled():
             named = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
@@ -79,12 +88,22 @@ def missing(func: Callable[..., Any]) -> str:
         )
     if (reason := reason_for(name)) is not None:
         return f"{name}(): {reason}"
+    if isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        return f"{func}(): it is an operator of torch's library, of which torch's functions are made{_instead(func)}"
     near = get_close_matches(name, sorted({name_of(f) for f in TABLE}), n=3)
     nearest = f" The nearest it has: {', '.join(near)}." if near else ""
     return (
         f"{name}(): tapegrad has no rule for this torch function.{nearest} Give it one with tapegrad.rule, write it in "
         f"terms of other functions, or .detach() its inputs if they are constants"
     )
+
+
+def _instead(operator: Any) -> str:
+    """What to write instead of one of torch.ops."""
+    name = str(operator).split(".")[1]  # aten.sin.default
+    places = {"torch.": torch, "torch.nn.functional.": torch.nn.functional, "torch.Tensor.": torch.Tensor}
+    known = [f"{prefix}{name}" for prefix, place in places.items() if getattr(place, name, None) in TABLE]
+    return f"; use {known[0]}" if known else "; use those, give it a rule with tapegrad.rule, or .detach() its inputs"
 
 
 def name_of(func: Callable[..., Any]) -> str:

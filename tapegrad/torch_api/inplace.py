@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, native
@@ -21,6 +22,7 @@ from tapegrad.torch_api.composition import asking
 from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.keywords import torch_names
 from tapegrad.torch_api.raw import raw
+from tapegrad.torch_api.reasons import reason_for
 
 # What these draw takes nothing from the tensor but its shape.
 RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_"}
@@ -46,13 +48,18 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     """
     values = (t, *args, *kwargs.values())
     if not torch.is_grad_enabled():
-        getattr(t._data, name)(*raw(args), **raw(kwargs))
+        torchs(name)(t._data, *raw(args), **raw(kwargs))
         return t
     for value in values:
         if isinstance(value, torch.Tensor):
             native(value, name, "an argument")
     if not takes_gradient(t) or not any(isinstance(v, Tensor) and v.requires_grad for v in values):
-        getattr(t._data, name)(*raw(args), **raw(kwargs))
+        torchs(name)(t._data, *raw(args), **raw(kwargs))
+        return t
+    if (reason := reason_for(name)) is not None:
+        raise MissingRule(f"{name}(): {reason}")
+    if name == "detach_" and not shares_memory(t._data):
+        t.record, t._requires_grad = None, False
         return t
     if t.is_leaf and t.requires_grad:
         raise InPlaceError(
@@ -72,11 +79,14 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     elif name in ("copy_", "fill_", "zero_"):
         value = (*args, *kwargs.values(), 0.0)[0]
         result = written(t, ..., value.expand(t.shape) if name == "copy_" else value)
+    elif name == "fill_diagonal_":
+        value, *wrap = (*args, *kwargs.values())
+        result = t.masked_fill(torch.zeros_like(t._data, dtype=torch.bool).fill_diagonal_(True, *wrap), value)
     else:
-        function: Any = getattr(torch.Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
-        entry = TABLE.get(function)
+        entry = TABLE.get(torchs(name[:-1]))
         if entry is None or (name == "float_power_" and t.dtype != torch.float64):  # its result is always of float64
-            raise MissingRule(f"{name}(): tapegrad has no rule for it; compute a new tensor from recorded functions")
+            reason = reason_for(name[:-1]) or "tapegrad has no rule for it; compute a new tensor by recorded functions"
+            raise MissingRule(f"{name}(): {reason}")
         result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)
         if not isinstance(result, Tensor):
             raise RuntimeError(f"{name}(): the result cannot be cast to {t.dtype}, which takes no gradient")
@@ -97,9 +107,15 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 @cache
+def torchs(name: str) -> Any:
+    """Torch's function of that name: a method, or if there is none, of torch or torch.nn.functional; or None."""
+    return next(filter(None, (getattr(place, name, None) for place in (torch.Tensor, torch, F))), None)
+
+
+@cache
 def _refusal(name: str) -> Callable[..., None]:
-    """Raises what torch's method of that name would raise, and does nothing else."""
-    return asking(getattr(torch.Tensor, name), lambda *args, **kwargs: None)
+    """Raises what torch's function of that name would raise, and does nothing else."""
+    return asking(torchs(name), lambda *args, **kwargs: None)
 
 
 def takes_gradient(t: Any) -> bool:

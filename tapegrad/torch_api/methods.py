@@ -32,17 +32,19 @@ def _reduction(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
     run = op.road
 
     def method(
-        self: Tensor, dim: Any = None, keepdim: Any = False, *, keepdims: Any = _NOT_GIVEN, **kwargs: Any
+        self: Tensor, dim: Any = _NOT_GIVEN, keepdim: Any = False, *, keepdims: Any = _NOT_GIVEN, **kwargs: Any
     ) -> Any:  # keepdims: numpy's name for it
-        if keepdims is _NOT_GIVEN:
+        if dim is _NOT_GIVEN:
+            if keepdim is False and keepdims is _NOT_GIVEN and not kwargs:
+                return run(self, None, False)
+        elif keepdims is _NOT_GIVEN:
             if type(keepdim) is bool and not kwargs:
                 return run(self, dim, keepdim)
         elif type(keepdims) is bool and keepdim is False and not kwargs:
             return run(self, dim, keepdims)
-        else:
-            kwargs["keepdims"] = keepdims
+        kwargs |= {} if keepdims is _NOT_GIVEN else {"keepdims": keepdims}
         kwargs |= {} if keepdim is False else {"keepdim": keepdim}
-        return entry(self, *(() if dim is None else (dim,)), **torch_names(kwargs, entry))
+        return entry(self, *(() if dim is _NOT_GIVEN else (dim,)), **torch_names(kwargs, entry))
 
     return method
 

@@ -70,6 +70,7 @@ _IN_PLACE = {
     "isub": "sub_",
     "imul": "mul_",
     "itruediv": "div_",
+    "idiv": "div_",
     "imod": "remainder_",
     "ifloordiv": "floor_divide_",
     "ipow": "pow_",
@@ -90,6 +91,7 @@ def operators() -> dict[str, Callable[..., Any]]:
         "__mul__": elementwise.mul.road,
         "__rmul__": elementwise.mul.road,
         "__truediv__": elementwise.div.road,
+        "__div__": elementwise.div.road,  # Python 2's, which torch has kept
         "__rtruediv__": _reflected_div,
         "__rdiv__": _reflected_div,
         "__mod__": elementwise.remainder.road,

@@ -11,7 +11,8 @@ _LOW_LEVEL = "it is a step within one of torch's functions"
 # What to say -> the names of functions, those of torch.linalg, torch.fft and torch.special with their namespace.
 _FUNCTIONS = {
     _NO_DERIVATIVE: """
-        binomial dequantize detach_copy floor_divide geqrf heaviside igamma igammac special_gammainc special_gammaincc
+        binomial dequantize __floordiv__ __rfloordiv__ __ifloordiv__ floor_divide geqrf heaviside igamma igammac
+        special_gammainc special_gammaincc
         linalg_ldl_factor linalg_ldl_factor_ex linalg_ldl_solve linalg_ldl slice_inverse unique unique_consecutive
         choose_qparams_optimized""",
     _COMPLEX: """
@@ -35,6 +36,12 @@ _FUNCTIONS = {
         batch_norm_backward_elemt batch_norm_backward_reduce batch_norm_elemt batch_norm_gather_stats
         batch_norm_gather_stats_with_counts batch_norm_stats batch_norm_update_stats native_batch_norm
         cudnn_batch_norm miopen_batch_norm""",
+    f"{_LOW_LEVEL}; use the one of that name in torch.nn.functional": """
+        binary_cross_entropy_with_logits cosine_embedding_loss hinge_embedding_loss kl_div margin_ranking_loss
+        poisson_nll_loss triplet_margin_loss""",
+    f"{_LOW_LEVEL}; use x[indices]": "index",
+    "use x.to(device), whose gradient comes back to where x is": "ipu mtia xpu",
+    "torch refuses it, too: a tensor keeps its size; use torch.cat of the other parts": "__delitem__",
     f"{_LOW_LEVEL}; use F.group_norm": "native_group_norm",
     f"{_LOW_LEVEL}; use F.layer_norm": "native_layer_norm",
     f"{_LOW_LEVEL}; use F.dropout": "native_dropout",
@@ -59,19 +66,27 @@ _FUNCTIONS = {
     "there is no rule for a factorization that shares its storage; use torch.linalg.solve, or torch.linalg.qr": """
         lu lu_solve lu_unpack linalg_lu linalg_lu_factor linalg_lu_factor_ex linalg_lu_solve linalg_householder_product
         orgqr ormqr""",
-    "there is no rule for least squares; use torch.linalg.pinv(A) @ B": "linalg_lstsq lstsq",
     "there is no rule for a randomized algorithm; use torch.linalg.svd or torch.linalg.eigh": """
         svd_lowrank pca_lowrank lobpcg""",
-    "there is no rule for it; use torch.diff": "gradient",
     "there is no rule for writing through strides; use torch.slice_scatter or torch.diagonal_scatter": """
         as_strided_scatter""",
+    "torch's own gradient of it ends in an error; use torch.linalg.vander(x).flip(-1)": "vander",
     "there is no rule for it; use x[..., start:end].clone()": "slice_copy",
     "there is no rule for a tensor that changes its size; use x.reshape(...) or torch.cat": """
         resize resize_as resize_ resize_as_ resize_as_sparse_""",
     "there is no rule for it; use torch.linalg.matmul for each group": "grouped_mm scaled_grouped_mm scaled_mm",
     "it takes torch's own tensors only; give it x.data, whose gradient nobody computes": """
         as_subclass module_load pin_memory record_stream map2_ sym_sum set_ share_memory_""",
-    "torch has taken it out": "eig lstsq reinforce solve symeig matrix_rank",
+    "torch gives its ends no gradient; write start + (end - start) * torch.linspace(0, 1, steps), or give "
+    "start.item() and end.item()": "linspace",
+    "torch gives its ends no gradient; write base ** (start + (end - start) * torch.linspace(0, 1, steps)), or give "
+    "start.item() and end.item()": "logspace",
+    "the number gets no gradient, in torch neither; use number.expand(size), or number.item() for a constant": """
+        full scalar_tensor""",
+    "torch gives its bounds no gradient; give start.item() and end.item()": "arange range",
+    "there is no rule for a sequence that is packed; run the network on the padded one, and mask what is too long": """
+        _pack_padded_sequence _pad_packed_sequence""",
+    "torch has taken it out": "eig lstsq reinforce solve symeig _symeig matrix_rank",
 }
 _BY_NAME = {name: reason for reason, names in _FUNCTIONS.items() for name in names.split()}
 
