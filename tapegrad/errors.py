@@ -108,7 +108,6 @@ def _refuse_strange(whose: str, part: Any, g: Any) -> None:
     strange = {
         f"of layout {part.layout}, not a dense one; return gradient.to_dense()": part.layout is not torch.strided,
         "on the meta device, which has no values; return one on g.device": part.is_meta and g.device.type != "meta",
-        f"of {part.dtype}, of a real result; return gradient.real": part.is_complex() and not g.dtype.is_complex,
     }
     for what, is_so in strange.items():
         if is_so:

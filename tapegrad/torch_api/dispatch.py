@@ -18,7 +18,7 @@ from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.reasons import reason_for
 
 # A tensor without a past, however it is written.
-DETACHING: dict[Callable[..., Any], Callable[[Tensor], Tensor]] = {
+DETACHING: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.detach: lambda input: input.detach(),
     torch.Tensor.detach: lambda input: input.detach(),
     torch.detach_copy: lambda input: input.detach().clone(),
