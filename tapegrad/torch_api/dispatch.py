@@ -13,7 +13,7 @@ from tapegrad.engine.tensor import Tensor, native, wrap
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.torch_api.inplace import takes_gradient, update
 from tapegrad.torch_api.keywords import torch_names
-from tapegrad.torch_api.plain import PLAIN, VALUES_FROM
+from tapegrad.torch_api.plain import INSTEAD, PLAIN, VALUES_FROM
 from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.reasons import reason_for
 
@@ -73,9 +73,10 @@ def refuse_values(name: str, values: Any) -> None:
     """Refuse Tensors that require grad for values of which a constant is made."""
     for t in tensors_in(values):
         if isinstance(t, Tensor) and t.requires_grad:
+            instead = INSTEAD.get(name, "value.expand(size)")
             raise MissingRule(
                 f"{name}(): the result takes no gradient, and that of the value it is made of, of shape "
-                f"{tuple(t.shape)}, would be lost; use value.expand(size), or value.detach() if it is a constant"
+                f"{tuple(t.shape)}, would be lost; use {instead}, or value.detach() if it is a constant"
             )
 
 

@@ -30,5 +30,12 @@ PLAIN = frozenset(
     """.split()
 )
 
-# Of these, what comes from there on is a number or fills the result: its gradient would be lost.
-VALUES_FROM = {"full_like": 1, "new": 1, "new_full": 2, "new_tensor": 1, "isclose": 2, "allclose": 2}
+# Of these, what comes from there on is a number, fills the result, or is added up in it: its gradient would be lost.
+VALUES_FROM = {
+    "full_like": 1, "new": 1, "new_full": 2, "new_tensor": 1, "isclose": 2, "allclose": 2, "bincount": 1,
+    "histogram": 1, "histogramdd": 1,
+}  # fmt: skip
+INSTEAD = {
+    "bincount": "torch.zeros(n).index_add(0, input, weights)",
+    "histogram": "torch.zeros(bins).index_add(0, torch.bucketize(input, edges), weight)",
+}

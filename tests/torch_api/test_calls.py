@@ -221,6 +221,16 @@ def test_messages_can_be_followed():
         lambda x: 10 ** (x[0] + (x[1] - x[0]) * torch.linspace(0, 1, 5)),
         r"base \*\* \(start \+ \(end - start\) \* torch\.linspace\(0, 1, steps\)\)",
     )
+    way_out(
+        lambda x: torch.bincount(torch.tensor([0, 1, 1]), x),
+        lambda x: torch.zeros(2).double().index_add(0, torch.tensor([0, 1, 1]), x),
+        r"torch\.zeros\(n\)\.index_add\(0, input, weights\)",
+    )
+    way_out(
+        lambda x: torch.histogram(V.float(), 2, weight=x.float()),
+        lambda x: torch.zeros(3).index_add(0, torch.bucketize(V.float(), torch.tensor([0.5, 1.0])), x.float()),
+        r"index_add\(0, torch\.bucketize\(input, edges\), weight\)",
+    )
     way_out(lambda x: torch.full((2,), x[0]), lambda x: x[0].expand(2), r"number\.expand\(size\)")
     way_out(torch.vander, lambda x: torch.linalg.vander(x).flip(-1), r"torch\.linalg\.vander\(x\)\.flip\(-1\)")
     way_out(

@@ -114,7 +114,7 @@ POINTS = values(0.0, 0.5, 1.5, 1.75, 2.0)
 SAMPLES[torch.gradient] = [
     c.inexact(SLOPES, 16)
     for c in [
-        call(real(3, 4)), call(real(5), spacing=0.5), call(real(3, 4), dim=1), call(real(3, 4), spacing=(2.0, 0.5)),
+        call(real(3, 4)), call(real(5), spacing=0.5), call(real(3, 4), spacing=None, dim=1), call(real(3, 4), spacing=(2.0, 0.5)),
         call(real(3, 2), dim=(-2,)), call(real(33, 17)), call(real(2)), call(real(3, 4), spacing=0.5, edge_order=2),
         call(real(5), spacing=[POINTS]), call(real(5, 2), spacing=[POINTS], dim=0, edge_order=2),
     ]
