@@ -16,11 +16,18 @@ NUMPYS = (np.generic, np.ndarray)
 COPIED = (tuple, list)  # a caller may change a list
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value stands for one whole number, such as a dim: also a tensor or an array without dimensions."""
+    return isinstance(value, int) or (hasattr(value, "__index__") and not getattr(value, "ndim", 0))
+
+
 def is_foreign_number(value: Any) -> bool:
-    """Whether a value is a number, but not one of Python's. A tensor or an array without dimensions is none."""
+    """Whether a value is a number, but not one of Python's: also an array of one whole number, but no tensor."""
     if isinstance(value, np.generic):
         return True
-    other = isinstance(value, (int, np.ndarray)) or hasattr(value, "__torch_function__")
+    if isinstance(value, np.ndarray):
+        return value.ndim == 0 and value.dtype.kind in "iu"
+    other = isinstance(value, int) or hasattr(value, "__torch_function__")
     return not other and hasattr(type(value), "__index__")
 
 
@@ -54,7 +61,7 @@ def constant(op: Any, args: Sequence[Any], i: int) -> Any:
     value = args[i]
     if type(value) in COPIED:
         return tuple([pythons(v) if isinstance(v, np.generic) else v for v in value])
-    if not isinstance(value, np.ndarray):
+    if not isinstance(value, np.ndarray) or is_foreign_number(value):
         return pythons(value)
     dtypes = {str(a.dtype).removeprefix("torch.") for a in args if hasattr(a, "__torch_function__")}
     if dtypes == {str(value.dtype)} and np.issubdtype(value.dtype, np.floating):

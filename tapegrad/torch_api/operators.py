@@ -21,7 +21,9 @@ from tapegrad.torch_api.raw import raw
 
 def _tensor(factor: Any, beside: Tensor) -> Any:
     """A factor of a matrix product; if it is one of NumPy's arrays, as a tensor."""
-    return constant(matmul.matmul, (factor, beside), 0) if isinstance(factor, np.ndarray) else factor
+    if not isinstance(factor, np.ndarray):
+        return factor
+    return constant(matmul.matmul, (factor, beside), 0) if factor.ndim else torch.tensor(factor)
 
 
 def _reflected_pow(self: Tensor, base: Any) -> Any:

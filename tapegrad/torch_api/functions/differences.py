@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from tapegrad.numbers import is_whole
 from tapegrad.torch_api.composition import composition
 
 
@@ -41,6 +42,6 @@ def slopes(x: Any, spacing: Any, edge_order: int) -> Any:
 
 @composition(torch.gradient)
 def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Any, ...]:
-    dims = range(input.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
+    dims = range(input.ndim) if dim is None else (dim,) if is_whole(dim) else dim
     each = spacing if isinstance(spacing, (list, tuple)) else [1 if spacing is None else spacing] * len(dims)
     return tuple([slopes(input.movedim(d, -1), s, edge_order).movedim(-1, d) for d, s in zip(dims, each, strict=True)])

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tapegrad.numbers import is_whole
 from tapegrad.rules.norms import at_least, vector_norm
 from tapegrad.rules.reduction import restore
 from tapegrad.torch_api.composition import composition
@@ -50,7 +51,7 @@ def matrix_norm(input: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool
 
 @composition(torch.linalg.norm)
 def linalg_norm(input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    dims = [dim] if isinstance(dim, int) else dim
+    dims = [dim] if is_whole(dim) else dim
     if ord is not None and (isinstance(ord, str) or len(dims or range(input.ndim)) == 2):
         return matrix_norm(input, ord, dims or (0, 1), keepdim, dtype=dtype)
     return _vector_norm(input, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
