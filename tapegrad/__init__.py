@@ -28,6 +28,7 @@ from tapegrad.inspect.anomaly import detect_anomaly
 from tapegrad.inspect.compare import Comparison, Row, compare
 from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
+from tapegrad.nn.as_torch import as_torch
 from tapegrad.nn.quiet import quiet
 from tapegrad.nn.recording import recording
 
@@ -53,6 +54,7 @@ __all__ = [
     "StaleTensor",
     "Tape",
     "Tensor",
+    "as_torch",
     "compare",
     "derive",
     "detect_anomaly",
