@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 # Formulas, then kernels, then torch's functions in terms of them: a function's last entry in the table holds.
 import tapegrad.kernels
+import tapegrad.nn.leaves
 import tapegrad.rules
 import tapegrad.source.program
 import tapegrad.torch_api.functions
@@ -27,7 +28,11 @@ from tapegrad.inspect.anomaly import detect_anomaly
 from tapegrad.inspect.compare import Comparison, Row, compare
 from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
+from tapegrad.nn.as_torch import as_torch
+from tapegrad.nn.quiet import quiet
+from tapegrad.nn.recording import recording
 
+grad, compare = quiet(grad), quiet(compare)
 tapegrad.torch_api.methods.install()
 tapegrad.torch_api.functions_refused.guard()
 if os.environ.get("TAPEGRAD_FAST") != "0" and (Path(__file__).parent / "fast").is_dir():
@@ -49,12 +54,14 @@ __all__ = [
     "StaleTensor",
     "Tape",
     "Tensor",
+    "as_torch",
     "compare",
     "derive",
     "detect_anomaly",
     "grad",
     "gradcheck",
     "kernel",
+    "recording",
     "rule",
     "tape",
     "tensor",

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import TABLE
-from tapegrad.engine.tensor import Tensor, native
+from tapegrad.engine.tensor import Tensor, adopted
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.rules import indexing
 from tapegrad.torch_api.composition import asking
@@ -44,13 +44,11 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         InPlaceError: ``t`` is a leaf that requires grad, or shares its memory with another tensor.
         MissingRule: the function has no rule.
     """
-    values = (t, *args, *kwargs.values())
     if not torch.is_grad_enabled():
         getattr(t._data, name)(*raw(args), **raw(kwargs))
         return t
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            native(value, name, "an argument")
+    args, kwargs = adopted((args, kwargs), name, "an argument")
+    values = (t, *args, *kwargs.values())
     if not any(isinstance(v, Tensor) and v.requires_grad for v in values):
         getattr(t._data, name)(*raw(args), **raw(kwargs))
         return t
@@ -90,7 +88,10 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     retained = t.retains_grad
     if retained and t.record is not None and t.record.hooks is not None:
         t.record.hooks.retained = None  # as torch: the gradient retained is that of the value after the change
-    t._data, t.record = result._data, result.record
+    if t.record is not None and result.shape == t.shape:
+        result._data.grad = t._data.grad
+    t._data = t._holder = result._data
+    t.record = result.record
     if retained:
         t.retain_grad()
     return t

@@ -13,6 +13,7 @@ from tapegrad.engine.op import Op
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor
 from tapegrad.rules import reduction, shape
+from tapegrad.torch_api import leaves
 from tapegrad.torch_api.dispatch import PLAIN, VALUES_FROM, call
 from tapegrad.torch_api.functions.shape import reverse_dims
 from tapegrad.torch_api.inplace import update
@@ -146,6 +147,8 @@ def install() -> None:
     # No __getattr__: with one, Python cannot read even plain attributes quickly.
     members: dict[str, Any] = {name: value for name, value in vars(Values).items() if name not in vars(_Empty)}
     members |= {name: _absent(name) for name in INSTEAD}
+    members |= {f.__name__: f for f in (leaves.detach, leaves.register_hook, leaves.requires_grad_)}
+    members["is_leaf"] = property(leaves.is_leaf, doc=leaves.is_leaf.__doc__)
     for name in dir(torch.Tensor):
         function = getattr(torch.Tensor, name)
         if not name.startswith("_") and name not in _OWN and name not in members and callable(function):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import Tensor, adopted
 from tapegrad.rules import elementwise, indexing, matmul
 from tapegrad.torch_api.dispatch import call
 from tapegrad.torch_api.functions.matmul import batched
@@ -28,6 +28,8 @@ def _reflected_matmul(self: Tensor, left: Any) -> Any:
 def _matmul(self: Tensor, other: Any) -> Any:
     if type(other) is not Tensor and not isinstance(other, torch.Tensor):
         return NotImplemented
+    if type(other) is not Tensor:
+        other = adopted(other, "matmul", "other")
     return matmul.two_matrices.road(self, other) if self._data.ndim == 2 == other.ndim else batched(self, other)
 
 

@@ -78,7 +78,7 @@ class Values:
     def __deepcopy__(self: Any, memo: dict[int, Any]) -> Tensor:
         make, args = self.__reduce__()
         twin: Tensor = make(*copy.deepcopy(args, memo))
-        twin._grad = copy.deepcopy(self._grad, memo)  # as torch, whose pickle leaves it out
+        twin.grad = copy.deepcopy(self.grad, memo)  # as torch, whose pickle leaves it out
         return twin
 
     def __repr__(self: Any) -> str:
