@@ -19,7 +19,7 @@ import tapegrad.torch_api.methods
 from tapegrad.algebra.derivation import Derivation
 from tapegrad.algebra.derive import derive
 from tapegrad.engine.backward import grad
-from tapegrad.engine.table import kernel, rule
+from tapegrad.engine.table import kernel
 from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import Tensor, tensor
 from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
@@ -27,6 +27,7 @@ from tapegrad.inspect.anomaly import detect_anomaly
 from tapegrad.inspect.compare import Comparison, Row, compare
 from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
+from tapegrad.torch_api.users import rule
 
 tapegrad.torch_api.methods.install()
 tapegrad.torch_api.functions_refused.guard()

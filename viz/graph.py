@@ -14,7 +14,7 @@ from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import FreedTape
 from tapegrad.inspect import tape as tapes
-from tapegrad.inspect.names import caller_scope
+from tapegrad.inspect.names import caller_scope, tensors_in
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.layout import Text
 
@@ -99,7 +99,8 @@ def graph(
     except FreedTape as error:
         raise FreedTape(f"draw: {error}") from None
     labels = {id(t.data): name for t, name in tape.names.items() if isinstance(t, Tensor)}
-    labels |= {id(t): name for name, t in scope.items() if isinstance(t, torch.Tensor) and not name.startswith("_")}
+    variables = dict(tensors_in(scope, depth=1))
+    labels |= {id(t): name for name, t in variables.items() if isinstance(t, torch.Tensor)}
     cells = _cells(tape, labels, collapse)
 
     # Dicts throughout, for their order, and because == of Tensors gives a tensor.
@@ -113,7 +114,7 @@ def graph(
         )
     ids = {node: f"n{i}" for i, node in enumerate(drawn)}
     uses = Counter(node for cell in cells.values() for node, _ in cell.inputs)
-    data = {t.record: t.data for t in (*scope.values(), loss) if isinstance(t, Tensor) and t.record is not None}
+    data = {t.record: t.data for t in (*variables.values(), loss) if isinstance(t, Tensor) and t.record is not None}
     outputs = dict.fromkeys(tape.outputs)
 
     def describe(node: Any) -> Node:

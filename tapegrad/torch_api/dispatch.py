@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from tapegrad.engine.signature import name_of
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, native, wrap
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.keywords import torch_names
 from tapegrad.torch_api.raw import raw
+from tapegrad.torch_api.users import entry_of
 
 # Functions whose results take no gradient: they run on the torch tensor and return what torch returns.
 PLAIN = frozenset(
@@ -43,7 +45,7 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     name = name_of(func)
     if "out" in kwargs and kwargs.pop("out") is not None:
         raise MissingRule(f"{name}(): out= is not supported; use the result that is returned")
-    if entry := TABLE.get(func):
+    if entry := TABLE.get(func) or entry_of(func):
         return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
     if name in PLAIN:
         if name in VALUES_FROM and torch.is_grad_enabled():
@@ -98,11 +100,6 @@ def missing(func: Callable[..., Any]) -> str:
         f"{name}(): tapegrad has no rule for this torch function.{nearest} Give it one with tapegrad.rule, write it in "
         f"terms of other functions, or .detach() its inputs if they are constants"
     )
-
-
-def name_of(func: Callable[..., Any]) -> str:
-    """A function's name, for messages."""
-    return str(getattr(func, "__name__", func))
 
 
 def tensors_in(value: Any) -> Iterator[Tensor | torch.Tensor]:
