@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from tapegrad.engine.tape import Record
+from tapegrad.engine.tape import Record, parents_of
 from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import FreedTape
 from tapegrad.inspect import tape as tapes
@@ -101,6 +101,13 @@ def graph(
     labels = {id(t.data): name for t, name in tape.names.items() if isinstance(t, Tensor)}
     variables = dict(tensors_in(scope, depth=1))
     labels |= {id(t): name for name, t in variables.items() if isinstance(t, torch.Tensor)}
+    # Each op adds a character or more to the expression that it is folded into: there are so many nodes at least.
+    if (least := len(tape) // _LONGEST) > max_nodes:
+        most = sum(1 + len(record.saved) + len(list(parents_of(record))) for record in tape)
+        raise ValueError(
+            f"draw: the graph has {least} nodes or more, and max_nodes={max_nodes}; pass max_nodes={most} to draw it "
+            f"all the same, or draw an earlier tensor for a part of it"
+        )
     cells = _cells(tape, labels, collapse)
 
     # Dicts throughout, for their order, and because == of Tensors gives a tensor.

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +66,7 @@ def one_thread() -> Iterator[None]:
 def train(
     data: Data,
     config: Config,
-    save: Callable[[list[torch.Tensor], int], None] | None = None,
+    save: Callable[[list[torch.Tensor], int], Any] | None = None,
     save_every: int = 0,
     stop: Sequence[int] = (),
 ) -> tuple[list[torch.Tensor], list[float]]:
