@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch.overrides import get_ignored_functions
 
 from tapegrad import Tensor
+from tapegrad.engine.signature import name_of
 from tapegrad.engine.table import TABLE
-from tapegrad.torch_api.dispatch import name_of
 from tapegrad.torch_api.inplace import RANDOM
-from tapegrad.torch_api.plain import PLAIN
+from tapegrad.torch_api.plain import MADE, PLAIN
 from tapegrad.torch_api.reasons import reason_for
 from tapegrad.torch_api.values import Values
 
@@ -36,6 +36,7 @@ NAMESPACES: dict[str, Any] = {
 RULE = "With a gradient: a rule, or said in terms of functions that have one"
 IN_PLACE = "In place: recorded, or refused where torch would change a leaf or shared memory"
 PLAIN_RESULT = "Without a gradient, in torch neither: they return plain torch tensors, or numbers"
+MADE_ANEW = "New Tensors, which take no gradient until they are asked to"
 OWN = "A Tensor's own"
 NO_TENSORS = "They take no tensors: they make some, or set something"
 READING = "They read numbers, and refuse a Tensor that requires grad, for its gradient would be lost"
@@ -92,6 +93,8 @@ def kind(namespace: Any, name: str, function: Callable[..., Any]) -> str:
         return RULE
     if namespace is torch and name in _READING:
         return READING
+    if name in MADE:
+        return MADE_ANEW
     if name_of(function) in PLAIN or name in PLAIN:
         return PLAIN_RESULT
     if reason := reason_for(name_of(function)) or reason_for(name):
@@ -131,7 +134,7 @@ def page() -> str:
         count = sum(map(len, kinds.values()))
         text += f"\n## {title}\n\n{count} callables.\n"
         refused = sorted(k for k in kinds if k.startswith(REFUSED))
-        order = [RULE, IN_PLACE, PLAIN_RESULT, OWN, READING, NO_TENSORS, *refused, UNKNOWN]
+        order = [RULE, IN_PLACE, PLAIN_RESULT, MADE_ANEW, OWN, READING, NO_TENSORS, *refused, UNKNOWN]
         for heading in order:
             if names := kinds.get(heading):
                 text += f"\n**{heading}** ({len(names)}): {', '.join(f'`{name}`' for name in names)}\n"

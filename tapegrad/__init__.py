@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 # Formulas, then kernels, then torch's functions in terms of them: a function's last entry in the table holds.
 import tapegrad.kernels
+import tapegrad.nn.leaves
 import tapegrad.rules
 import tapegrad.source.program
 import tapegrad.torch_api.distributions
@@ -20,7 +21,7 @@ import tapegrad.torch_api.methods
 from tapegrad.algebra.derivation import Derivation
 from tapegrad.algebra.derive import derive
 from tapegrad.engine.backward import grad
-from tapegrad.engine.table import kernel, rule
+from tapegrad.engine.table import kernel
 from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import Tensor, tensor
 from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
@@ -28,7 +29,12 @@ from tapegrad.inspect.anomaly import detect_anomaly
 from tapegrad.inspect.compare import Comparison, Row, compare
 from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
+from tapegrad.nn.as_torch import as_torch
+from tapegrad.nn.quiet import quiet
+from tapegrad.nn.recording import recording
+from tapegrad.torch_api.users import rule
 
+grad, compare = quiet(grad), quiet(compare)
 tapegrad.torch_api.methods.install()
 tapegrad.torch_api.functions_refused.guard()
 tapegrad.torch_api.distributions.adopt()
@@ -51,12 +57,14 @@ __all__ = [
     "StaleTensor",
     "Tape",
     "Tensor",
+    "as_torch",
     "compare",
     "derive",
     "detect_anomaly",
     "grad",
     "gradcheck",
     "kernel",
+    "recording",
     "rule",
     "tape",
     "tensor",

@@ -62,21 +62,17 @@ def whole_result(op: Any, out: torch.Tensor) -> MissingRule:
 _CLOSED_OVER = "it runs on torch's own tensors, and uses a Tensor that is no argument: make it one, or take its .data"
 
 
-def blamed(function: Any, gradients: Mapping[str, Any]) -> dict[str, Any]:
+def blamed(name: str, gradients: Mapping[str, Any]) -> dict[str, Any]:
     """The formulas of a user's rule, whose errors tell whose they are.
 
     Raises:
-        TypeError: a formula is no Python function of ``g``.
+        TypeError: a formula has no parameters.
     """
-    name = getattr(function, "__name__", type(function).__name__)
     return {argument: _blamed(f"rule for {name}, gradient of {argument}", f) for argument, f in gradients.items()}
 
 
 def _blamed(whose: str, formula: Any) -> Callable[..., Any]:
-    try:
-        parameters = inspect.signature(formula).parameters
-    except (TypeError, ValueError):
-        parameters = {}  # type: ignore[assignment]  # none, as a formula without parameters has
+    parameters = inspect.signature(formula).parameters
     if not parameters:
         raise TypeError(
             f"{whose}: a formula is a Python function of g, and of what else it needs, such as lambda g, out: "

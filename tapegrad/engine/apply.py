@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.op import Op
-from tapegrad.engine.tensor import Tensor, foreign, node, recorded, wrap
+from tapegrad.engine.tensor import Tensor, adopted, node, recorded, wrap
 from tapegrad.engine.versions import watch
 from tapegrad.errors import complex_result, whole_result
 from tapegrad.numbers import COPIED, NUMPYS, constant
@@ -29,7 +29,7 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
         with auxiliary outputs returns a tuple, of which the first is the Tensor.
 
     Raises:
-        ForeignTensor: an argument is a torch tensor that requires grad under torch.autograd.
+        ForeignTensor: an argument is a torch tensor that torch.autograd has computed.
         MissingRule: the op has no rule for the gradient of an argument that requires it.
     """
     raws: list[Any] = []
@@ -70,7 +70,7 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
 def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor, wanted: bool) -> Any:
     """Hand back a result that is not recorded."""
     if out.requires_grad:  # torch.autograd recorded it, so an argument is a torch tensor that requires grad
-        raise foreign(op.name, op.parameters, args)
+        return op.road(*[adopted(arg, op.name, name) for name, arg in zip(op.parameters, args, strict=True)])
     if type(args[0]) is Tensor and out is args[0]._data:
         return args[0]  # there was nothing to do: like torch, hand back the tensor itself
     if out.is_complex() and wanted and torch.is_grad_enabled():

@@ -10,7 +10,7 @@ import torch
 
 from tapegrad.engine.gradients import accumulate
 from tapegrad.engine.tape import Record
-from tapegrad.engine.tensor import Tensor, kind, native, node, raw, wrap
+from tapegrad.engine.tensor import Tensor, adopted, kind, native, node, raw, wrap
 from tapegrad.engine.versions import refuse_other_shapes
 from tapegrad.engine.walk import walk
 from tapegrad.errors import MissingRule
@@ -26,7 +26,7 @@ def backward(
     gradient: torch.Tensor | Tensor | None = None,
     retain_graph: bool | None = False,
     create_graph: bool = False,
-    inputs: Sequence[Tensor] | Tensor | None = None,
+    inputs: Sequence[torch.Tensor] | torch.Tensor | None = None,
 ) -> None:
     """Compute the gradient of this tensor with respect to the leaves, and add it to their ``grad``.
 
@@ -35,7 +35,7 @@ def backward(
         gradient: cotangent of this tensor's shape; may be left out if it has one element, then it is 1.
         retain_graph: keep the tape, so that it can be walked again.
         create_graph: refused, for ``grad`` is a torch tensor and has no past: see ``tapegrad.grad``.
-        inputs: leave gradients on these tensors only.
+        inputs: leave gradients on these tensors, or torch leaves, only.
 
     Raises:
         MissingRule: ``create_graph`` is asked for.
@@ -64,15 +64,16 @@ def backward(
 Tensor.backward = backward  # type: ignore[method-assign, assignment]  # added here, for it needs the walk
 
 
-def _targets(inputs: Sequence[Tensor] | Tensor) -> list[Any]:
+def _targets(inputs: torch.Tensor | Sequence[torch.Tensor]) -> list[Any]:
     """The nodes of ``backward(inputs=...)``, which are to keep their gradients."""
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    inputs = [inputs] if isinstance(inputs, (Tensor, torch.Tensor)) else list(inputs)
     if not inputs:
         raise RuntimeError("backward: inputs is empty; leave it out to get the gradients of all leaves")
     targets = []
     for i, t in enumerate(inputs):
         targets.append(_target(t, "backward", i))
-        t.retain_grad()  # as torch, even if a later one is refused
+        if isinstance(t, Tensor):
+            t.retain_grad()  # as torch, even if a later one is refused
     return targets
 
 
@@ -90,7 +91,7 @@ def grad(
 
     Args:
         outputs: a tensor, or several, whose gradients are summed.
-        inputs: a tensor, or several; leaves or computed.
+        inputs: a tensor, or several; leaves, torch's too (``model.parameters()``), or computed.
         grad_outputs: a cotangent for each output; None for outputs of one element.
         retain_graph: keep the tape; by default, if ``create_graph``.
         create_graph: record the walk itself, so that the gradients can be differentiated again.
@@ -104,7 +105,7 @@ def grad(
         RuntimeError: an output or input does not require grad, an input is unused, or a cotangent does not fit.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    inputs = [inputs] if isinstance(inputs, (Tensor, torch.Tensor)) else list(inputs)
     if not inputs:
         raise RuntimeError("grad: inputs is empty; name the tensors whose gradients are wanted")
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, torch.Tensor)):
@@ -162,7 +163,8 @@ def _start(t: Any, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
 
 
 def _target(t: Any, caller: str, i: int) -> Any:
-    target = node(t)
+    t = adopted(t, caller, f"inputs[{i}]")
+    target = node(t) if isinstance(t, Tensor) else None
     if target is None:
         raise RuntimeError(f"{caller}: inputs[{i}], of shape {tuple(t.shape)}, does not require grad")
     return target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import repeat
 from sys import getrefcount
 from threading import RLock
@@ -195,6 +196,10 @@ def _is_fixed(grad: torch.Tensor) -> bool:
     return outlived or torch._debug_has_internal_overlap(grad) == 1
 
 
+# Hands torch leaves their gradients, for the leaves that stand for them; nn/, which makes these, sets it.
+deliver: Callable[[list[tuple[torch.Tensor, torch.Tensor]]], None] | None = None
+
+
 def accumulate(gradients: dict[Any, Any]) -> None:
     """Add gradients to their leaves' ``grad``, in place, as torch does, so that whoever holds it sees the sum.
 
@@ -202,10 +207,11 @@ def accumulate(gradients: dict[Any, Any]) -> None:
     there is one call for the sums, and one for the leaves that had no gradient, and neither goes without the other.
 
     Raises:
-        RuntimeError: a leaf is none any more, or its ``grad`` has another shape.
+        RuntimeError: a leaf is none any more, or nothing can be added to its ``grad``.
     """
     with _accumulating:
-        leaves: list[Any] = []
+        theirs: list[tuple[torch.Tensor, torch.Tensor]] = []
+        holders: list[torch.Tensor] = []
         new: list[torch.Tensor] = []
         sums: list[torch.Tensor] = []
         parts: list[torch.Tensor] = []
@@ -221,23 +227,23 @@ def accumulate(gradients: dict[Any, Any]) -> None:
                 continue
             if leaf.hooks is not None:
                 g = g.clone()  # a hook may have kept its argument, or returned a tensor that others hold
-            if leaf._grad is None:
-                leaves.append(leaf)
+            grad = leaf._holder.grad
+            if leaf._holder is not leaf._data:
+                theirs.append((leaf._holder, g))
+            elif grad is None:
+                holders.append(leaf._holder)
                 new.append(g)
-            elif leaf._grad.shape != g.shape:
-                raise RuntimeError(
-                    f"backward: a gradient of shape {shape_text(g.shape)} cannot be added to grad, which has shape "
-                    f"{shape_text(leaf._grad.shape)}; set grad = None after giving a tensor data of another shape"
-                )
-            elif _is_fixed(leaf._grad):
+            elif _is_fixed(grad):
                 raise RuntimeError(
                     f"backward: nothing can be added in place to grad, of shape {shape_text(g.shape)}, for it is an "
                     f"expanded tensor, or of torch.inference_mode(); set grad = grad.clone() first"
                 )
             else:
-                sums.append(leaf._grad)
+                sums.append(grad)
                 parts.append(g)
-        give_new = map(setattr, leaves, repeat("_grad"), new)
+        if deliver is not None and theirs:
+            deliver(theirs)
+        give_new = map(setattr, holders, repeat("grad"), new)
         try:
             if sums:
                 torch._foreach_add_(sums, parts)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import TABLE, enter, spellings
-from tapegrad.engine.tensor import Tensor, wrap
+from tapegrad.engine.tensor import Tensor, adopted, wrap
 from tapegrad.numbers import has_foreign_numbers, pythons
 
 _VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes
@@ -48,6 +48,9 @@ def asking(function: Callable[..., Any], body: Callable[..., Any]) -> Callable[.
         form = tuple([*map(_form, args), *kwargs, *map(_form, kwargs.values())] if kwargs else map(_form, args))
         foreign_numbers = known.get(form)
         if foreign_numbers is None:
+            if True in map(_is_foreign, (*args, *kwargs.values())):
+                own = {name: adopted(value, function.__name__, name) for name, value in kwargs.items()}
+                return entry(*[adopted(arg, function.__name__, "an argument") for arg in args], **own)
             _ask(function, body, args, kwargs)
             if len(known) == _MOST:
                 known.clear()
@@ -69,13 +72,20 @@ def _form(value: Any) -> Any:
         return value.ndim, value.dtype, value._requires_grad
     if kind in _VALUES:
         return kind, value
-    if kind is torch.Tensor:
-        return value.ndim, value.dtype
+    if isinstance(value, torch.Tensor):
+        return value.ndim, value.dtype, value.requires_grad
     if kind is float:  # where the bounds of options lie: eps > 0, 0 <= p <= 1
         return kind, value > 0, value == 0, value <= 1
     if kind is tuple or kind is list:
         return kind, *map(_form, value)
     return kind
+
+
+def _is_foreign(value: Any) -> bool:
+    """Whether torch.autograd tracks an argument, or one in a sequence."""
+    if type(value) is tuple or type(value) is list:
+        return any(map(_is_foreign, value))
+    return isinstance(value, torch.Tensor) and value.requires_grad
 
 
 def _ask(function: Callable[..., Any], body: Callable[..., Any], args: Any, kwargs: Any) -> None:

@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 
+from tapegrad.engine.signature import name_of
 from tapegrad.engine.table import TABLE
-from tapegrad.engine.tensor import Tensor, native, wrap
+from tapegrad.engine.tensor import Tensor, adopted, wrap
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.torch_api.inplace import takes_gradient, update
 from tapegrad.torch_api.keywords import torch_names
-from tapegrad.torch_api.plain import INSTEAD, PLAIN, VALUES_FROM
+from tapegrad.torch_api.plain import INSTEAD, MADE, PLAIN, VALUES_FROM
 from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.reasons import reason_for
+from tapegrad.torch_api.users import entry_of
 
 # A tensor without a past, however it is written.
 DETACHING: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -33,27 +35,31 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         InPlaceError: a tensor that requires grad would be written into a plain torch tensor.
     """
     name = name_of(func)
-    if "out" in kwargs and kwargs.pop("out") is not None:
-        raise MissingRule(f"{name}(): out= is not supported; use the result that is returned")
-    if entry := TABLE.get(func):
+    if "out" in kwargs and (out := kwargs.pop("out")) is not None:
+        if torch.is_grad_enabled():
+            raise MissingRule(f"{name}(): out= is not supported; use the result that is returned")
+        kwargs.pop("requires_grad", None)  # nn.init.eye_ says it of the tensor that it fills
+        func(*raw(args), **raw(kwargs), out=raw(out))
+        return out
+    if entry := TABLE.get(func) or entry_of(func):
         return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
     if func in DETACHING:
         return DETACHING[func](*args, **kwargs)
-    if name in PLAIN:
+    if name in PLAIN or name in MADE:
         if name in VALUES_FROM and torch.is_grad_enabled():
+            args, kwargs = adopted((args, kwargs), name, "an argument")
             named = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
             refuse_values(name, (args[VALUES_FROM[name] :], named))
-        return func(*raw(args), **raw(kwargs))
+        result = func(*raw(args), **raw(kwargs))
+        return wrapped(result) if name in MADE else result
     recording = False
     if torch.is_grad_enabled():
-        for t in tensors_in((args, kwargs)):
-            recording = recording or t.requires_grad
-            if not isinstance(t, Tensor):
-                native(t, name, "an argument")
+        args, kwargs = adopted((args, kwargs), name, "an argument")
+        recording = any(t.requires_grad for t in tensors_in((args, kwargs)))
     if getattr(func, "__module__", "") == "torch.nn.init":  # these switch recording off themselves
         func(*raw(args), **raw(kwargs))
         return args[0] if args else kwargs["tensor"]
-    if _writes(func):
+    if writes(func):
         target = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
         if recording and isinstance(target, Tensor):
             return update(target, name, args[1:], kwargs)
@@ -107,11 +113,6 @@ def _instead(operator: Any) -> str:
     return f"; use {known[0]}" if known else "; use those, give it a rule with tapegrad.rule, or .detach() its inputs"
 
 
-def name_of(func: Callable[..., Any]) -> str:
-    """A function's name, for messages."""
-    return str(getattr(func, "__name__", func))
-
-
 def tensors_in(value: Any) -> Iterator[Tensor | torch.Tensor]:
     """The Tensors and torch tensors among arguments."""
     if isinstance(value, (Tensor, torch.Tensor)):
@@ -133,7 +134,7 @@ def wrapped(value: Any) -> Any:
     return value
 
 
-def _writes(func: Callable[..., Any]) -> bool:
+def writes(func: Callable[..., Any]) -> bool:
     """Whether a function changes its first argument: add_ and the like, ``x[i] = v``, torch.nn.init."""
     name = name_of(func)
     return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))

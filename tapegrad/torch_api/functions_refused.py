@@ -1,4 +1,7 @@
-"""torch.autograd.Function, which hands its arguments on without asking ``__torch_function__``, refuses Tensors."""
+"""What hands its arguments to torch.autograd without asking ``__torch_function__`` refuses Tensors.
+
+These are torch.autograd.Function, and the hooks that modules run in torch's backward pass.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,31 @@ WITH_RULES = {torch.distributions.dirichlet._Dirichlet: dirichlet}
 
 
 def guard() -> None:
-    """Have ``torch.autograd.Function.apply`` refuse Tensors that require grad; nothing else about it changes.
+    """Have both refuse Tensors that require grad; nothing else about them changes."""
+    guard_functions()
+    guard_module_hooks()
+
+
+def guard_module_hooks() -> None:
+    """Backward hooks of modules would not be run, without a word."""
+    setup = torch.utils.hooks.BackwardHook.setup_output_hook
+    if hasattr(setup, "__wrapped__"):
+        return
+
+    @wraps(setup)
+    def guarded(self: Any, args: Any) -> Any:
+        if torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in tensors_in(args)):
+            raise MissingRule(
+                f"{type(self.module).__name__}: backward hooks of modules are run by torch.autograd, which does not "
+                f"see the tape; take them away, and let a forward hook call register_hook on the output"
+            )
+        return setup(self, args)  # type: ignore[no-untyped-call]  # torch has not typed it
+
+    torch.utils.hooks.BackwardHook.setup_output_hook = guarded  # type: ignore[method-assign]
+
+
+def guard_functions() -> None:
+    """Have ``torch.autograd.Function.apply`` refuse Tensors.
 
     It runs the function's ``forward`` with recording off and lets torch's own tape take the gradient over, which knows
     nothing of a Tensor: the result would be a constant, and its gradient lost without a word.

@@ -13,12 +13,13 @@ from tapegrad.engine.op import Op
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor
 from tapegrad.rules import reduction, shape
+from tapegrad.torch_api import leaves
 from tapegrad.torch_api.dispatch import call
 from tapegrad.torch_api.functions.shape import reverse_dims
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.keywords import torch_names
 from tapegrad.torch_api.operators import operators
-from tapegrad.torch_api.plain import PLAIN, VALUES_FROM
+from tapegrad.torch_api.plain import MADE, PLAIN, VALUES_FROM
 from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.values import Values
 
@@ -131,28 +132,16 @@ INSTEAD = {
 }
 
 
-def _unruled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return call(function, (self, *args), kwargs)
 
-    return _documented(method, name, "without a rule, so it refuses where a gradient is asked for")
+    no_rule = "without a rule, so it refuses where a gradient is asked for"
+    return _documented(method, name, "makes a Tensor that takes no gradient" if name in MADE else no_rule)
 
 
-# What torch.nn.Parameter and torch.nn.Buffer set first on the tensor that they have made.
-MARKS = {"_is_param": "torch.nn.Parameter", "persistent": "torch.nn.Buffer", "_is_buffer": "torch.nn.Buffer"}
-
-
-def _mark(name: str) -> property:
-    def refuse(self: Tensor, value: Any) -> None:
-        raise TypeError(
-            f"{MARKS[name]}(): data is a tapegrad.Tensor, which no module can register; use {MARKS[name]}(x.data), of "
-            f"torch's own, or for a gradient of tapegrad's `del module.weight; module.weight = x`"
-        )
-
-    def read(self: Tensor) -> Any:
-        raise AttributeError(f"'Tensor' object has no attribute '{name}'")
-
-    return property(read, refuse)
+def _forget_grad(self: Tensor) -> None:
+    self._grad = None
 
 
 def _absent(name: str) -> property:
@@ -174,7 +163,9 @@ def install() -> None:
     """Give Tensor its vocabulary; once more when ops have got other roads, for methods and operators hold them."""
     # No __getattr__: with one, Python cannot read even plain attributes quickly.
     members: dict[str, Any] = {name: value for name, value in vars(Values).items() if name not in vars(_Empty)}
-    members |= {name: _absent(name) for name in INSTEAD} | {name: _mark(name) for name in MARKS}
+    members |= {name: _absent(name) for name in INSTEAD}
+    members |= {f.__name__: f for f in (leaves.detach, leaves.register_hook, leaves.requires_grad_)}
+    members["is_leaf"] = property(leaves.is_leaf, doc=leaves.is_leaf.__doc__)
     for name in dir(torch.Tensor):
         function = getattr(torch.Tensor, name)
         if not name.startswith("_") and name not in _OWN and name not in members and callable(function):
@@ -184,6 +175,7 @@ def install() -> None:
         members[name] = property(operator.attrgetter(f"_data.{name}"), doc=f"As ``torch.Tensor.{name}``.")
     members |= {
         "__torch_function__": classmethod(_torch_function),
+        "grad": vars(Tensor)["grad"].deleter(_forget_grad),
         "T": property(reverse_dims, doc="The dimensions in reverse order."),
         "mT": property(lambda self: self.transpose(-2, -1), doc="Each matrix transposed."),
         "mH": property(shape.adjoint, doc="Each matrix transposed and conjugated."),
@@ -209,4 +201,4 @@ def _member(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return _documented(method, name, RECORDED)
     if name in PLAIN and name not in VALUES_FROM:
         return _plain(name, function)
-    return _in_place(name) if name.endswith("_") else _unruled(name, function)
+    return _in_place(name) if name.endswith("_") else _called(name, function)

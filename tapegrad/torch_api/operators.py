@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 import torch
 
-from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.tensor import Tensor, adopted
 from tapegrad.numbers import constant
 from tapegrad.rules import elementwise, indexing, matmul
 from tapegrad.torch_api.dispatch import call
@@ -17,6 +19,7 @@ from tapegrad.torch_api.functions.matmul import batched
 from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.raw import raw
+from tapegrad.torch_api.temporaries import TEMPORARY, is_for_item
 
 
 def _tensor(factor: Any, beside: Tensor) -> Any:
@@ -39,6 +42,8 @@ def _matmul(self: Tensor, other: Any) -> Any:
         if not isinstance(other, np.ndarray):
             return NotImplemented
         other = _tensor(other, self)
+    elif type(other) is not Tensor:
+        other = adopted(other, "matmul", "other")
     return matmul.two_matrices.road(self, other) if self._data.ndim == 2 == other.ndim else batched(self, other)
 
 
@@ -51,7 +56,24 @@ def _getitem(self: Tensor, index: Any) -> Any:
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:
-    update(self, "__setitem__", (index, value), {})
+    temporary = (value,) if getrefcount(value) <= TEMPORARY else ()
+    update(self, "__setitem__", (index, value), {}, temporary)
+
+
+def _augmented(name: str) -> Callable[[Tensor, Any], Tensor]:
+    def method(self: Tensor, other: Any) -> Tensor:
+        temporary = (other,) if getrefcount(other) <= TEMPORARY else ()
+        item = False
+        if getrefcount(self) <= TEMPORARY:
+            frame = sys._getframe(1)
+            item = is_for_item(frame.f_code, frame.f_lasti)
+        return update(self, name, (other,), {}, temporary, item)
+
+    return method
+
+
+def _reversed(self: Tensor) -> Any:
+    return self.flip(0) if self.ndim else self
 
 
 def _plain(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
@@ -61,10 +83,6 @@ def _plain(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
 
 def _reflected(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
     return lambda self, other: function(raw(other), self._data)
-
-
-def _in_place(name: str) -> Callable[[Tensor, Any], Any]:
-    return lambda self, other: update(self, name, (other,), {})
 
 
 _IN_PLACE = {
@@ -106,13 +124,14 @@ def operators() -> dict[str, Callable[..., Any]]:
         "__rmatmul__": _reflected_matmul,
         "__setitem__": _setitem,
         "__invert__": lambda self: ~self._data,
+        "__reversed__": _reversed,
     }
     for name in ("eq", "ne", "lt", "le", "gt", "ge"):
         forms[f"__{name}__"] = _plain(getattr(operator, name))
     for name in ("and", "or", "xor", "lshift", "rshift"):  # of integers and truth values
         function = getattr(operator, f"__{name}__")
         forms |= {f"__{name}__": _plain(function), f"__r{name}__": _reflected(function)}
-        forms[f"__i{name}__"] = _in_place(f"__i{name}__")
+        forms[f"__i{name}__"] = _augmented(f"__i{name}__")
     for name, method in _IN_PLACE.items():
-        forms[f"__{name}__"] = _in_place(method)
+        forms[f"__{name}__"] = _augmented(method)
     return forms

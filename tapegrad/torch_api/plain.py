@@ -11,8 +11,7 @@ PLAIN = frozenset(
     isnan isinf isfinite isposinf isneginf isreal signbit is_nonzero logical_and logical_or logical_not logical_xor
     any all argmax argmin argsort argwhere nonzero nonzero_static count_nonzero searchsorted bucketize
     histc histogram histogramdd bincount linalg_matrix_rank hash_tensor unravel_index
-    zeros_like ones_like empty_like full_like rand_like randn_like randint_like
-    new new_zeros new_ones new_empty new_empty_strided new_full new_tensor one_hot multinomial
+    one_hot multinomial
     is_floating_point is_complex is_conj is_neg is_signed is_inference is_tensor is_same_size is_set_to is_shared
     is_pinned is_distributed is_coalesced is_storage result_type can_cast promote_types
     numel nelement size dim ndimension dense_dim sparse_dim stride storage_offset dim_order is_contiguous element_size
@@ -27,6 +26,14 @@ PLAIN = frozenset(
     special_chebyshev_polynomial_w special_shifted_chebyshev_polynomial_t special_shifted_chebyshev_polynomial_u
     special_shifted_chebyshev_polynomial_v special_shifted_chebyshev_polynomial_w special_hermite_polynomial_h
     special_hermite_polynomial_he special_laguerre_polynomial_l special_legendre_polynomial_p
+    """.split()
+)
+
+# The same, but that what they make is a Tensor: it may be changed in place by one that requires grad.
+MADE = frozenset(
+    """
+    zeros_like ones_like empty_like full_like rand_like randn_like randint_like
+    new new_zeros new_ones new_empty new_empty_strided new_full new_tensor
     """.split()
 )
 

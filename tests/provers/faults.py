@@ -249,12 +249,12 @@ FAULTS: dict[str, list[Fault]] = {
         ),
     ],
     "Tensors of torch's that require grad": [
-        Fault("x * p", Raises(tapegrad.ForeignTensor, "mul(): other, of shape (3,), requires grad under"), None),
-        Fault("p * x", Raises(tapegrad.ForeignTensor, "mul(): other, of shape (3,), requires grad under"), None),
-        Fault("torch.cat([x, p])", Raises(tapegrad.ForeignTensor, "cat(): tensors, of shape (3,)"), None),
-        Fault("c += p", Raises(tapegrad.ForeignTensor, "add_(): an argument"), None),
+        Fault("x * (p * 1)", Raises(tapegrad.ForeignTensor, "mul(): other, of shape (3,), requires grad under"), None),
+        Fault("(p * 1) * x", Raises(tapegrad.ForeignTensor, "mul(): other, of shape (3,), requires grad under"), None),
+        Fault("torch.cat([x, p * 1])", Raises(tapegrad.ForeignTensor, "cat(): tensors, of shape (3,)"), None),
+        Fault("c += p * 1", Raises(tapegrad.ForeignTensor, "add_(): an argument"), None),
         Fault("c[0] = p[0]", Raises(tapegrad.ForeignTensor, "__setitem__(): an argument"), None),
-        Fault("torch.heaviside(c, p)", Raises(tapegrad.ForeignTensor, "heaviside(): "), None),
+        Fault("torch.heaviside(c, p * 1)", Raises(tapegrad.ForeignTensor, "heaviside(): "), None),
         Fault("tensor(p)", Raises(tapegrad.ForeignTensor, "tensor(): data, of shape (3,)"), None),
         Fault("x.data = p", Raises(tapegrad.ForeignTensor, "Tensor.data(): value"), None),
         Fault("(x * x).backward(p)", Raises(tapegrad.ForeignTensor, "backward(): gradient"), None),
@@ -318,7 +318,7 @@ FAULTS: dict[str, list[Fault]] = {
         Fault("x.grad = 1.0", Raises(TypeError, "got float"), Raises(TypeError, "got grad of type float")),
         Fault(
             "x.grad = torch.ones(3); x.data = torch.ones(2); x.sum().backward()",
-            Raises(RuntimeError, "cannot be added to grad, which has shape (3,)"),
+            Gives("the old gradient is gone with the old data", "x.grad.tolist() == [1, 1]"),
             Raises(RuntimeError, "The size of tensor a (3) must match"),
         ),
         Fault(
@@ -356,7 +356,7 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault(
             "import copy; copy.deepcopy(x * 2)",
-            Raises(RuntimeError, "only leaves can be pickled or deep-copied"),
+            Raises(RuntimeError, "only leaves can be copied so"),
             Raises(RuntimeError, "Only Tensors created explicitly by the user"),
         ),
         Fault(

@@ -99,3 +99,13 @@ def test_parts_of_one_tensor_share_no_memory_with_the_cotangent():
     y.backward(v)
     x.grad.add_(1)
     assert_same(v, randn(2, seed=1), "cotangent")
+
+
+def test_an_embeddings_gradient_is_summed_in_the_order_of_the_indices():
+    """However the gradient lies in memory: behind an LSTM with batch_first, say."""
+    index = torch.randint(0, 4, (16, 6), generator=torch.Generator().manual_seed(0))
+    g = randn(6, 16, 3).transpose(0, 1)
+    mine, yours = ours(randn(4, 3)), theirs(randn(4, 3))
+    torch.nn.functional.embedding(index, mine).backward(g)
+    torch.nn.functional.embedding(index, yours).backward(g)
+    assert torch.equal(mine.grad, yours.grad)
