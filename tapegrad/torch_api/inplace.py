@@ -21,6 +21,7 @@ from tapegrad.rules import indexing
 from tapegrad.torch_api.composition import asking
 from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.keywords import torch_names
+from tapegrad.torch_api.plain import PLAIN
 from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.reasons import reason_for
 from tapegrad.torch_api.temporaries import seen_by_others
@@ -66,6 +67,10 @@ def update(
         return t
     if (reason := reason_for(name)) is not None:
         raise MissingRule(f"{name}(): {reason}")
+    if name == "elu_" and len(args) > 1:
+        raise MissingRule(
+            "elu_(): there is no rule with scale and input_scale, which F.elu has not; multiply the result"
+        )
     if name == "detach_" and not seen_by_others(t, args, temporary):
         t.record, t._requires_grad = None, False
         return t
@@ -82,12 +87,14 @@ def update(
         )
     if name in RANDOM:
         result = written(t, ..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
+    elif name[:-1] in PLAIN:  # a comparison, say, of which truth values remain
+        result = written(t, ..., torchs(name[:-1])(t._data, *raw(args), **raw(kwargs)))
     elif name == "__setitem__":
         index, value = args
         result = written(t, canonical(index, t._data), without_leading_ones(value))
     elif name in ("copy_", "fill_", "zero_"):
         value = (*args, *kwargs.values(), 0.0)[0]
-        result = written(t, ..., value.expand(t.shape) if name == "copy_" else value)
+        result = written(t, ..., value.expand(t.shape) if name == "copy_" and hasattr(value, "shape") else value)
     elif name == "fill_diagonal_":
         value, *wrap = (*args, *kwargs.values())
         result = t.masked_fill(torch.zeros_like(t._data, dtype=torch.bool).fill_diagonal_(True, *wrap), value)

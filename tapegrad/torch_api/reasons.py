@@ -13,7 +13,7 @@ _FUNCTIONS = {
     _NO_DERIVATIVE: """
         binomial dequantize __floordiv__ __rfloordiv__ __ifloordiv__ floor_divide geqrf heaviside igamma igammac
         special_gammainc special_gammaincc
-        linalg_ldl_factor linalg_ldl_factor_ex linalg_ldl_solve linalg_ldl slice_inverse unique unique_consecutive
+        linalg_ldl_factor linalg_ldl_factor_ex linalg_ldl_solve slice_inverse unique unique_consecutive
         choose_qparams_optimized""",
     _COMPLEX: """
         complex polar view_as_complex view_as_complex_copy view_as_real view_as_real_copy imag cfloat cdouble chalf

@@ -125,6 +125,8 @@ SAME = {
     "selu_": (lambda x: F.selu_(x * 1 - 0.7), A),
     "hardtanh_": (lambda x: F.hardtanh_(x * 1 - 0.7, -0.2, 0.2), A),
     "threshold_": (lambda x: F.threshold_(x * 1, 0.7, 2.0), A),
+    "compared in place": (lambda x: x + changed(x, "gt_", 0.7), A),
+    "a number copied": (lambda x: x + changed(x, "copy_", 0.7), A),
     "detach_": (twice_with_a_constant, A),
     "detach": (lambda x: torch.detach(x) * x, A),
     "squeezed dims": (lambda x: x[None, :, None].squeeze((0, 2)), A),
@@ -242,6 +244,11 @@ def test_messages_can_be_followed():
     way_out(
         lambda x: x.sum().backward(create_graph=True), lambda x: x, r"tapegrad\.grad\(loss, inputs, create_graph=True\)"
     )
+
+
+def test_elu_with_a_scale_is_refused():
+    with pytest.raises(MissingRule, match=r"elu_\(\): .*scale"):
+        F.elu_(ours(A) * 1 - 0.7, 0.3, 0.7)
 
 
 def test_an_operator_of_torchs_library_may_have_a_rule():
