@@ -12,13 +12,15 @@ from examples.makemore.errors import UserError
 
 FILE_NAME = "checkpoint.pt"
 KEPT = "previous.pt"  # beside it: the last finished model that another run has replaced
+UNFINISHED = "unfinished-{run}.pt"  # likewise: what a run has stored that is still on its way, or was stopped
 LARGEST = 2**31  # bytes
 
 
 def save(stored: dict[str, Any], path: Path) -> None:
     """Writes a checkpoint in place of the one that is there, in one step: see `files.replace`.
 
-    What another run has finished, or anything else but a run that was on its way, is kept beside it as `KEPT`.
+    What another run has stored is kept beside it, as `KEPT` if it is finished, or no checkpoint, and else under a name
+    of the run's own, which goes when that run is finished. So two runs may share a folder, and either may be killed.
 
     Args:
         stored: what is to be loaded again. `run` names the run, and `finished` says whether there is more to come; the
@@ -32,12 +34,17 @@ def save(stored: dict[str, Any], path: Path) -> None:
     torch.save(stored, content)
     try:
         there = load(path, torch.device("cpu"))
-        keep = there.get("run") != stored["run"] and there.get("finished") is not False
+        other = there.get("run")
+        on_its_way = there.get("finished") is False and type(other) is str and other.isalnum()
+        kept = UNFINISHED.format(run=other) if on_its_way else KEPT
+        keep = other != stored["run"]
     except UserError:
-        keep = path.is_file()
+        kept, keep = KEPT, path.is_file()
     if keep:
-        files.replace(path.with_name(KEPT), files.read(path, LARGEST))
+        files.replace(path.with_name(kept), files.read(path, LARGEST))
     files.replace(path, content.getvalue())
+    if stored["finished"] and stored["run"]:
+        path.with_name(UNFINISHED.format(run=stored["run"])).unlink(missing_ok=True)
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:

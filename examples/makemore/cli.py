@@ -106,11 +106,10 @@ def run_train(args: argparse.Namespace) -> bool:
     if signals:
         name = signal.Signals(signals[0]).name
         raise Stopped(signals[0], f"stopped by {name} after {len(losses)} steps; the network so far is in {path}")
-    args.written.append(path)
     for split in ("train", "val", "test"):
         print(f"{split:5s} loss {split_loss(model, getattr(args.data, split)):.4f}")
     plot_losses(losses, args.out / "loss.png")
-    args.written.append(args.out / "loss.png")
+    args.written += [args.out / "loss.png", path]
     return True
 
 

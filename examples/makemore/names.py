@@ -15,7 +15,7 @@ DEFAULT_LIST = Path(__file__).with_name("names.txt")
 BLOCK_SIZE = 3  # context length: how many characters predict the next one
 END = 0  # before a name's first character and after its last; a number, so that any character may stand in a name
 LARGEST = 10**7  # bytes of a list
-LONGEST = 1000  # characters of a name
+LONGEST = 10**5  # characters of a name
 FEWEST = 6  # with fewer names, one of the three splits would be empty
 
 Examples: TypeAlias = tuple[torch.Tensor, torch.Tensor]  # X: contexts (N, BLOCK_SIZE), Y: what follows (N,)
@@ -52,7 +52,7 @@ def read_names(path: Path) -> list[str]:
     if len(names) < FEWEST:
         raise UserError(f"too few names in {path}: {len(names)}, and three splits need at least {FEWEST}")
     if (length := len(max(names, key=len))) > LONGEST:
-        raise UserError(f"cannot read the names in {path}: one has {length:,} characters, more than {LONGEST}")
+        raise UserError(f"cannot read the names in {path}: one has {length:,} characters, more than {LONGEST:,}")
     return names
 
 

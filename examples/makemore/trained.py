@@ -68,6 +68,7 @@ def fault(stored: dict[str, Any]) -> str:
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.is_meta:
             return f"{name} is no tensor with elements"
+    for name, tensor in tensors.items():
         if tensor.dtype not in (torch.float32, torch.float64) or tensor.dtype is not tensors["C"].dtype:
             return f"{name} is of {tensor.dtype}"
     hidden, vocab = tensors["b1"].numel(), len(chars) + 1

@@ -70,9 +70,14 @@ def tensors_in(names: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[
         level = deeper
 
 
+_WRAPPERS = {"tapegrad.nn.quiet"}  # modules whose functions stand between a public one and its caller
+
+
 def caller_scope(depth: int) -> dict[str, Any]:
     """The variables that the code ``depth`` calls up can see: its own, then its module's."""
     frame = sys._getframe(depth + 1)
+    while frame.f_back is not None and dict.get(frame.f_globals, "__name__") in _WRAPPERS:
+        frame = frame.f_back
     own = _items(frame.f_locals if type(frame.f_locals) is not _FrameLocals else dict(frame.f_locals), sys.maxsize)
     scope = {name: value for name, value in own if type(name) is str}
     for name, value in _items(frame.f_globals, sys.maxsize):

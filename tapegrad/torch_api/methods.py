@@ -141,7 +141,7 @@ def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _forget_grad(self: Tensor) -> None:
-    self._grad = None
+    self.grad = None
 
 
 def _absent(name: str) -> property:

@@ -62,12 +62,11 @@ def _setitem(self: Tensor, index: Any, value: Any) -> None:
 
 def _augmented(name: str) -> Callable[[Tensor, Any], Tensor]:
     def method(self: Tensor, other: Any) -> Tensor:
-        temporary = (other,) if getrefcount(other) <= TEMPORARY else ()
         item = False
         if getrefcount(self) <= TEMPORARY:
             frame = sys._getframe(1)
             item = is_for_item(frame.f_code, frame.f_lasti)
-        return update(self, name, (other,), {}, temporary, item)
+        return update(self, name, (other,), {}, item=item)
 
     return method
 

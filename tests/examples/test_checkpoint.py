@@ -126,6 +126,87 @@ def test_a_finished_model_outlives_a_run_that_dies(run, data, small, tmp_path):
         assert (tmp_path / checkpoint.KEPT).read_bytes() == before
 
 
+def test_two_runs_in_one_folder_keep_each_others(data, tmp_path):
+    """They take turns; one is killed, and the other goes on to the end."""
+    path = tmp_path / checkpoint.FILE_NAME
+    model = training.calibrate(data, training.train(data, config())[0], config())
+    for step in (20, 40, 60):
+        trained.save(model, path, "one", step, finished=False)
+        trained.save(model, path, "two", step, finished=False)
+    kept = {p.name: checkpoint.load(p, CPU) for p in tmp_path.glob("*.pt")}
+    assert {(k["run"], k["step"]) for k in kept.values()} == {("one", 60), ("two", 60), ("two", 40)}
+    assert trained.load(tmp_path / "unfinished-one.pt", CPU).chars == data.chars
+    trained.save(model, path, "two", 80)
+    trained.save(model, path, "one", 80)  # it was not killed after all
+    kept = {p.name: checkpoint.load(p, CPU) for p in tmp_path.glob("*.pt")}
+    assert {name: (k["run"], k["step"]) for name, k in kept.items()} == {
+        checkpoint.FILE_NAME: ("one", 80),
+        checkpoint.KEPT: ("two", 80),
+    }
+
+
+def test_a_runs_name_is_no_path(data, tmp_path):
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "folder" / checkpoint.FILE_NAME
+    model = training.calibrate(data, training.train(data, config())[0], config())
+    trained.save(model, path, "x/../../../evil", 5, finished=False)
+    trained.save(model, path, "next", 5, finished=False)
+    assert {p.name for p in path.parent.iterdir()} == {checkpoint.FILE_NAME, checkpoint.KEPT}
+    assert not list(tmp_path.glob("*.pt"))
+
+
+DAMAGE = {
+    "nan": lambda s: s["tensors"]["W1"].fill_(float("nan")),
+    "infinite": lambda s: s["tensors"]["bnvar"].fill_(float("inf")),
+    "negative variance": lambda s: s["tensors"]["bnvar"].fill_(-1.0),
+    "shape": lambda s: s["tensors"].update(W2=torch.zeros(3, 3)),
+    "no elements": lambda s: s["tensors"].update({k: v[:0] for k, v in s["tensors"].items()}),
+    "integers": lambda s: s["tensors"].update(C=s["tensors"]["C"].long()),
+    "half precision": lambda s: s["tensors"].update({k: v.half() for k, v in s["tensors"].items()}),
+    "mixed dtypes": lambda s: s["tensors"].update(b2=s["tensors"]["b2"].double()),
+    "complex": lambda s: s["tensors"].update({k: v + 0j for k, v in s["tensors"].items()}),
+    "sparse": lambda s: s["tensors"].update(C=s["tensors"]["C"].to_sparse()),
+    "meta": lambda s: s["tensors"].update(C=s["tensors"]["C"].to("meta")),
+    "numbers": lambda s: s["tensors"].update(C=3.0),
+    "one missing": lambda s: s["tensors"].pop("C"),
+    "one too many": lambda s: s["tensors"].update(D=torch.zeros(1)),
+    "alphabet too short": lambda s: s.update(chars=s["chars"][1:]),
+    "alphabet too long": lambda s: s.update(chars=s["chars"] + "z"),
+    "alphabet with repeats": lambda s: s.update(chars="a" * len(s["chars"])),
+    "alphabet of another type": lambda s: s.update(chars=list(s["chars"])),
+    "no alphabet": lambda s: s.pop("chars"),
+    "settings": lambda s: s.update(config=None),
+    "tensors": lambda s: s.update(tensors=[]),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_checkpoint_that_loads_but_is_wrong(run, data, tmp_path, capsys, kind):
+    path = tmp_path / checkpoint.FILE_NAME
+    trained.save(training.calibrate(data, training.train(data, config())[0], config()), path)
+    stored = torch.load(path, weights_only=True)
+    DAMAGE[kind](stored)
+    torch.save(stored, path)
+    capsys.readouterr()  # the bar of the training
+    code, out, err = run("sample", "--out", tmp_path)
+    assert (code, out) == (2, "")
+    assert "is not a checkpoint of this example (" in err
+    assert err.count("\n") == 1
+
+
+def test_weights_too_large_for_probabilities(run, data, tmp_path, capsys):
+    path = tmp_path / checkpoint.FILE_NAME
+    trained.save(training.calibrate(data, training.train(data, config())[0], config()), path)
+    stored = torch.load(path, weights_only=True)
+    stored["tensors"]["W2"].fill_(3e38)
+    torch.save(stored, path)
+    capsys.readouterr()  # the bar of the training
+    code, out, err = run("sample", "--out", tmp_path)
+    assert (code, out) == (2, "")
+    assert "train again" in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize("where", ["open", "fsync", "replace"])
 def test_a_disk_that_is_full(run, small, tmp_path, monkeypatch, where):
     path = tmp_path / checkpoint.FILE_NAME

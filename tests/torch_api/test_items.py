@@ -166,6 +166,10 @@ def held_value(h, y):
     h[:2] = v
 
 
+def whole_by_its_part(h, y):
+    h += h[:, :1]  # torch reads what it has just written
+
+
 def in_a_list(h, y):
     rows = [h[0], h[1]]
     rows[0] += y
@@ -211,8 +215,8 @@ def an_attribute(h, y):
 @pytest.mark.parametrize(
     "change",
     [
-        held_view, held_views_base, held_value, in_a_list, in_a_loop, a_function, a_method, dunder, an_item_of_an_item,
-        transposed, a_view_beside_the_value, an_attribute,
+        held_view, held_views_base, held_value, whole_by_its_part, in_a_list, in_a_loop, a_function, a_method, dunder,
+        an_item_of_an_item, transposed, a_view_beside_the_value, an_attribute,
     ],
 )  # fmt: skip
 def test_memory_that_others_see(change):
