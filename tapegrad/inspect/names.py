@@ -55,7 +55,7 @@ def tensors_in(names: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[
         )
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"names: a name must be a string, not {name!r}, of type {type(name).__name__}")
+            raise TypeError(f"names: a name must be a string, not {name!r}, a {type(name).__name__}")
     level = [(str.__str__(name), value) for name, value in names.items()]
     level = [(name, value) for name, value in level if not name.startswith("_")]
     seen: set[int] = set()

@@ -46,7 +46,7 @@ _FUNCTIONS = {
     f"{_LOW_LEVEL}; use F.layer_norm": "native_layer_norm",
     f"{_LOW_LEVEL}; use F.dropout": "native_dropout",
     "torch keeps it for old programs; use torch.linalg.matrix_norm": "nuclear_norm frobenius_norm",
-    f"{_LOW_LEVEL}; use torch.linalg.vector_norm": "native_norm norm_except_dim",
+    f"{_LOW_LEVEL}; use torch.linalg.vector_norm": "native_norm",
     f"{_LOW_LEVEL}; use F.channel_shuffle": "native_channel_shuffle",
     f"{_LOW_LEVEL}; use F.conv1d, F.conv2d, F.conv3d or their transposes": """
         conv_tbc cudnn_convolution cudnn_convolution_add_relu cudnn_convolution_relu cudnn_convolution_transpose
@@ -54,18 +54,13 @@ _FUNCTIONS = {
         miopen_depthwise_convolution mkldnn_convolution mkldnn_linear_backward_weights""",
     f"{_LOW_LEVEL}; use F.max_pool2d, F.max_pool3d or F.adaptive_avg_pool2d": """
         mkldnn_adaptive_avg_pool2d mkldnn_max_pool2d mkldnn_max_pool3d""",
-    "it resamples at places that are computed, for which there is no rule; use F.interpolate, or index the image": """
-        affine_grid affine_grid_generator cudnn_affine_grid_generator grid_sample grid_sampler grid_sampler_2d
-        grid_sampler_3d cudnn_grid_sampler""",
-    "there is no rule for a sum over alignments; write it with torch.logsumexp": "ctc_loss miopen_ctc_loss",
-    "there is no rule for bags; use F.embedding, and sum its rows": "embedding_bag",
+    f"{_LOW_LEVEL}; use F.affine_grid": "cudnn_affine_grid_generator",
+    f"{_LOW_LEVEL}; use F.grid_sample": "grid_sampler_2d grid_sampler_3d cudnn_grid_sampler",
+    f"{_LOW_LEVEL}; use F.ctc_loss": "miopen_ctc_loss",
     "there is no rule for segments; use torch.scatter_reduce": "segment_reduce",
-    "there is no rule for a whole recurrent network; write its steps with F.linear, torch.sigmoid and torch.tanh": """
-        gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell miopen_rnn mkldnn_rnn_layer""",
-    "there is no rule for it; write it with F.scaled_dot_product_attention": "multi_head_attention_forward",
+    f"{_LOW_LEVEL}; use torch.nn.RNN, torch.nn.GRU or torch.nn.LSTM": "miopen_rnn mkldnn_rnn_layer",
     "there is no rule for a factorization that shares its storage; use torch.linalg.solve, or torch.linalg.qr": """
-        lu lu_solve lu_unpack linalg_lu linalg_lu_factor linalg_lu_factor_ex linalg_lu_solve linalg_householder_product
-        orgqr ormqr""",
+        lu lu_solve lu_unpack linalg_lu linalg_lu_factor linalg_lu_factor_ex linalg_lu_solve ormqr""",
     "there is no rule for a randomized algorithm; use torch.linalg.svd or torch.linalg.eigh": """
         svd_lowrank pca_lowrank lobpcg""",
     "there is no rule for writing through strides; use torch.slice_scatter or torch.diagonal_scatter": """
@@ -84,8 +79,6 @@ _FUNCTIONS = {
     "the number gets no gradient, in torch neither; use number.expand(size), or number.item() for a constant": """
         full scalar_tensor""",
     "torch gives its bounds no gradient; give start.item() and end.item()": "arange range",
-    "there is no rule for a sequence that is packed; run the network on the padded one, and mask what is too long": """
-        _pack_padded_sequence _pad_packed_sequence""",
     "torch has taken it out": "eig lstsq reinforce solve symeig _symeig matrix_rank",
 }
 _BY_NAME = {name: reason for reason, names in _FUNCTIONS.items() for name in names.split()}

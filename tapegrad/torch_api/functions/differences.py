@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tapegrad.numbers import is_whole
+from tapegrad.rules.slicing import along
 from tapegrad.torch_api.composition import composition
 
 
@@ -15,33 +16,39 @@ def parabola(a: Any, b: Any, c: Any, h: Any, k: Any) -> tuple[Any, Any, Any]:
     return a * (-(2 * h + k) / (h * (h + k))), b * ((h + k) / (h * k)), c * (-h / (k * (h + k)))
 
 
-def slopes(x: Any, spacing: Any, edge_order: int) -> Any:
-    """The slopes along the last dimension: of parabolas within, of lines or parabolas at the ends.
+def slopes(x: Any, spacing: Any, dim: int, edge_order: int) -> Any:
+    """The slopes along a dimension: of parabolas within, of lines or parabolas at the ends.
 
     Args:
-        x: values, of shape (..., n).
+        x: values, n of them along ``dim``.
         spacing: the distance of two points, a number; or where the points are, of shape (n,).
+        dim: the dimension.
         edge_order: 1 or 2, the degree at the ends.
     """
-    here, left, right = x[..., 1:-1], x[..., :-2], x[..., 2:]
+
+    def at(start: int | None, stop: int | None) -> Any:
+        return along(x, dim, slice(start, stop))
+
+    h = k = h0 = k0 = h1 = k1 = spacing
     if hasattr(spacing, "shape") and spacing.ndim:
         steps = spacing.diff()
-        h, k = steps[:-1], steps[1:]
-        within = left * (-k / (h * (h + k))) + here * ((k - h) / (h * k)) + right * (h / (k * (h + k)))
+        h, k = (s.view([-1 if d == dim % x.ndim else 1 for d in range(x.ndim)]) for s in (steps[:-1], steps[1:]))
+        h0, k0, h1, k1 = steps[0], steps[1:2], steps[-1], steps[-2:-1]
+        right, here, left = at(2, None), at(1, -1), at(None, -2)
+        c, b, a = right * (h / (k * (h + k))), here * ((k - h) / (h * k)), left * (-k / (h * (h + k)))
+        within = a + b + c
     else:
-        steps = (spacing, spacing)
+        left, right = at(None, -2), at(2, None)
         within = (right - left) / spacing / 2
-    first, last = (x[..., 1] - x[..., 0]) / steps[0], (x[..., -1] - x[..., -2]) / steps[-1]
-    if edge_order == 2:
-        p, q, r = parabola(x[..., 0], x[..., 1], x[..., 2], steps[0], steps[1])
-        first = p + q + r
-        p, q, r = parabola(x[..., -1], x[..., -2], x[..., -3], steps[-1], steps[-2])
-        last = -(r + q + p)  # as torch adds them
-    return torch.cat([first.unsqueeze(-1), within, last.unsqueeze(-1)], -1)
+    if edge_order == 1:
+        return torch.cat([(at(1, 2) - at(0, 1)) / h0, within, (at(-1, None) - at(-2, -1)) / h1], dim)
+    p, q, r = parabola(at(0, 1), at(1, 2), at(2, 3), h0, k0)
+    s, t, u = parabola(at(-1, None), at(-2, -1), at(-3, -2), h1, k1)
+    return torch.cat([p + q + r, within, -(u + t + s)], dim)  # as torch adds them
 
 
 @composition(torch.gradient)
 def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Any, ...]:
     dims = range(input.ndim) if dim is None else (dim,) if is_whole(dim) else dim
     each = spacing if isinstance(spacing, (list, tuple)) else [1 if spacing is None else spacing] * len(dims)
-    return tuple([slopes(input.movedim(d, -1), s, edge_order).movedim(-1, d) for d, s in zip(dims, each, strict=True)])
+    return tuple([slopes(input, s, d, edge_order) for d, s in zip(dims, each, strict=True)])
