@@ -14,6 +14,7 @@ import tapegrad.kernels
 import tapegrad.nn.leaves
 import tapegrad.rules
 import tapegrad.source.program
+import tapegrad.torch_api.distributions
 import tapegrad.torch_api.functions
 import tapegrad.torch_api.functions_refused
 import tapegrad.torch_api.methods
@@ -36,6 +37,7 @@ from tapegrad.torch_api.users import rule
 grad, compare = quiet(grad), quiet(compare)
 tapegrad.torch_api.methods.install()
 tapegrad.torch_api.functions_refused.guard()
+tapegrad.torch_api.distributions.adopt()
 if os.environ.get("TAPEGRAD_FAST") != "0" and (Path(__file__).parent / "fast").is_dir():
     importlib.import_module("tapegrad.fast").install()
 

@@ -123,6 +123,8 @@ class Tensor(Base):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if type(value) is not bool:
+            raise TypeError(f"requires_grad: expected True or False, not {value!r}, of type {type(value).__name__}")
         if self.record is not None:
             if not value:
                 raise RuntimeError(
@@ -142,7 +144,7 @@ class Tensor(Base):
                 "requires_grad: this tensor was made in torch.inference_mode(), so that torch cannot tell when it "
                 "changes; use a .clone() of it"
             )
-        self._requires_grad = bool(value)
+        self._requires_grad = value
 
     def retain_grad(self) -> None:
         """Ask ``backward()`` to leave this computed tensor's gradient in ``grad``, as it does for leaves."""

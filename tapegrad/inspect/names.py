@@ -46,8 +46,13 @@ def tensors_in(names: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[
         depth: how long a path may be: with 1, the variables themselves and nothing inside them.
 
     Raises:
-        TypeError: a name is no string.
+        TypeError: there are no names, or one is no string.
     """
+    if not isinstance(names, Mapping):
+        raise TypeError(
+            f"names: expected a dict of names and what they stand for, such as locals() or {{'x': x}}, not a "
+            f"{type(names).__name__}"
+        )
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"names: a name must be a string, not {name!r}, a {type(name).__name__}")

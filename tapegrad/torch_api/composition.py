@@ -10,8 +10,10 @@ import torch
 
 from tapegrad.engine.table import TABLE, enter, spellings
 from tapegrad.engine.tensor import Tensor, adopted, wrap
+from tapegrad.numbers import has_foreign_numbers, pythons
 
 _VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes
+_IN_OUR_WORDS = (TypeError, ValueError, RuntimeError)  # what bodies raise; others are accidents
 _MOST = 4096  # forms of calls that are remembered, for each function
 
 
@@ -36,21 +38,25 @@ def asking(function: Callable[..., Any], body: Callable[..., Any]) -> Callable[.
     """``body`` in the place of a torch function that does not run itself, but is asked what it would refuse.
 
     It is asked at the first call of each form, of other numbers of dimensions, dtypes or options: with copies, so that
-    it changes nothing. The meta device would do without, but to load its kernels takes seconds.
+    it changes nothing. The meta device would do without, but to load its kernels takes seconds. ``body`` is then given
+    Python's numbers in place of other objects that are numbers.
     """
-    known: set[tuple[Any, ...]] = set()
+    known: dict[tuple[Any, ...], bool] = {}  # form -> whether it has numbers that are not Python's
 
     @wraps(body)
     def entry(*args: Any, **kwargs: Any) -> Any:
         form = tuple([*map(_form, args), *kwargs, *map(_form, kwargs.values())] if kwargs else map(_form, args))
-        if form not in known:
+        foreign_numbers = known.get(form)
+        if foreign_numbers is None:
             if True in map(_is_foreign, (*args, *kwargs.values())):
                 own = {name: adopted(value, function.__name__, name) for name, value in kwargs.items()}
                 return entry(*[adopted(arg, function.__name__, "an argument") for arg in args], **own)
             _ask(function, body, args, kwargs)
             if len(known) == _MOST:
                 known.clear()
-            known.add(form)
+            foreign_numbers = known[form] = has_foreign_numbers([*args, *kwargs.values()])
+        if foreign_numbers:
+            return entry(*pythons(args), **{name: pythons(value) for name, value in kwargs.items()})
         return body(*args, **kwargs)
 
     return entry
@@ -92,7 +98,7 @@ def _ask(function: Callable[..., Any], body: Callable[..., Any], args: Any, kwar
             refusal = _refusal(function, *given)
             if refusal is not None:
                 ours = _refusal(body, *_wrapped(given))
-                raise refusal if ours is None or isinstance(ours, AttributeError) else ours
+                raise ours if isinstance(ours, _IN_OUR_WORDS) else refusal
     finally:
         torch._C._set_grad_enabled(recording)
 

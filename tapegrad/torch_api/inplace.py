@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, adopted
@@ -20,7 +21,9 @@ from tapegrad.rules import indexing
 from tapegrad.torch_api.composition import asking
 from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.keywords import torch_names
+from tapegrad.torch_api.plain import PLAIN
 from tapegrad.torch_api.raw import raw
+from tapegrad.torch_api.reasons import reason_for
 from tapegrad.torch_api.temporaries import seen_by_others
 
 # What these draw takes nothing from the tensor but its shape.
@@ -55,12 +58,21 @@ def update(
         MissingRule: the function has no rule.
     """
     if not torch.is_grad_enabled():
-        getattr(t._data, name)(*raw(args), **raw(kwargs))
+        torchs(name)(t._data, *raw(args), **raw(kwargs))
         return t
     args, kwargs = adopted((args, kwargs), name, "an argument")
     values = (t, *args, *kwargs.values())
-    if not any(isinstance(v, Tensor) and v.requires_grad for v in values):
-        getattr(t._data, name)(*raw(args), **raw(kwargs))
+    if not takes_gradient(t) or not any(isinstance(v, Tensor) and v.requires_grad for v in values):
+        torchs(name)(t._data, *raw(args), **raw(kwargs))
+        return t
+    if (reason := reason_for(name)) is not None:
+        raise MissingRule(f"{name}(): {reason}")
+    if name == "elu_" and len(args) > 1:
+        raise MissingRule(
+            "elu_(): there is no rule with scale and input_scale, which F.elu has not; multiply the result"
+        )
+    if name == "detach_" and not seen_by_others(t, args, temporary):
+        t.record, t._requires_grad = None, False
         return t
     if t.is_leaf and t.requires_grad:
         raise InPlaceError(
@@ -75,17 +87,22 @@ def update(
         )
     if name in RANDOM:
         result = written(t, ..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
+    elif name[:-1] in PLAIN:  # a comparison, say, of which truth values remain
+        result = written(t, ..., torchs(name[:-1])(t._data, *raw(args), **raw(kwargs)))
     elif name == "__setitem__":
         index, value = args
         result = written(t, canonical(index, t._data), without_leading_ones(value))
     elif name in ("copy_", "fill_", "zero_"):
         value = (*args, *kwargs.values(), 0.0)[0]
-        result = written(t, ..., value.expand(t.shape) if name == "copy_" else value)
+        result = written(t, ..., value.expand(t.shape) if name == "copy_" and hasattr(value, "shape") else value)
+    elif name == "fill_diagonal_":
+        value, *wrap = (*args, *kwargs.values())
+        result = t.masked_fill(torch.zeros_like(t._data, dtype=torch.bool).fill_diagonal_(True, *wrap), value)
     else:
-        function: Any = getattr(torch.Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
-        entry = TABLE.get(function)
+        entry = TABLE.get(torchs(name[:-1]))
         if entry is None or (name == "float_power_" and t.dtype != torch.float64):  # its result is always of float64
-            raise MissingRule(f"{name}(): tapegrad has no rule for it; compute a new tensor from recorded functions")
+            reason = reason_for(name[:-1]) or "tapegrad has no rule for it; compute a new tensor by recorded functions"
+            raise MissingRule(f"{name}(): {reason}")
         result = entry(t, *args, **torch_names(kwargs)).to(t.dtype)
         if not isinstance(result, Tensor):
             raise RuntimeError(f"{name}(): the result cannot be cast to {t.dtype}, which takes no gradient")
@@ -109,9 +126,20 @@ def update(
 
 
 @cache
+def torchs(name: str) -> Any:
+    """Torch's function of that name: a method, or if there is none, of torch or torch.nn.functional; or None."""
+    return next(filter(None, (getattr(place, name, None) for place in (torch.Tensor, torch, F))), None)
+
+
+@cache
 def _refusal(name: str) -> Callable[..., None]:
-    """Raises what torch's method of that name would raise, and does nothing else."""
-    return asking(getattr(torch.Tensor, name), lambda *args, **kwargs: None)
+    """Raises what torch's function of that name would raise, and does nothing else."""
+    return asking(torchs(name), lambda *args, **kwargs: None)
+
+
+def takes_gradient(t: Any) -> bool:
+    """Whether what is written to a tensor could get a gradient: not into integers."""
+    return bool(t.dtype.is_floating_point or t.dtype.is_complex)
 
 
 def written(t: Tensor, index: Any, value: Any) -> Any:

@@ -15,6 +15,7 @@ import torch
 from tapegrad.engine.op import Formula, Op
 from tapegrad.engine.signature import name_of
 from tapegrad.engine.table import TABLE, enter, made, spellings, tell
+from tapegrad.errors import blamed, checked
 
 # What an argument list may consist of. Nothing in it calls anything, so that reading it runs no code.
 _READABLE = (
@@ -81,7 +82,8 @@ def _registered(function: Any, arguments: Any, aux: Sequence[str], gradients: di
         raise TypeError(f"rule for {name}: aux is a list of names for outputs, as in ['indices'], not {aux!r}")
     for argument, formula in gradients.items():
         _parameters(formula, f"rule for {name}, gradient of {argument}")
-    op = made(function, _plain(arguments), aux, gradients, trusted=False)
+    op = made(function, _plain(arguments), aux, blamed(name, gradients), trusted=False)
+    op.run = checked(op)
     if type(function) is FunctionType and function not in TABLE and not spellings(function):
         function.__dict__[_ENTRY] = op
         tell(op)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from operator import index as whole
 from typing import Any
 
 import torch
@@ -52,6 +53,18 @@ def block_diag(*tensors: Any) -> Any:
     return torch.cat(
         [F.pad(b, (start, sum(widths) - start - b.shape[1])) for b, start in zip(blocks, before, strict=False)]
     )
+
+
+@composition(torch._C._nn.pad_sequence)  # what torch.nn.utils.rnn.pad_sequence calls
+def pad_sequence(
+    sequences: Any, batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
+) -> Any:
+    longest = max([len(s) for s in sequences])
+    padded = []
+    for s in sequences:
+        more = (longest - len(s), 0) if padding_side == "left" else (0, longest - len(s))
+        padded.append(F.pad(s, (0, 0) * (s.ndim - 1) + more, value=padding_value))
+    return torch.stack(padded, 0 if batch_first else 1)
 
 
 VF: Any = torch._C._VariableFunctions  # what torch calls when tensors come as a list
@@ -113,8 +126,9 @@ def unbind(input: Any, dim: int = 0) -> Any:
 @composition(torch.split)
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> Any:
     n, sizes = tensor.shape[dim], split_size_or_sections
-    if isinstance(sizes, int):
-        sizes = [min(sizes, n - start) for start in range(0, n, sizes)] if n else [0]
+    if not isinstance(sizes, (list, tuple)):
+        size = whole(sizes)
+        sizes = [min(size, n - start) for start in range(0, n, size)] if n else [0]
     return split_with_sizes(tensor, sizes, dim)
 
 
@@ -141,7 +155,7 @@ def split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
 @composition(torch.chunk, torch.unsafe_chunk)
 def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
     n = input.shape[dim]
-    return split(input, -(-n // chunks) if n else [0] * chunks, dim)
+    return split(input, -(-n // whole(chunks)) if n else [0] * chunks, dim)
 
 
 @composition(torch.tensor_split)
