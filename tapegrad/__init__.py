@@ -21,7 +21,7 @@ import tapegrad.torch_api.methods
 from tapegrad.algebra.derivation import Derivation
 from tapegrad.algebra.derive import derive
 from tapegrad.engine.backward import grad
-from tapegrad.engine.table import kernel, rule
+from tapegrad.engine.table import kernel
 from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import Tensor, tensor
 from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
@@ -32,6 +32,7 @@ from tapegrad.inspect.tape import Tape, tape
 from tapegrad.nn.as_torch import as_torch
 from tapegrad.nn.quiet import quiet
 from tapegrad.nn.recording import recording
+from tapegrad.torch_api.users import rule
 
 grad, compare = quiet(grad), quiet(compare)
 tapegrad.torch_api.methods.install()

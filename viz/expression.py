@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.tape import Record
-from tapegrad.source.expression import INFIX
+from tapegrad.source.expression import INFIX, exact
 from tapegrad.source.layout import ATOM, SIGN, Text, infix, prefix, subscript
 
 _SPELLINGS = {"max_all": "max", "max_dim": "max", "min_all": "min", "min_dim": "min", "moved": "to"}
@@ -64,6 +64,7 @@ def spelling(record: Record) -> str:
 
 def number(value: Any) -> str:
     """A number to four digits, or several."""
+    value = exact(value)
     if isinstance(value, (list, tuple)):
         text = ", ".join(map(number, value))
         return f"[{text}]" if isinstance(value, list) else text

@@ -2,6 +2,8 @@
 
 import argparse
 import io
+import secrets
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -10,8 +12,8 @@ from typing import Any, NoReturn
 
 import torch
 
-from examples.makemore import checkpoint
-from examples.makemore.errors import UserError
+from examples.makemore import checkpoint, stop, trained
+from examples.makemore.errors import Stopped, UserError
 from examples.makemore.names import DEFAULT_LIST, load_data
 from examples.makemore.sample import sample
 from examples.makemore.train import ENGINES, Config, calibrate, plot_losses, split_loss, train
@@ -30,12 +32,13 @@ def whole(smallest: int, largest: int) -> Callable[[str], int]:
     return parse
 
 
-TRAINING = "names hidden batch steps seed engine device dtype out"
+TRAINING = "names hidden batch steps save-every seed engine device dtype out"
 OPTIONS: dict[str, dict[str, Any]] = {
     "names": {"type": Path, "default": DEFAULT_LIST, "metavar": "PATH", "help": "names, one a line (the list here)"},
     "hidden": {"type": whole(1, 2**16), "help": "hidden neurons (200 to train, else 64)"},
     "batch": {"type": whole(2, 2**16), "default": 32, "help": "examples in a minibatch (%(default)s)"},
     "steps": {"type": whole(1, 2**31), "help": "steps of training (200000, or 100000 when all four commands run)"},
+    "save-every": {"type": whole(1, 2**31), "default": 10_000, "help": "store it after so many steps (%(default)s)"},
     "seed": {"type": whole(0, 2**63), "default": 2147483647, "help": "where random draws start (%(default)s)"},
     "engine": {"choices": ENGINES, "default": "tapegrad", "help": "what computes the gradients (%(default)s)"},
     "device": {"default": "cpu", "help": "a torch device such as cpu or cuda (%(default)s)"},
@@ -85,21 +88,35 @@ def run_derive(args: argparse.Namespace) -> bool:
 
 
 def run_train(args: argparse.Namespace) -> bool:
-    """Trains, prints the losses, writes the loss curve and the checkpoint."""
+    """Trains, writes the checkpoint, prints the losses, and writes the loss curve.
+
+    The network is stored every now and then, and when a signal stops the training.
+    """
     config = Config(args.hidden or 200, args.batch, args.steps or 200_000, args.seed, args.engine, args.dtype)
-    parameters, losses = train(args.data, config)
-    model = calibrate(args.data, parameters, config)
+    path, run = args.out / checkpoint.FILE_NAME, secrets.token_hex(8)
+
+    def save(parameters: list[torch.Tensor], step: int) -> trained.Model:
+        model = calibrate(args.data, parameters, config)
+        trained.save(model, path, run, step, finished=step == config.steps)
+        return model
+
+    with stop.noted() as signals:
+        parameters, losses = train(args.data, config, save, args.save_every, signals)
+        model = save(parameters, len(losses))
+    if signals:
+        name = signal.Signals(signals[0]).name
+        raise Stopped(signals[0], f"stopped by {name} after {len(losses)} steps; the network so far is in {path}")
+    args.written.append(path)
     for split in ("train", "val", "test"):
         print(f"{split:5s} loss {split_loss(model, getattr(args.data, split)):.4f}")
     plot_losses(losses, args.out / "loss.png")
-    checkpoint.save(model, args.out / checkpoint.FILE_NAME)
-    args.written += [args.out / "loss.png", args.out / checkpoint.FILE_NAME]
+    args.written.append(args.out / "loss.png")
     return True
 
 
 def run_sample(args: argparse.Namespace) -> bool:
     """Prints twenty new names."""
-    model = checkpoint.load(args.out / checkpoint.FILE_NAME, args.device)
+    model = trained.load(args.out / checkpoint.FILE_NAME, args.device)
     print(*sample(model, args.seed + 10), sep="\n")
     return True
 
@@ -165,19 +182,28 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; returns 0, 1 if a gradient is not as promised, 2 for a mistake in the command line."""
+    """Runs a command line.
+
+    Returns:
+        0; 1 if a gradient is not as promised; 2 for a mistake in the command line; 128 and the number of the signal
+        that stopped it, which is 130 for Ctrl-C.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "all")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name may have letters that the terminal lacks
     args = parser().parse_args(words)
+    code = 2
     try:
         prepare(args)
         good = COMMANDS[args.command][0](args)
         if args.written:
             print("\nWritten:", *args.written, sep="\n  ")
         return 0 if good else 1
+    except Stopped as error:
+        print(f"{PROGRAM} {args.command}: {error}", file=sys.stderr)
+        return 128 + error.signal
     except UserError as error:
         message = str(error)
     except ModuleNotFoundError as error:
@@ -185,6 +211,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         message = str(error)
     except KeyboardInterrupt:
-        message = "interrupted"
+        message, code = "interrupted", 128 + signal.SIGINT
     print(f"{PROGRAM} {args.command}: error: {message}", file=sys.stderr)
-    return 2
+    return code

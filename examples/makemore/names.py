@@ -8,11 +8,14 @@ from typing import TypeAlias
 
 import torch
 
+from examples.makemore import files
 from examples.makemore.errors import UserError
 
 DEFAULT_LIST = Path(__file__).with_name("names.txt")
 BLOCK_SIZE = 3  # context length: how many characters predict the next one
 END = 0  # before a name's first character and after its last; a number, so that any character may stand in a name
+LARGEST = 10**7  # bytes of a list
+LONGEST = 1000  # characters of a name
 FEWEST = 6  # with fewer names, one of the three splits would be empty
 
 Examples: TypeAlias = tuple[torch.Tensor, torch.Tensor]  # X: contexts (N, BLOCK_SIZE), Y: what follows (N,)
@@ -36,14 +39,20 @@ class Data:
 def read_names(path: Path) -> list[str]:
     """Reads one name a line: UTF-8, any alphabet; empty lines and space around a name do not count."""
     try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    except OSError as error:
+        text = files.read(path, LARGEST).decode("utf-8-sig")
+    except FileNotFoundError as error:
         raise UserError(f"cannot read the names in {path}: {error.strerror}") from error
+    except UserError as error:
+        raise UserError(f"cannot read the names: {error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"cannot read the names in {path}: not UTF-8 text (byte {error.start})") from error
-    names = [name for line in lines if (name := line.strip())]
+    if "\0" in text:
+        raise UserError(f"cannot read the names in {path}: not text (a zero byte)")
+    names = [name for line in text.splitlines() if (name := line.strip())]
     if len(names) < FEWEST:
         raise UserError(f"too few names in {path}: {len(names)}, and three splits need at least {FEWEST}")
+    if (length := len(max(names, key=len))) > LONGEST:
+        raise UserError(f"cannot read the names in {path}: one has {length:,} characters, more than {LONGEST}")
     return names
 
 

@@ -2,8 +2,9 @@
 
 import torch
 
-from examples.makemore.checkpoint import Model
+from examples.makemore.errors import UserError
 from examples.makemore.names import BLOCK_SIZE, END
+from examples.makemore.trained import Model
 
 LONGEST = 1000  # a model that never learnt to end a name is cut off here
 
@@ -18,6 +19,8 @@ def sample(model: Model, seed: int, count: int = 20) -> list[str]:
         context, name = [END] * BLOCK_SIZE, ""
         while len(name) < LONGEST:
             probs = model(torch.tensor([context], device=device)).softmax(1).cpu()
+            if not probs.isfinite().all():
+                raise UserError("the stored network gives no probabilities, its weights are too large: train again")
             ix = int(torch.multinomial(probs, num_samples=1, generator=g))
             if ix == END:
                 break

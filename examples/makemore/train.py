@@ -1,19 +1,21 @@
 """Exercise 4: train the network on any of three engines, which differ in `wrap` and `backward` alone."""
 
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from examples.makemore import manual
-from examples.makemore.checkpoint import Model
+from examples.makemore import files, manual
 from examples.makemore.errors import UserError
 from examples.makemore.model import Tensor, before_batch_norm, draw_batch, init_parameters, training_forward
 from examples.makemore.names import Data, Examples
+from examples.makemore.trained import Model
 
 ENGINES = ("tapegrad", "torch", "manual")
 CHUNK = 16_384  # how many examples the evaluation takes at once
@@ -61,8 +63,25 @@ def one_thread() -> Iterator[None]:
 
 
 @one_thread()
-def train(data: Data, config: Config) -> tuple[list[torch.Tensor], list[float]]:
-    """Trains from scratch; returns the parameters and the loss of every step."""
+def train(
+    data: Data,
+    config: Config,
+    save: Callable[[list[torch.Tensor], int], Any] | None = None,
+    save_every: int = 0,
+    stop: Sequence[int] = (),
+) -> tuple[list[torch.Tensor], list[float]]:
+    """Trains from scratch.
+
+    Args:
+        data: what on.
+        config: how.
+        save: called with the parameters and the number of steps, after every `save_every` steps but the last.
+        save_every: see there.
+        stop: if there is something in it after a step, that was the last.
+
+    Returns:
+        The parameters, and the loss of every step.
+    """
     from tqdm import tqdm
 
     device = data.train[0].device
@@ -83,10 +102,18 @@ def train(data: Data, config: Config) -> tuple[list[torch.Tensor], list[float]]:
             losses.append(v.loss.item())
             if i % 1000 == 0:
                 progress.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
-    trained = [p.data for p in parameters]
+            if stop:
+                break
+            if save is not None and (i + 1) % save_every == 0 and i + 1 < config.steps:
+                save(finite([p.data for p in parameters]), i + 1)
+    return finite([p.data for p in parameters]), losses
+
+
+def finite(trained: list[torch.Tensor]) -> list[torch.Tensor]:
+    """The parameters, if they are of any use."""
     if not all(p.isfinite().all() for p in trained):
         raise UserError("the training diverged: try a larger --batch, more names or another --seed")
-    return trained, losses
+    return trained
 
 
 def calibrate(data: Data, parameters: list[torch.Tensor], config: Config) -> Model:
@@ -115,4 +142,6 @@ def plot_losses(losses: Sequence[float], path: Path) -> None:
     axes.plot([(i + 1) * stretch for i in range(len(means))], means.tolist())
     axes.set(xlabel="step", ylabel=f"log10 of the loss, means of {stretch} steps")
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150)
+    files.replace(path, picture.getvalue())

@@ -51,7 +51,8 @@ class Run:
         result = apply(record.op, tuple(args))
         out, *aux = result if record.op.aux else (result,)
         self.tensors[record] = out
-        self.saved[record] = (raw(out), *[raw(a) for a in args], *aux)
+        raws = [tuple(map(raw, a)) if type(a) is tuple else raw(a) for a in args]
+        self.saved[record] = (raw(out), *raws, *aux)
 
     def _argument(self, value: Any, parent: Any) -> Any:
         """A Tensor for a node, a copy of a constant."""

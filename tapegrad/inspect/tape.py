@@ -13,6 +13,9 @@ from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.inspect.names import caller_scope, name_nodes
 
+_MOST = 8  # inputs that a row shows
+_WIDEST = 60  # characters of a label
+
 
 class Tape(Sequence[Record]):
     """Everything that led to some outputs, oldest record first.
@@ -63,14 +66,20 @@ class Tape(Sequence[Record]):
             """The raw tensors to call the functions of ``source`` with, by name."""
 
     def __str__(self) -> str:
-        labels = {p: self.name(p) for p in self.leaves} | {r: self.name(r) for r in self._records}
+        labels = {p: _few([self.name(p)]) for p in (*self.leaves, *self._records)}
         rows = [("", labels[leaf], "leaf", "", shape_text(leaf.shape)) for leaf in self.leaves]
         for i, r in enumerate(self._records):
-            inputs = ", ".join(labels[p] for p in parents_of(r))
+            inputs = _few([labels[p] for p in parents_of(r)])
             rows.append((str(i), labels[r], r.op.name, inputs, shape_text(r.shape)))
         return table(("#", "name", "op", "inputs", "shape"), rows)
 
     __repr__ = __str__  # so that a prompt shows it too
+
+
+def _few(labels: Sequence[str]) -> str:
+    """Labels in a row, so long as they are few: a table is as wide as its widest cell."""
+    shown = [label if len(label) <= _WIDEST else f"{label[: _WIDEST - 1]}…" for label in labels[:_MOST]]
+    return ", ".join(shown) + (f", … ({len(labels)} in all)" if len(labels) > _MOST else "")
 
 
 def tape(*outputs: torch.Tensor, names: Mapping[str, Any] | None = None) -> Tape:

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from tapegrad.engine.signature import name_of
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, adopted, wrap
 from tapegrad.errors import InPlaceError, MissingRule
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.keywords import torch_names
 from tapegrad.torch_api.raw import raw
+from tapegrad.torch_api.users import entry_of
 
 # Functions whose results take no gradient: they run on the torch tensor and return what torch returns.
 PLAIN = frozenset(
@@ -21,11 +23,18 @@ PLAIN = frozenset(
     eq ne lt le gt ge not_equal less less_equal greater greater_equal equal allclose isclose
     isnan isinf isfinite isposinf isneginf isreal signbit is_nonzero logical_and logical_or logical_not logical_xor
     any all argmax argmin argsort argwhere nonzero count_nonzero searchsorted bucketize
-    zeros_like ones_like empty_like full_like rand_like randn_like randint_like
-    new_zeros new_ones new_empty new_full new_tensor one_hot multinomial
+    one_hot multinomial
     is_floating_point is_complex is_tensor is_same_size result_type can_cast numel nelement size dim ndimension stride
     storage_offset data_ptr untyped_storage is_contiguous element_size get_device
     long int short char byte bool __and__ __or__ __xor__ __invert__
+    """.split()
+)
+
+# The same, but that what they make is a Tensor: it may be changed in place by one that requires grad.
+MADE = frozenset(
+    """
+    zeros_like ones_like empty_like full_like rand_like randn_like randint_like
+    new_zeros new_ones new_empty new_full new_tensor
     """.split()
 )
 
@@ -47,14 +56,15 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         kwargs.pop("requires_grad", None)  # nn.init.eye_ says it of the tensor that it fills
         func(*raw(args), **raw(kwargs), out=raw(out))
         return out
-    if entry := TABLE.get(func):
+    if entry := TABLE.get(func) or entry_of(func):
         return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
-    if name in PLAIN:
+    if name in PLAIN or name in MADE:
         if name in VALUES_FROM and torch.is_grad_enabled():
             args, kwargs = adopted((args, kwargs), name, "an argument")
             named = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
             refuse_values(name, (args[VALUES_FROM[name] :], named))
-        return func(*raw(args), **raw(kwargs))
+        result = func(*raw(args), **raw(kwargs))
+        return wrapped(result) if name in MADE else result
     recording = False
     if torch.is_grad_enabled():
         args, kwargs = adopted((args, kwargs), name, "an argument")
@@ -101,11 +111,6 @@ def missing(func: Callable[..., Any]) -> str:
         f"{name}(): tapegrad has no rule for this torch function.{nearest} Give it one with tapegrad.rule, write it in "
         f"terms of other functions, or .detach() its inputs if they are constants"
     )
-
-
-def name_of(func: Callable[..., Any]) -> str:
-    """A function's name, for messages."""
-    return str(getattr(func, "__name__", func))
 
 
 def tensors_in(value: Any) -> Iterator[Tensor | torch.Tensor]:

@@ -7,7 +7,7 @@ place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from tapegrad.torch_api.composition import asking
 from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.keywords import torch_names
 from tapegrad.torch_api.raw import raw
+from tapegrad.torch_api.temporaries import seen_by_others
 
 # What these draw takes nothing from the tensor but its shape.
 RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_"}
@@ -28,7 +29,14 @@ RANDOM = {"bernoulli_", "normal_", "uniform_", "exponential_", "cauchy_", "log_n
 RESHAPING = {"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_", "as_strided_"}
 
 
-def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def update(
+    t: Tensor,
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    temporary: Sequence[Any] = (),
+    item: bool = False,
+) -> Tensor:
     """Run a torch method that changes its tensor.
 
     Args:
@@ -36,6 +44,8 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         name: the method, such as ``add_`` or ``__setitem__``.
         args: its further arguments.
         kwargs: its keyword arguments.
+        temporary: those of ``args`` that nobody holds after the statement.
+        item: whether ``t`` is such a temporary item itself, to which the result is then assigned: ``h[0] += y``.
 
     Returns:
         ``t`` itself.
@@ -57,10 +67,11 @@ def update(t: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{name}(): a leaf that requires grad cannot be changed in place, its gradient would have no place to go; "
             f"use p.data or torch.no_grad() for an update, or x = x.clone() first"
         )
-    if name not in RESHAPING and shares_memory(t._data):
+    if name not in RESHAPING and not item and seen_by_others(t, args, temporary):
         raise InPlaceError(
             f"{name}(): this tensor, of shape {tuple(t.shape)}, shares its memory with another (it is a view, or has "
-            f"one), and torch would change both; write x = x.{name.strip('_')}(...) or change x.clone()"
+            f"one), and torch would change both; change a copy of it, after x = x.clone(), and for a part of a tensor "
+            f"write h[i] += value or h[i] = value"
         )
     if name in RANDOM:
         result = written(t, ..., getattr(torch.empty_like(t._data), name)(*raw(args), **raw(kwargs)))
@@ -115,10 +126,3 @@ def without_leading_ones(value: Any) -> Any:
     while isinstance(value, (Tensor, torch.Tensor)) and value.ndim and value.shape[0] == 1:
         value = value.squeeze(0)
     return value
-
-
-def shares_memory(data: torch.Tensor) -> bool:
-    """Whether other tensors, or a numpy array that was made a tensor, use the same storage."""
-    storage = data.untyped_storage()
-    users = torch._C._storage_Use_Count(storage._cdata)
-    return bool(users > 2) or not storage.resizable()  # data's own use, and ours; memory that torch did not allocate

@@ -14,7 +14,7 @@ from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor
 from tapegrad.rules import reduction, shape
 from tapegrad.torch_api import leaves
-from tapegrad.torch_api.dispatch import PLAIN, VALUES_FROM, call
+from tapegrad.torch_api.dispatch import MADE, PLAIN, VALUES_FROM, call
 from tapegrad.torch_api.functions.shape import reverse_dims
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.keywords import torch_names
@@ -120,11 +120,16 @@ INSTEAD = {
 }
 
 
-def _unruled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return call(function, (self, *args), kwargs)
 
-    return _documented(method, name, "without a rule, so it refuses where a gradient is asked for")
+    no_rule = "without a rule, so it refuses where a gradient is asked for"
+    return _documented(method, name, "makes a Tensor that takes no gradient" if name in MADE else no_rule)
+
+
+def _forget_grad(self: Tensor) -> None:
+    self._grad = None
 
 
 def _absent(name: str) -> property:
@@ -158,6 +163,7 @@ def install() -> None:
         members[name] = property(operator.attrgetter(f"_data.{name}"), doc=f"As ``torch.Tensor.{name}``.")
     members |= {
         "__torch_function__": classmethod(_torch_function),
+        "grad": vars(Tensor)["grad"].deleter(_forget_grad),
         "T": property(reverse_dims, doc="The dimensions in reverse order."),
         "mT": property(lambda self: self.transpose(-2, -1), doc="Each matrix transposed."),
         "mH": property(shape.adjoint, doc="Each matrix transposed and conjugated."),
@@ -183,4 +189,4 @@ def _member(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return _documented(method, name, RECORDED)
     if name in PLAIN and name not in VALUES_FROM:
         return _plain(name, function)
-    return _in_place(name) if name.endswith("_") else _unruled(name, function)
+    return _in_place(name) if name.endswith("_") else _called(name, function)

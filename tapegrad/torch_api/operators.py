@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
+from sys import getrefcount
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from tapegrad.torch_api.functions.matmul import batched
 from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.raw import raw
+from tapegrad.torch_api.temporaries import TEMPORARY, is_for_item
 
 
 def _reflected_pow(self: Tensor, base: Any) -> Any:
@@ -42,7 +45,24 @@ def _getitem(self: Tensor, index: Any) -> Any:
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:
-    update(self, "__setitem__", (index, value), {})
+    temporary = (value,) if getrefcount(value) <= TEMPORARY else ()
+    update(self, "__setitem__", (index, value), {}, temporary)
+
+
+def _augmented(name: str) -> Callable[[Tensor, Any], Tensor]:
+    def method(self: Tensor, other: Any) -> Tensor:
+        temporary = (other,) if getrefcount(other) <= TEMPORARY else ()
+        item = False
+        if getrefcount(self) <= TEMPORARY:
+            frame = sys._getframe(1)
+            item = is_for_item(frame.f_code, frame.f_lasti)
+        return update(self, name, (other,), {}, temporary, item)
+
+    return method
+
+
+def _reversed(self: Tensor) -> Any:
+    return self.flip(0) if self.ndim else self
 
 
 def _comparison(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
@@ -74,12 +94,13 @@ def operators() -> dict[str, Callable[..., Any]]:
         "__matmul__": _matmul,
         "__rmatmul__": _reflected_matmul,
         "__setitem__": _setitem,
-        "__iadd__": lambda self, other: update(self, "add_", (other,), {}),
-        "__isub__": lambda self, other: update(self, "sub_", (other,), {}),
-        "__imul__": lambda self, other: update(self, "mul_", (other,), {}),
-        "__itruediv__": lambda self, other: update(self, "div_", (other,), {}),
-        "__imod__": lambda self, other: update(self, "remainder_", (other,), {}),
-        "__ifloordiv__": lambda self, other: update(self, "floor_divide_", (other,), {}),
-        "__ipow__": lambda self, other: update(self, "pow_", (other,), {}),
+        "__reversed__": _reversed,
+        "__iadd__": _augmented("add_"),
+        "__isub__": _augmented("sub_"),
+        "__imul__": _augmented("mul_"),
+        "__itruediv__": _augmented("div_"),
+        "__imod__": _augmented("remainder_"),
+        "__ifloordiv__": _augmented("floor_divide_"),
+        "__ipow__": _augmented("pow_"),
     }
     return forms | {f"__{n}__": _comparison(getattr(operator, n)) for n in ("eq", "ne", "lt", "le", "gt", "ge")}

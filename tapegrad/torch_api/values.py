@@ -72,7 +72,10 @@ class Values:
 
     def __reduce__(self: Any) -> Any:  # pickle and copy.copy
         if self.record is not None:
-            raise RuntimeError("only leaves can be pickled or deep-copied; use t.detach(), or t.data")
+            raise RuntimeError(
+                "copy, pickle: only leaves can be copied so, for a copy of this tensor, which was computed, would lose "
+                "how; use t.clone() for a copy that stays on the tape, or t.detach() for one that takes no gradient"
+            )
         return Tensor, (self._data, self._requires_grad)
 
     def __deepcopy__(self: Any, memo: dict[int, Any]) -> Tensor:
