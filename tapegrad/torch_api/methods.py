@@ -129,7 +129,7 @@ def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _forget_grad(self: Tensor) -> None:
-    self._grad = None
+    self._holder.grad = None
 
 
 def _absent(name: str) -> property:

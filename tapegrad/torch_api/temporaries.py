@@ -115,7 +115,7 @@ def _held(t: Tensor, operands: Sequence[Any], temporary: Sequence[Any]) -> Itera
 
     Only records since the tensor was computed: none before have seen its memory.
     """
-    yield from (value._data for value in temporary if type(value) is Tensor)
+    yield from (held for value in temporary if type(value) is Tensor for held in (value._data, value._holder))
     oldest = t.record.rank if t.record is not None else 1
     stack: list[Any] = [value.record for value in operands if type(value) is Tensor]
     passed: set[Record] = set()
