@@ -31,6 +31,7 @@ from tapegrad.inspect.compare import Comparison, Row, compare
 from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
 from tapegrad.nn.as_torch import as_torch
+from tapegrad.nn.checkpoint import checkpoint
 from tapegrad.nn.quiet import quiet
 from tapegrad.nn.recording import recording
 from tapegrad.torch_api.users import rule
@@ -60,6 +61,7 @@ __all__ = [
     "Tape",
     "Tensor",
     "as_torch",
+    "checkpoint",
     "compare",
     "derive",
     "detect_anomaly",

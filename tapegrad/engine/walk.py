@@ -77,7 +77,7 @@ def walk(
             if held._version != version:
                 refuse_change(record, held, version)
         op = record.op
-        saved, pullbacks = (_on_tape(record), op.recorded_pullbacks) if create_graph else (record.saved, op.pullbacks)
+        saved, pullbacks = (on_tape(record), op.recorded_pullbacks) if create_graph else (record.saved, op.pullbacks)
         for argument, pullback, parent in zip(op.parameters, pullbacks, parents, strict=True):
             if parent is None:
                 continue
@@ -128,7 +128,7 @@ def run_hooks(hooks: Hooks, g: Any, create_graph: bool = False) -> Any:
     return g
 
 
-def _on_tape(record: Record) -> tuple[Any, ...]:
+def on_tape(record: Record) -> tuple[Any, ...]:
     """A record's saved values as Tensors, for rules that are recorded in their turn."""
     nodes = (record, *(record.parents or ()), *[None] * len(record.op.aux))
     return tuple([_lift(v, n, record) for v, n in zip(record.saved, nodes, strict=True)])
