@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 # Formulas, then kernels, then torch's functions in terms of them: a function's last entry in the table holds.
 import tapegrad.kernels
 import tapegrad.nn.autocast
+import tapegrad.nn.callers
 import tapegrad.nn.leaves
 import tapegrad.nn.processes
 import tapegrad.rules
@@ -43,6 +44,7 @@ if os.environ.get("TAPEGRAD_FAST") != "0" and (Path(__file__).parent / "fast").i
     importlib.import_module("tapegrad.fast").install()
 tapegrad.nn.processes.install()  # after the written walks, which it goes before
 tapegrad.nn.autocast.watch()
+tapegrad.nn.callers.introduce()
 
 __version__ = "0.1.0"
 

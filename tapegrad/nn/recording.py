@@ -76,6 +76,8 @@ class recording(TorchFunctionMode):
         return recorded  # type: ignore[return-value]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.as_tensor and type(args[0]) is Tensor:
+            return args[0].to(**{name: value for name, value in (kwargs or {}).items() if value is not None})
         if not _is_grad_enabled():
             return func(*args, **kwargs) if kwargs else func(*args)
         entry = TABLE.get(func)
