@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 
 # Formulas, then kernels, then torch's functions in terms of them: a function's last entry in the table holds.
 import tapegrad.kernels
+import tapegrad.nn.autocast
+import tapegrad.nn.callers
 import tapegrad.nn.leaves
+import tapegrad.nn.processes
 import tapegrad.rules
 import tapegrad.source.program
 import tapegrad.torch_api.distributions
@@ -30,6 +33,7 @@ from tapegrad.inspect.compare import Comparison, Row, compare
 from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
 from tapegrad.nn.as_torch import as_torch
+from tapegrad.nn.checkpoint import checkpoint
 from tapegrad.nn.quiet import quiet
 from tapegrad.nn.recording import recording
 from tapegrad.torch_api.users import rule
@@ -40,6 +44,9 @@ tapegrad.torch_api.functions_refused.guard()
 tapegrad.torch_api.distributions.adopt()
 if os.environ.get("TAPEGRAD_FAST") != "0" and (Path(__file__).parent / "fast").is_dir():
     importlib.import_module("tapegrad.fast").install()
+tapegrad.nn.processes.install()  # after the written walks, which it goes before
+tapegrad.nn.autocast.watch()
+tapegrad.nn.callers.introduce()
 
 __version__ = "0.1.0"
 
@@ -58,6 +65,7 @@ __all__ = [
     "Tape",
     "Tensor",
     "as_torch",
+    "checkpoint",
     "compare",
     "derive",
     "detect_anomaly",

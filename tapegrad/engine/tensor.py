@@ -56,8 +56,7 @@ class Tensor(Base):
             raise TypeError("tensor(): data is a tapegrad.Tensor already; use data.detach() for a new leaf")
         data = native(data if isinstance(data, torch.Tensor) else torch.tensor(data), "tensor", "data")
         self._data = self._holder = data.detach()  # a torch tensor that is nobody else's, for it has our ``grad``
-        self._reshaped = 0
-        self.record = self.hooks = None
+        self._reshaped, self.record, self.hooks = 0, None, None
         self.requires_grad = requires_grad
 
     def __init_subclass__(cls) -> None:

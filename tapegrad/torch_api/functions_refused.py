@@ -70,7 +70,7 @@ def refusal(name: str, t: Tensor) -> str:
     """What to say of a Tensor that a function of torch.autograd's was given."""
     instead = "give its forward and backward to tapegrad.rule, write it in terms of torch's functions"
     if name == "CheckpointFunction":
-        instead = "use checkpoint(..., use_reentrant=False)"
+        instead = "use tapegrad.checkpoint"
     return (
         f"{name}.apply(): a torch.autograd.Function does not see tapegrad's tape, and the gradient of its argument of "
         f"shape {tuple(t.shape)} would be lost; {instead}, or .detach() the argument if it is a constant"
