@@ -79,7 +79,7 @@ def _blamed(whose: str, formula: Any) -> Callable[..., Any]:
             f"g * out; this is {formula!r}"
         )
 
-    @wraps(formula)
+    @wraps(formula, assigned=(), updated=())  # for its parameters alone: it may be any object
     def computed(g: Any, *values: Any) -> Any:
         try:
             result = formula(g, *values)
@@ -120,7 +120,6 @@ def checked(op: Any) -> Callable[..., Any]:
     run, count = op.run, 1 + len(op.aux)
     expected = f"a tuple of {count} torch tensors: its output, then {', '.join(op.aux)}" if op.aux else "a torch.Tensor"
 
-    @wraps(run)
     def computed(*args: Any) -> Any:
         result = run(*args)
         parts = result if op.aux else (result,)

@@ -24,7 +24,7 @@ def is_whole(value: Any) -> bool:
 def is_foreign_number(value: Any) -> bool:
     """Whether a value is a number, but not one of Python's: also an array of one whole number, but no tensor."""
     if isinstance(value, np.generic):
-        return True
+        return not isinstance(value, np.bool_)  # to torch 1.0 as an operand, and True as an option
     if isinstance(value, np.ndarray):
         return value.ndim == 0 and value.dtype.kind in "iu"
     other = isinstance(value, int) or hasattr(value, "__torch_function__")
