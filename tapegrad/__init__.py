@@ -29,6 +29,7 @@ from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import Tensor, tensor
 from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
 from tapegrad.inspect.anomaly import detect_anomaly
+from tapegrad.inspect.check import Checked, Checks, check
 from tapegrad.inspect.compare import Comparison, Row, compare
 from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
@@ -52,6 +53,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Anomaly",
+    "Checked",
+    "Checks",
     "Comparison",
     "Derivation",
     "ForeignTensor",
@@ -65,6 +68,7 @@ __all__ = [
     "Tape",
     "Tensor",
     "as_torch",
+    "check",
     "checkpoint",
     "compare",
     "derive",

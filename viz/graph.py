@@ -14,7 +14,7 @@ from tapegrad.engine.tape import Record, parents_of
 from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import FreedTape
 from tapegrad.inspect import tape as tapes
-from tapegrad.inspect.names import caller_scope, tensors_in
+from tapegrad.inspect.names import scope_of, tensors_in
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.layout import Text
 
@@ -91,7 +91,7 @@ def graph(
     max_nodes: int = 3000,
 ) -> Graph:
     """The graph that ``draw``, whose arguments and errors are the same, draws."""
-    scope = caller_scope(1) if names is None else names
+    scope = scope_of(names)
     if not isinstance(loss, (Tensor, Tape)):
         raise TypeError(f"draw: loss must be a Tensor or Tape of tapegrad, not a {type(loss).__name__}")
     try:

@@ -13,7 +13,7 @@ from tapegrad.engine.tape import Record, parents_of, reached
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.inspect.grad_mode import in_grad_mode
-from tapegrad.inspect.names import caller_scope, name_nodes, tensors_in
+from tapegrad.inspect.names import merged, scope_of, tensors_in
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.body import Body, Statement
@@ -43,9 +43,7 @@ class Program:
         reached(tape.outputs)  # raises if the tape was freed
         self.tape = tape
         self.exact = style == "exact"
-        named = name_nodes(scope)
-        taken = set(named.values())
-        self.named = {**{node: name for node, name in tape.names.items() if name not in taken}, **named}
+        self.named = merged(tape.names, scope)
         self.values: dict[Any, torch.Tensor] = {}  # node -> its raw tensor, where it is still there
         self._names: dict[Any, str] = {}  # node, or id of a raw tensor -> what it is called
         self._variables = Variables(RESERVED)
@@ -313,7 +311,7 @@ def source(self: Tape, names: Mapping[str, Any] | None = None, style: str = "pla
         from name to gradient: of the leaves and of every named intermediate. Of one output with one element the
         gradient is 1; otherwise those of the outputs are parameters too: ``dout`` for ``out``.
     """
-    program = _program(self, caller_scope(1) if names is None else names, style, forward)
+    program = _program(self, scope_of(names), style, forward)
     return program.text(forward) if isinstance(program, Program) else program.text()
 
 
@@ -324,7 +322,7 @@ def bindings(
 
     Gradients of outputs, where they are parameters, are for the caller to add.
     """
-    program = _program(self, caller_scope(1) if names is None else names, style, forward)
+    program = _program(self, scope_of(names), style, forward)
     return program.bindings(forward) if isinstance(program, Program) else program.bindings()
 
 
