@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from types import CodeType, FrameType, FunctionType, GetSetDescriptorType, ModuleType
+from types import CodeType, FrameType, FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ _LONGEST = 256  # lists longer than this are data, not parameters
 _MOST = 10_000  # values that are looked at in all
 _LONGEST_KEY = 80  # characters
 _PASSED_OVER = (type, ModuleType, FunctionType, str, bytes)
+_DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType)  # Python's own; the latter of SimpleNamespace
 _FrameLocals = type(sys._getframe().f_locals)
 
 # What Python itself keeps, whatever a class says of it.
@@ -212,5 +213,5 @@ def _attributes(value: Any) -> Any:
     for cls in _mro(type(value)):
         own = _members(cls).get("__dict__")
         if own is not None:
-            return own.__get__(value) if type(own) is GetSetDescriptorType else None
+            return own.__get__(value) if type(own) in _DESCRIPTORS else None
     return None
