@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 from weakref import WeakSet
 
@@ -56,7 +56,13 @@ def _has_processes() -> bool:
 
 
 def install() -> None:
-    """Have ``backward`` give gradients as they come, where there are several processes; and guard what would drift."""
+    """Watch for a module of DistributedDataParallel: programs that have none pay nothing."""
+    _guard(DistributedDataParallel, "_pre_forward", _check)
+
+
+@cache
+def _give_in_time() -> None:
+    """Have ``backward`` give gradients as they come, where there are several processes."""
     written_walk = backward.written_walk
 
     def in_time(start: Record, g: Any, retain_graph: bool) -> dict[Any, Any] | None:
@@ -65,7 +71,6 @@ def install() -> None:
         return None if written_walk is None else written_walk(start, g, retain_graph)
 
     backward.written_walk = in_time
-    _guard(DistributedDataParallel, "_pre_forward", _check)
 
 
 def guard_shards() -> None:
@@ -105,6 +110,7 @@ def _check(self: Any) -> None:
             )
 
     if self not in _known:
+        _give_in_time()
         _known.add(self)
         _reduced.update(dict.fromkeys(self.parameters()))
 
