@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import numpy as np
 import torch
 
 from tapegrad.engine.table import TABLE, enter, spellings
@@ -74,6 +75,8 @@ def _form(value: Any) -> Any:
         return kind, value
     if isinstance(value, torch.Tensor):
         return value.ndim, value.dtype, value.requires_grad
+    if kind is np.ndarray:
+        return value.ndim, value.dtype
     if kind is float:  # where the bounds of options lie: eps > 0, 0 <= p <= 1
         return kind, value > 0, value == 0, value <= 1
     if kind is tuple or kind is list:

@@ -55,18 +55,6 @@ def block_diag(*tensors: Any) -> Any:
     )
 
 
-@composition(torch._C._nn.pad_sequence)  # what torch.nn.utils.rnn.pad_sequence calls
-def pad_sequence(
-    sequences: Any, batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
-) -> Any:
-    longest = max([len(s) for s in sequences])
-    padded = []
-    for s in sequences:
-        more = (longest - len(s), 0) if padding_side == "left" else (0, longest - len(s))
-        padded.append(F.pad(s, (0, 0) * (s.ndim - 1) + more, value=padding_value))
-    return torch.stack(padded, 0 if batch_first else 1)
-
-
 VF: Any = torch._C._VariableFunctions  # what torch calls when tensors come as a list
 
 
