@@ -25,3 +25,7 @@ class Anomaly(RuntimeError):
 
 class InPlaceError(RuntimeError):
     """An in-place update that could not give torch's answer was refused."""
+
+
+class CompileError(RuntimeError):
+    """A function does what a planned program cannot hold, such as reading a number from a tensor."""

@@ -178,7 +178,7 @@ class _Writer:
             lines.append(f"part = {call}")
             lines.append(f"{', '.join(pieces)}, = one_each(part, {record}.parents[{i}], {record}, {argument!r})")
             for piece, p in zip(pieces, node, strict=True):
-                lines += self.give(p, piece, record, argument) if p else []
+                lines += [f"if {piece} is not None:", *_indented(self.give(p, piece, record, argument))] if p else []
             lines.append(f"part = {' = '.join(pieces)} = None")
         return [
             f"if {g} is not None or ({g} := pending.pop({record}, None)) is not None:  # {op.name}",
