@@ -24,7 +24,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "inspect": {"engine"},
     "source": {"engine", "inspect", "algebra"},
     "algebra": {"source.trace"},
-    "plan": {"engine", "inspect", "source", "algebra", "fast"},
+    "plan": {"engine", "kernels.scalar", "torch_api.composition", "inspect", "source", "algebra", "fast"},
     "nn": {"engine", "torch_api"},
     "viz": {"inspect", "source", "public"},
     "errors": set(),

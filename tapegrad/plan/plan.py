@@ -11,6 +11,7 @@ import torch
 
 from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import CompileError, StaleTensor
+from tapegrad.plan import spelling
 from tapegrad.plan.buffers import Free, Layout, lay_out, needed
 from tapegrad.plan.form import Form, Row
 from tapegrad.plan.outputs import Outputs
@@ -32,6 +33,8 @@ def fold(calls: Sequence[Call], leaving: Sequence[Value]) -> list[Call]:
         items = [t for t in (made if isinstance(made, (tuple, list)) else (made,)) if isinstance(t, torch.Tensor)]
         for v, t in zip(call.outs, items, strict=True):
             v.storage.origin, v.tensor, v.made = "constant", t, False
+    for call in rest:
+        spelling.refine(call)
     return rest
 
 
@@ -119,7 +122,7 @@ class Plan:
         Returns:
             The gradient for each node if ``direct``, or for each use; None where there is none.
         """
-        recorder = Recorder(self.count)
+        recorder = Recorder(self.count, "a rule, in the backward pass")
         for v in self.form.saved:
             recorder.know(tensors[v] if v.tensor is None or not v.made else v.tensor, v)
         given = [recorder.input(g) for _, g in cotangents]

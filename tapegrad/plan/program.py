@@ -13,7 +13,7 @@ import torch
 from tapegrad.fast.compiled import compiled
 from tapegrad.plan.buffers import Chunk, Layout
 from tapegrad.plan.recording import Call, Value, values_in
-from tapegrad.plan.spelling import Out, Spelled
+from tapegrad.plan.spelling import Out, Spelled, Trial
 
 _number = count()
 _PLAIN = (int, bool, str, type(None), type(...))
@@ -31,6 +31,7 @@ class Program:
     Attributes:
         source: the text.
         fixed: the values that it finds in the arena, by their names.
+        views: views of these that no call of the recording takes, by their names.
         scope: what else the text refers to.
     """
 
@@ -40,6 +41,7 @@ class Program:
         self.name, self.layout, self.given, self.results = name, layout, list(given), list(results)
         self.fixed: dict[str, Value] = {}
         self.scope: dict[str, Any] = {"below_autograd": below_autograd}
+        self.views: dict[str, tuple[Spelled, tuple[Value, ...]]] = {}
         self._constants: dict[int, str] = {}
         self._last = {v: i for i, call in enumerate(layout.calls) for v in (*call.reads, *call.outs)}
         lines = self._body()
@@ -49,6 +51,7 @@ class Program:
     def bind(self, arena: Arena) -> Callable[[tuple[torch.Tensor, ...]], tuple[Any, ...]]:
         """The function, on the buffers of an arena."""
         scope = self.scope | {name: arena.tensor(v) for name, v in self.fixed.items()}
+        scope |= {name: _made(call, outs, arena) for name, (call, outs) in self.views.items()}
         file = f"{__file__[:-3]}/{self.name}_{next(_number)}.py"
         return compiled(self.source, self.name, scope, file)
 
@@ -77,7 +80,7 @@ class Program:
         if call.view and all(map(self.layout.is_fixed, call.outs)):
             return []  # the arena has it
         if call in self.layout.into:
-            return [self._spelled(s, call.outs) for s in call.into or ()]
+            return [line for s in call.into or () for line in self._statement(s, call.outs)]
         text = self._spelled(call.fresh, ())
         new = [v for v in call.outs if v not in call.writes and not self.layout.is_fixed(v)]
         if not new:
@@ -87,6 +90,12 @@ class Program:
         outs = dict(zip(call.places, call.outs, strict=True))
         names = [self._text(outs[i]) if i in outs else "_" for i in range(max(call.places) + 1)]
         return [f"{', '.join(names)}, *_ = {text}"]
+
+    def _statement(self, call: Spelled | Trial, outs: Sequence[Value]) -> list[str]:
+        if type(call) is Trial:
+            quick, sure = self._spelled(call.quick, outs), self._spelled(call.sure, outs)
+            return [f"try: {quick}", f"except (IndexError, RuntimeError): {sure}"]
+        return [self._spelled(call, outs)]  # type: ignore[arg-type]  # it is no Trial
 
     def _spelled(self, call: Spelled, outs: Sequence[Value]) -> str:
         args = [self._text(a, outs) for a in call.args]
@@ -101,6 +110,11 @@ class Program:
             return self._name(value)
         if type(value) is Out:
             return self._name(outs[value.index])
+        if type(value) is Spelled:
+            if not all(map(self.layout.is_fixed, values_in(value))) or type(value.target) is not str:
+                return self._spelled(value, outs)
+            self.views[name := f"w{len(self.views)}"] = value, tuple(outs)  # a view, made once for an arena
+            return name
         if type(value) in (tuple, list, torch.Size):
             if type(value) is tuple and value and all(self._is_static(v) for v in value):
                 return self._tuple(value)
@@ -129,6 +143,12 @@ class Program:
             self._constants[id(value)] = name
             self.scope[name] = value
         return self._constants[id(value)]
+
+
+def _made(call: Spelled, outs: tuple[Value, ...], arena: Arena) -> Any:
+    """A view of an arena's buffers."""
+    args = [arena.tensor(outs[a.index] if type(a) is Out else a) if type(a) in (Out, Value) else a for a in call.args]
+    return Spelled(call.target, tuple(args)).run()
 
 
 def _function_name(function: Any) -> str:

@@ -7,7 +7,9 @@ become calls of kernels. The same calls on tensors of the same layout give the s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import local
 from typing import Any
 from weakref import ref
 
@@ -20,7 +22,8 @@ from tapegrad.errors import CompileError
 from tapegrad.inspect.anomaly import user_line
 from tapegrad.kernels.scalar import OPERANDS
 from tapegrad.plan import spelling
-from tapegrad.plan.spelling import Out, Spelled
+from tapegrad.plan.spelling import Out, Spelled, Trial
+from tapegrad.torch_api import composition
 
 aten = torch.ops.aten
 
@@ -96,7 +99,7 @@ class Call:
     view: bool
     random: bool
     fresh: Spelled
-    into: list[Spelled] | None
+    into: list[Spelled | Trial] | None
     line: str
     places: tuple[int, ...] | None = None
     reads: list[Value] = field(default_factory=list)
@@ -116,6 +119,8 @@ def values_in(tree: Any) -> Iterator[Value]:
         yield from values_in(list(tree.values()))
     elif type(tree) is Spelled:
         yield from values_in((tree.args, tree.kwargs))
+    elif type(tree) is Trial:
+        yield from values_in((tree.quick, tree.sure))
 
 
 # What a plan cannot hold, for it has no place for what depends on elements.
@@ -123,6 +128,31 @@ _READS_ELEMENTS = {"tolist", "numpy", "__array__", "__dlpack__", "data_ptr", "__
 _VIEWS_IN_PLACE = {"unsqueeze_", "squeeze_", "t_", "transpose_", "swapaxes_", "swapdims_"}
 _REPLACES_MEMORY = {"resize_", "resize_as_", "set_", "as_strided_", "set_data"}
 _WAY_OUT = "compute it outside, and pass it as an argument; or leave this part out of the compiled function"
+
+
+_local = local()  # .recorder: of this thread
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Within it this thread's recorder, if there is one, records nothing."""
+    recorder = getattr(_local, "recorder", None)
+    if recorder is None:
+        yield
+        return
+    paused, recorder.paused = recorder.paused, True
+    try:
+        yield
+    finally:
+        recorder.paused = paused
+
+
+composition.unseen = unseen
+
+
+def is_recording() -> bool:
+    """Whether this thread records."""
+    return getattr(_local, "recorder", None) is not None
 
 
 class _Methods(TorchFunctionMode):
@@ -136,7 +166,7 @@ class _Methods(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         name = getattr(func, "__name__", "")
-        if name in _READS_ELEMENTS:
+        if name in _READS_ELEMENTS and not self.recorder.paused:
             raise self.recorder.refuse(f"{name.strip('_')}() reads the elements of a tensor")
         if Tensor in types:
             with self:
@@ -146,6 +176,10 @@ class _Methods(TorchFunctionMode):
 
 class Recorder(TorchDispatchMode):
     """Logs each ATen call within it.
+
+    Args:
+        first: how many Values there are already.
+        where: what to call the place of each call; by default the user's line.
 
     It keeps none of the tensors alive that calls give, so that what eager mode does with a tensor that nobody else
     holds it does here as well.
@@ -157,8 +191,10 @@ class Recorder(TorchDispatchMode):
         refused: the first thing that cannot be recorded; user code may have caught it.
     """
 
-    def __init__(self, first: int = 0) -> None:
+    def __init__(self, first: int = 0, where: str = "") -> None:
         super().__init__()
+        self.paused = False
+        self.where = where
         self.calls: list[Call] = []
         self.inputs: list[Value] = []
         self.lines: dict[Value, str] = {}
@@ -168,6 +204,7 @@ class Recorder(TorchDispatchMode):
         self._numbers: dict[tuple[float, torch.dtype], Value] = {}
 
     def __enter__(self) -> Recorder:
+        _local.recorder = self
         self._methods = _Methods(self)
         self._methods.__enter__()
         super().__enter__()
@@ -176,12 +213,20 @@ class Recorder(TorchDispatchMode):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         self._methods.__exit__(*error)
+        _local.recorder = None
 
     def refuse(self, what: str, way_out: str = _WAY_OUT) -> CompileError:
         """What to say of something that a plan cannot hold."""
-        error = CompileError(f"compile: {what}, and a plan holds no elements, only calls; {way_out}\nat {user_line()}")
+        error = CompileError(f"compile: {what}, and a plan holds no elements, only calls; {way_out}\nat {self._where()}")
         self.refused = self.refused or error
         return error
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch imports its compiler, which takes ten seconds
+
+    def _where(self) -> str:
+        return self.where or user_line()
 
     # --- tensors ---
 
@@ -208,7 +253,7 @@ class Recorder(TorchDispatchMode):
         if found is None:
             found = self._new(t, self._shared(t, self.inputs) or Storage(_nbytes(t), "input"), t)
             self.inputs.append(found)
-            self.lines[found] = user_line()
+            self.lines[found] = self._where()
         return found
 
     def constant(self, t: torch.Tensor) -> Value:
@@ -252,6 +297,8 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if self.paused:
+            return func(*args, **kwargs)
         self._refuse_call(func, args)
         name = func._schema.name.removeprefix("aten::")
         if func in (aten.lift_fresh.default, aten.lift.default):  # torch.tensor(...): its elements are Python's
@@ -316,7 +363,7 @@ class Recorder(TorchDispatchMode):
         into = None
         if not (written or view or random) and results and all(new) and len(results) == len(items):
             into = spelling.into(func, args, kwargs, results, self._number)
-        fresh = spelling.fresh(func, args, kwargs, out)
+        fresh = spelling.fresh(func, args, kwargs, out, self._number)
         outs = [
             self.find(t) or self._new(t, memory.get(t.untyped_storage()._cdata) or Storage(_nbytes(t), "made"))
             for t in results
@@ -324,7 +371,7 @@ class Recorder(TorchDispatchMode):
         self.calls.append(
             Call(
                 func, self.template(args), self.template(kwargs), tuple(outs), tuple(written), view, random,
-                self.template(fresh), self.template(into), user_line(), places if items is out else None,
+                self.template(fresh), self.template(into), self._where(), places if items is out else None,
             )
         )  # fmt: skip
 
@@ -334,6 +381,8 @@ class Recorder(TorchDispatchMode):
             return self.value(tree)
         if type(tree) is Spelled:
             return Spelled(tree.target, self.template(tree.args), self.template(tree.kwargs))
+        if type(tree) is Trial:
+            return Trial(self.template(tree.quick), self.template(tree.sure))
         if type(tree) is Out:
             return tree
         if isinstance(tree, (tuple, list)):

@@ -48,7 +48,29 @@ class Spelled:
         return self.target(*args, **kwargs)  # type: ignore[operator]  # run() knows that it is a function
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A quick call that refuses some of what the sure one takes, such as negative indices.
+
+    Attributes:
+        quick: tried first; what it has written by the time it refuses is written again.
+        sure: called if it raises.
+    """
+
+    quick: Spelled
+    sure: Spelled
+
+    def run(self, outs: Sequence[torch.Tensor] = ()) -> Any:
+        """Make the call on tensors."""
+        try:
+            return self.quick.run(outs)
+        except (IndexError, RuntimeError):
+            return self.sure.run(outs)
+
+
 def _filled(tree: Any, outs: Sequence[torch.Tensor]) -> Any:
+    if type(tree) is Spelled:
+        return tree.run(outs)
     if type(tree) is Out:
         return outs[tree.index]
     if isinstance(tree, (tuple, list)):
@@ -62,6 +84,10 @@ class _Probe(TorchDispatchMode):
     def __init__(self, answer: Any) -> None:
         super().__init__()
         self.answer, self.seen = answer, list[tuple[Any, Any, Any]]()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch imports its compiler, which takes ten seconds
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.seen.append((func, args, kwargs or {}))
@@ -94,9 +120,14 @@ def _name(func: Any) -> str:
     return str(func._schema.name).removeprefix("aten::")
 
 
-def fresh(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Spelled:
+def fresh(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, number: Number) -> Spelled:
     """The quickest spelling of a call that gives new tensors, takes a view, or writes in place."""
-    for spelled in _candidates(_name(func), args, kwargs):
+    name = _name(func)
+    if name.rstrip("_") in _WITH_NUMBERS and name.endswith("_") and len(args) == 2 and not kwargs:
+        operand = _as_tensor(args[1], args[0], number)
+        if operand is not args[1]:
+            return Spelled(name, (args[0], operand))
+    for spelled in _candidates(name, args, kwargs):
         seen = _reaches(spelled, out)
         if seen is not None and seen[0] is func and _alike(seen[1:], (args, kwargs)):
             return spelled
@@ -135,7 +166,7 @@ def operand(number: float, like: torch.Tensor) -> torch.Tensor:
 
 def into(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], results: Sequence[torch.Tensor], number: Number
-) -> list[Spelled] | None:
+) -> list[Spelled | Trial] | None:
     """How to write what a call gives into buffers of the same layout.
 
     Args:
@@ -154,7 +185,7 @@ def into(
 
 def _into(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any], results: Sequence[torch.Tensor], number: Number
-) -> Iterator[list[Spelled]]:
+) -> Iterator[list[Spelled | Trial]]:
     if name in _EMPTY:
         yield []
     if name in _FILLED:
@@ -164,6 +195,15 @@ def _into(
         yield [Spelled("zero_", (Out(),)) if fill == 0 else Spelled("fill_", (Out(), fill))]
     if name in _COPIED:
         yield [Spelled("copy_", (Out(), args[0]))]
+    if name == "index" and args[0].is_cpu and len(args[1]) == 1 and args[1][0].is_contiguous():
+        row, index = args[0].shape[1:], args[1][0]
+        place = Spelled("view", (Out(), -1, *row))
+        quick = Spelled(torch.index_select, (args[0], 0, Spelled("view", (index, -1))), {"out": place})
+        yield [Trial(quick, Spelled("copy_", (Out(), Spelled(operator.getitem, (args[0], index)))))]
+    if name == "mean" and len(args) == 1 and not kwargs and args[0].is_cpu and args[0].dtype in _EXACT:
+        count = number(args[0].numel(), args[0]) if args[0].numel() else None
+        dims = list(range(args[0].ndim))
+        yield [Spelled(torch.sum, (args[0], dims), {"out": Out()}), Spelled("div_", (Out(), count))]
     out = Out() if len(results) == 1 else tuple(map(Out, range(len(results))))
     for given in _given(name, args, kwargs, number):
         function_name, operands = given
@@ -176,6 +216,12 @@ def _into(
             yield [Spelled("copy_", (Out(), first)), Spelled(f"{name}_", (Out(), *args[1:]), kwargs)]
 
 
+def _as_tensor(value: Any, like: torch.Tensor, number: Number) -> Any:
+    """A number as a tensor of one element, where that comes to the same: see ``kernels/scalar.py``."""
+    exact = type(value) in (int, float) and value and abs(value) < 2**63 and like.dtype in _EXACT and like.is_cpu
+    return number(value, like) if exact else value
+
+
 def _given(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any], number: Number
 ) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -184,14 +230,27 @@ def _given(
         yield "clamp_min", (*args, 0)
     if name in _WITH_NUMBERS and len(args) == 2 and not kwargs:
         first, second = args
-        if type(second) in (int, float) and second and abs(second) < 2**63 and first.dtype in _EXACT:
-            second = number(second, first)
+        second = _as_tensor(second, first, number)
         if isinstance(second, torch.Tensor):
             yield ("sub", (second, first)) if name == "rsub" else (name, (first, second))
     yield name, args
 
 
-def _gives(calls: Sequence[Spelled], func: Any, results: Sequence[torch.Tensor]) -> bool:
+def refine(call: Any) -> None:
+    """A quicker spelling of a recorded call, now that it is known what is constant: x[arange(n), i] picks from rows."""
+    if _name(call.func) != "index" or len(call.args[1]) != 2 or len(call.args[0].shape) != 2 or None in call.args[1]:
+        return
+    x, (rows, index) = call.args
+    if rows.storage.origin != "constant" or rows.shape != index.shape or index.dtype != torch.int64:
+        return
+    n = x.shape[0]
+    if x.device.type == "cpu" and rows.shape == (n,) and torch.equal(rows.tensor, torch.arange(n)):
+        place = Spelled("unsqueeze", (Out(), 1))
+        quick = Spelled(torch.gather, (x, 1, Spelled("unsqueeze", (index, 1))), {"out": place})
+        call.into = [Trial(quick, Spelled("copy_", (Out(), call.fresh)))]
+
+
+def _gives(calls: Sequence[Spelled | Trial], func: Any, results: Sequence[torch.Tensor]) -> bool:
     """Whether calls write just what a call gave, into memory that they leave where it is."""
     try:
         buffers = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for t in results]

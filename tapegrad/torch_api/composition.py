@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any
 
@@ -13,6 +14,8 @@ from tapegrad.engine.tensor import Tensor, wrap
 
 _VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes
 _MOST = 4096  # forms of calls that are remembered, for each function
+
+unseen: Callable[[], AbstractContextManager[Any]] = nullcontext  # plan/ sets it: what torch is asked it need not record
 
 
 def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -75,7 +78,7 @@ def _form(value: Any) -> Any:
 def _ask(function: Callable[..., Any], body: Callable[..., Any], args: Any, kwargs: Any) -> None:
     """Run a torch function on copies, and raise what it raises: in our words, if ``body`` has some."""
     given = _copied(args), _copied(kwargs)
-    with torch.random.fork_rng(), torch.no_grad():
+    with unseen(), torch.random.fork_rng(), torch.no_grad():
         refusal = _refusal(function, *given)
         if refusal is not None:
             ours = _refusal(body, *_wrapped(given))
