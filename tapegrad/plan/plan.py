@@ -11,7 +11,6 @@ import torch
 
 from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import CompileError, StaleTensor
-from tapegrad.plan import spelling
 from tapegrad.plan.buffers import Free, Layout, lay_out, needed
 from tapegrad.plan.form import Form, Row
 from tapegrad.plan.outputs import Outputs
@@ -33,8 +32,6 @@ def fold(calls: Sequence[Call], leaving: Sequence[Value]) -> list[Call]:
         items = [t for t in (made if isinstance(made, (tuple, list)) else (made,)) if isinstance(t, torch.Tensor)]
         for v, t in zip(call.outs, items, strict=True):
             v.storage.origin, v.tensor, v.made = "constant", t, False
-    for call in rest:
-        spelling.refine(call)
     return rest
 
 

@@ -12,15 +12,17 @@ import torch
 
 from tapegrad.fast.compiled import compiled
 from tapegrad.plan.buffers import Chunk, Layout
+from tapegrad.plan.lowering import CannotLower, Lowered, Run, can_lower
 from tapegrad.plan.recording import Call, Value, values_in
-from tapegrad.plan.spelling import Out, Spelled, Trial
+from tapegrad.plan.spelling import Out, Spelled
 
 _number = count()
-_PLAIN = (int, bool, str, type(None), type(...))
+
+Step = tuple[Call, Spelled, Sequence[Value], "tuple[int, ...] | None"]
 
 
 class Program:
-    """A section as source: ``name(given)``, where ``given`` is a tuple of tensors, returns a tuple.
+    """A section: a function of a tuple of tensors, that returns a tuple.
 
     Args:
         name: what it is called.
@@ -29,80 +31,70 @@ class Program:
         results: what it returns, in order: Values, or None.
 
     Attributes:
-        source: the text.
-        fixed: the values that it finds in the arena, by their names.
-        views: views of these that no call of the recording takes, by their names.
-        scope: what else the text refers to.
+        steps: what is called, one after another: the call recorded, the call made, what that gives anew, and where
+            among its results.
+        source: the program as Python source.
+        lowered: the program for torch's interpreter; None if that cannot run it.
     """
 
-    def __init__(
-        self, name: str, layout: Layout, given: Sequence[Value], results: Sequence[Value | None]
-    ) -> None:
+    def __init__(self, name: str, layout: Layout, given: Sequence[Value], results: Sequence[Value | None]) -> None:
         self.name, self.layout, self.given, self.results = name, layout, list(given), list(results)
-        self.fixed: dict[str, Value] = {}
-        self.scope: dict[str, Any] = {"below_autograd": below_autograd}
-        self.views: dict[str, tuple[Spelled, tuple[Value, ...]]] = {}
-        self._constants: dict[int, str] = {}
-        self._last = {v: i for i, call in enumerate(layout.calls) for v in (*call.reads, *call.outs)}
-        lines = self._body()
-        self.source = "\n".join([f"def {name}(given):", "    with below_autograd():", *[f"        {x}" for x in lines], ""])
-        self._code = compile(self.source, f"{__file__[:-3]}/{name}_{next(_number)}.py", "exec")
+        self.steps: list[Step] = [step for call in layout.calls for step in self._steps(call)]
+        self._fixed: dict[str, Value] = {}
+        self._scope: dict[str, Any] = {"aten": torch.ops.aten}
+        self._names: dict[int, str] = {}
+        self.source = "\n".join([f"def {name}(given):", *[f"    {line}" for line in self._lines()], ""])
+        self.lowered: Lowered | None = None
+        if can_lower():
+            try:
+                self.lowered = Lowered(layout, given, results, self.steps)
+            except CannotLower:
+                pass
 
-    def bind(self, arena: Arena) -> Callable[[tuple[torch.Tensor, ...]], tuple[Any, ...]]:
+    def bind(self, arena: Arena) -> Run:
         """The function, on the buffers of an arena."""
-        scope = self.scope | {name: arena.tensor(v) for name, v in self.fixed.items()}
-        scope |= {name: _made(call, outs, arena) for name, (call, outs) in self.views.items()}
-        file = f"{__file__[:-3]}/{self.name}_{next(_number)}.py"
-        return compiled(self.source, self.name, scope, file)
+        if self.lowered is not None:
+            return self.lowered.bind(arena.tensor)
+        scope = self._scope | {name: arena.tensor(v) for name, v in self._fixed.items()}
+        return compiled(self.source, self.name, scope, f"{__file__[:-3]}/{self.name}_{next(_number)}.py")
 
-    # --- the text ---
-
-    def _body(self) -> list[str]:
-        layout = self.layout
-        wanted = {v for call in layout.calls for v in self._read_by(call)} | set(self.results)
-        lines = [f"{self._text(v)} = given[{i}]" for i, v in enumerate(self.given) if v in wanted]
-        self._own = {v for v in self.results if v is not None}
-        for i, call in enumerate(layout.calls):
-            lines += self._lines(call)
-            over = [v for v in dict.fromkeys((*call.reads, *call.outs)) if self._last[v] == i and self._is_local(v)]
-            if over:
-                lines.append(f"{' = '.join([self._text(v) for v in over])} = None")
-        returned = [self._text(v) for v in self.results]
-        return [*lines, f"return ({', '.join(returned)}{',' * (len(returned) == 1)})"]
-
-    def _is_local(self, v: Value) -> bool:
-        return v.made and not self.layout.is_fixed(v) and v not in self._own and v not in self.given
-
-    def _read_by(self, call: Call) -> list[Value]:
-        return [] if call.view and all(map(self.layout.is_fixed, call.outs)) else call.reads
-
-    def _lines(self, call: Call) -> list[str]:
+    def _steps(self, call: Call) -> list[Step]:
+        """What is called for a call: nothing for a view of fixed memory, which an arena has from the start."""
         if call.view and all(map(self.layout.is_fixed, call.outs)):
-            return []  # the arena has it
+            return []
         if call in self.layout.into:
-            return [line for s in call.into or () for line in self._statement(s, call.outs)]
-        text = self._spelled(call.fresh, ())
-        new = [v for v in call.outs if v not in call.writes and not self.layout.is_fixed(v)]
-        if not new:
-            return [text]
-        if call.places is None:
-            return [f"{self._text(call.outs[0])} = {text}"]
-        outs = dict(zip(call.places, call.outs, strict=True))
-        names = [self._text(outs[i]) if i in outs else "_" for i in range(max(call.places) + 1)]
-        return [f"{', '.join(names)}, *_ = {text}"]
+            return [(call, spelled, (), None) for spelled in call.into or ()]
+        new = [v if v not in call.writes and not self.layout.is_fixed(v) else None for v in call.outs]
+        if None in new:
+            return [(call, call.fresh, (), None)]
+        return [(call, call.fresh, call.outs, call.places)]
 
-    def _statement(self, call: Spelled | Trial, outs: Sequence[Value]) -> list[str]:
-        if type(call) is Trial:
-            quick, sure = self._spelled(call.quick, outs), self._spelled(call.sure, outs)
-            return [f"try: {quick}", f"except (IndexError, RuntimeError): {sure}"]
-        return [self._spelled(call, outs)]  # type: ignore[arg-type]  # it is no Trial
+    # --- as Python source ---
 
-    def _spelled(self, call: Spelled, outs: Sequence[Value]) -> str:
-        args = [self._text(a, outs) for a in call.args]
-        kwargs = [f"{k}={self._text(v, outs)}" for k, v in call.kwargs.items()]
-        if type(call.target) is str:
-            return f"{args[0]}.{call.target}({', '.join([*args[1:], *kwargs])})"
-        return f"{self._global(call.target, _function_name(call.target))}({', '.join([*args, *kwargs])})"
+    def _lines(self) -> list[str]:
+        wanted = {v for _, spelled, _, _ in self.steps for v in values_in(spelled)} | set(self.results)
+        lines = [f"{self._text(v)} = given[{i}]" for i, v in enumerate(self.given) if v in wanted]
+        last = {v: i for i, (call, *_) in enumerate(self.steps) for v in (*call.reads, *call.outs)}
+        stay = {*self.given, *self.results}
+        for i, (call, spelled, outs, places) in enumerate(self.steps):
+            lines.append(self._line(call, spelled, outs, places))
+            local = [v for v in dict.fromkeys((*call.reads, *call.outs)) if not self.layout.is_fixed(v)]
+            over = [self._text(v) for v in local if last[v] == i and v not in stay and v.made]
+            lines += [f"{' = '.join(over)} = None"] if over else []
+        returned = [self._text(v) for v in self.results]
+        result = f"return ({', '.join(returned)}{',' * (len(returned) == 1)})"
+        return [*lines, result]
+
+    def _line(self, call: Call, spelled: Spelled, outs: Sequence[Value], places: Sequence[int] | None) -> str:
+        args = [self._text(a, call.outs) for a in spelled.args]
+        kwargs = [f"{k}={self._text(v, call.outs)}" for k, v in spelled.kwargs.items()]
+        text = f"{spelled.func}({', '.join([*args, *kwargs])})"
+        if not outs:
+            return text
+        if places is None:
+            return f"{self._text(outs[0])} = {text}"
+        of = dict(zip(places, outs, strict=True))
+        return f"{', '.join([self._text(of[i]) if i in of else '_' for i in range(max(places) + 1)])}, *_ = {text}"
 
     def _text(self, value: Any, outs: Sequence[Value] = ()) -> str:
         """Source of an argument."""
@@ -110,50 +102,20 @@ class Program:
             return self._name(value)
         if type(value) is Out:
             return self._name(outs[value.index])
-        if type(value) is Spelled:
-            if not all(map(self.layout.is_fixed, values_in(value))) or type(value.target) is not str:
-                return self._spelled(value, outs)
-            self.views[name := f"w{len(self.views)}"] = value, tuple(outs)  # a view, made once for an arena
-            return name
         if type(value) in (tuple, list, torch.Size):
-            if type(value) is tuple and value and all(self._is_static(v) for v in value):
-                return self._tuple(value)
-            items = [self._text(item, outs) for item in value]
-            return f"[{', '.join(items)}]" if type(value) is list else f"({', '.join(items)}{',' * (len(items) == 1)})"
-        if type(value) in _PLAIN or (type(value) is float and math.isfinite(value)):
+            return f"[{', '.join([self._text(item, outs) for item in value])}]"
+        if type(value) in (int, bool, str, type(None)) or (type(value) is float and math.isfinite(value)):
             return repr(value)
-        return self._global(value, type(value).__name__)
-
-    def _is_static(self, value: Any) -> bool:
-        return type(value) is Value and self.layout.is_fixed(value)
-
-    def _tuple(self, values: tuple[Value, ...]) -> str:
-        return f"({', '.join([self._name(v) for v in values])},)"
+        name = self._names.setdefault(id(value), f"{type(value).__name__}_{len(self._names)}")
+        self._scope[name] = value
+        return name
 
     def _name(self, v: Value) -> str:
-        if self.layout.is_fixed(v):
-            name = f"{'c' if v.storage.origin == 'constant' else 'b'}{v.index}"
-            self.fixed[name] = v
-            return name
-        return f"{'v' if v.made else 'x'}{v.index}"
-
-    def _global(self, value: Any, hint: str) -> str:
-        if id(value) not in self._constants:
-            name = f"{hint}_{len(self._constants)}"
-            self._constants[id(value)] = name
-            self.scope[name] = value
-        return self._constants[id(value)]
-
-
-def _made(call: Spelled, outs: tuple[Value, ...], arena: Arena) -> Any:
-    """A view of an arena's buffers."""
-    args = [arena.tensor(outs[a.index] if type(a) is Out else a) if type(a) in (Out, Value) else a for a in call.args]
-    return Spelled(call.target, tuple(args)).run()
-
-
-def _function_name(function: Any) -> str:
-    name = str(getattr(function, "__name__", type(function).__name__))
-    return "".join([c if c.isalnum() else "_" for c in name])
+        if not self.layout.is_fixed(v):
+            return f"{'v' if v.made else 'x'}{v.index}"
+        name = f"{'c' if v.storage.origin == 'constant' else 'b'}{v.index}"
+        self._fixed[name] = v
+        return name
 
 
 # What torch.no_grad() is for, and quicker: calls skip autograd's part of the dispatcher.
@@ -170,7 +132,7 @@ class Arena:
     def __init__(self) -> None:
         self.lock = Lock()  # a tape that is retained may be walked by two threads
         self._chunks: dict[Chunk, torch.Tensor] = {}
-        self._programs: dict[Program, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {}
+        self._programs: dict[Program, Run] = {}
         self._tensors: dict[Value, torch.Tensor] = {}
         self._layout: Layout | None = None
 
@@ -212,7 +174,3 @@ class Arena:
         """The memory that is taken."""
         return sum(memory.nbytes for memory in self._chunks.values())
 
-
-def used(values: Sequence[Any]) -> list[Value]:
-    """The Values in some arguments, each once."""
-    return list(dict.fromkeys(values_in(list(values))))

@@ -22,7 +22,7 @@ from tapegrad.errors import CompileError
 from tapegrad.inspect.anomaly import user_line
 from tapegrad.kernels.scalar import OPERANDS
 from tapegrad.plan import spelling
-from tapegrad.plan.spelling import Out, Spelled, Trial
+from tapegrad.plan.spelling import Out, Spelled
 from tapegrad.torch_api import composition
 
 aten = torch.ops.aten
@@ -85,7 +85,7 @@ class Call:
         writes: the values that it changed.
         view: whether what it gives shares the memory of what it was given, and nothing is written.
         random: whether it draws random numbers.
-        fresh: its quickest spelling.
+        fresh: how it is made, where it gives new tensors, takes a view, or writes in place.
         into: how it is written into buffers that are there already; None if it cannot be.
         line: the user's line.
         places: of a call that gives several, where each of ``outs`` stands; None if it gives one tensor.
@@ -99,7 +99,7 @@ class Call:
     view: bool
     random: bool
     fresh: Spelled
-    into: list[Spelled | Trial] | None
+    into: list[Spelled] | None
     line: str
     places: tuple[int, ...] | None = None
     reads: list[Value] = field(default_factory=list)
@@ -119,8 +119,6 @@ def values_in(tree: Any) -> Iterator[Value]:
         yield from values_in(list(tree.values()))
     elif type(tree) is Spelled:
         yield from values_in((tree.args, tree.kwargs))
-    elif type(tree) is Trial:
-        yield from values_in((tree.quick, tree.sure))
 
 
 # What a plan cannot hold, for it has no place for what depends on elements.
@@ -363,7 +361,7 @@ class Recorder(TorchDispatchMode):
         into = None
         if not (written or view or random) and results and all(new) and len(results) == len(items):
             into = spelling.into(func, args, kwargs, results, self._number)
-        fresh = spelling.fresh(func, args, kwargs, out, self._number)
+        fresh = spelling.fresh(func, args, kwargs, self._number)
         outs = [
             self.find(t) or self._new(t, memory.get(t.untyped_storage()._cdata) or Storage(_nbytes(t), "made"))
             for t in results
@@ -380,9 +378,7 @@ class Recorder(TorchDispatchMode):
         if isinstance(tree, torch.Tensor):
             return self.value(tree)
         if type(tree) is Spelled:
-            return Spelled(tree.target, self.template(tree.args), self.template(tree.kwargs))
-        if type(tree) is Trial:
-            return Trial(self.template(tree.quick), self.template(tree.sure))
+            return Spelled(tree.func, self.template(tree.args), self.template(tree.kwargs))
         if type(tree) is Out:
             return tree
         if isinstance(tree, (tuple, list)):

@@ -1,22 +1,21 @@
-"""Spelling: how Python makes an ATen call in the least time.
+"""Spelling: an ATen call as calls that write into buffers which are there already.
 
-``torch.ops.aten.mul.Tensor(a, b)`` takes twice as long as ``torch.mul(a, b)``, which takes longer than
-``torch.mul(a, b, out=o)`` once ``o`` is no new memory. A spelling is tried when a call is recorded, and kept if the
-dispatcher is seen to get the same call, or the call's ``out=`` form that gives the same bits.
+Most functions of torch have an overload that takes ``out=``. It runs the same kernel, but to make sure, each spelling
+is tried when the call is recorded, and kept if it gives the same bits in the same layout.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-_NAMESPACES = (torch, torch._C._nn, torch._C._special, torch._C._linalg, torch._C._fft)
+aten = torch.ops.aten
 _EXACT = (torch.float32, torch.float64)
+
+Number = Callable[[float, torch.Tensor], torch.Tensor]  # gives the constant tensor that stands for a number
 
 
 @dataclass(frozen=True)
@@ -28,49 +27,23 @@ class Out:
 
 @dataclass(frozen=True)
 class Spelled:
-    """A call as Python makes it.
+    """A call of the dispatcher.
 
     Attributes:
-        target: a function; or the name of a method of the first argument.
+        func: the overload.
         args, kwargs: the arguments: tensors while it is tried, Values once it is recorded, and ``Out``.
     """
 
-    target: Callable[..., Any] | str
+    func: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     def run(self, outs: Sequence[torch.Tensor] = ()) -> Any:
         """Make the call on tensors."""
-        args, kwargs = _filled(self.args, outs), _filled(self.kwargs, outs)
-        return getattr(args[0], self.target)(*args[1:], **kwargs) if type(self.target) is str else self._call(args, kwargs)
-
-    def _call(self, args: Any, kwargs: Any) -> Any:
-        return self.target(*args, **kwargs)  # type: ignore[operator]  # run() knows that it is a function
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A quick call that refuses some of what the sure one takes, such as negative indices.
-
-    Attributes:
-        quick: tried first; what it has written by the time it refuses is written again.
-        sure: called if it raises.
-    """
-
-    quick: Spelled
-    sure: Spelled
-
-    def run(self, outs: Sequence[torch.Tensor] = ()) -> Any:
-        """Make the call on tensors."""
-        try:
-            return self.quick.run(outs)
-        except (IndexError, RuntimeError):
-            return self.sure.run(outs)
+        return self.func(*_filled(self.args, outs), **_filled(self.kwargs, outs))
 
 
 def _filled(tree: Any, outs: Sequence[torch.Tensor]) -> Any:
-    if type(tree) is Spelled:
-        return tree.run(outs)
     if type(tree) is Out:
         return outs[tree.index]
     if isinstance(tree, (tuple, list)):
@@ -78,74 +51,10 @@ def _filled(tree: Any, outs: Sequence[torch.Tensor]) -> Any:
     return {k: _filled(v, outs) for k, v in tree.items()} if type(tree) is dict else tree
 
 
-class _Probe(TorchDispatchMode):
-    """Sees which calls reach the dispatcher, and runs none of them."""
-
-    def __init__(self, answer: Any) -> None:
-        super().__init__()
-        self.answer, self.seen = answer, list[tuple[Any, Any, Any]]()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # or torch imports its compiler, which takes ten seconds
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.seen.append((func, args, kwargs or {}))
-        return self.answer
-
-
-def _reaches(spelled: Spelled, answer: Any, outs: Sequence[torch.Tensor] = ()) -> tuple[Any, Any, Any] | None:
-    """The one call that a spelling makes of the dispatcher; None if it makes none, or several."""
-    probe = _Probe(answer)
-    try:
-        with torch._C.DisableTorchFunction(), probe:
-            spelled.run(outs)
-    except Exception:  # there is no such spelling
-        return None
-    return probe.seen[0] if len(probe.seen) == 1 else None
-
-
-def _alike(a: Any, b: Any) -> bool:
-    """Whether arguments are the same: tensors the very same."""
-    if isinstance(a, torch.Tensor) or isinstance(b, torch.Tensor):
-        return a is b
-    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-        return len(a) == len(b) and all(map(_alike, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_alike(a[k], b[k]) for k in a)
-    return type(a) is type(b) and (a == b or (a != a and b != b))
-
-
-def _name(func: Any) -> str:
+def name_of(func: Any) -> str:
+    """The name of an overload's function: ``add`` for aten.add.Tensor."""
     return str(func._schema.name).removeprefix("aten::")
 
-
-def fresh(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, number: Number) -> Spelled:
-    """The quickest spelling of a call that gives new tensors, takes a view, or writes in place."""
-    name = _name(func)
-    if name.rstrip("_") in _WITH_NUMBERS and name.endswith("_") and len(args) == 2 and not kwargs:
-        operand = _as_tensor(args[1], args[0], number)
-        if operand is not args[1]:
-            return Spelled(name, (args[0], operand))
-    for spelled in _candidates(name, args, kwargs):
-        seen = _reaches(spelled, out)
-        if seen is not None and seen[0] is func and _alike(seen[1:], (args, kwargs)):
-            return spelled
-    return Spelled(func, args, kwargs)
-
-
-def _candidates(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Spelled]:
-    if name == "index":
-        index = tuple([slice(None) if i is None else i for i in args[1]])
-        yield Spelled(operator.getitem, (args[0], index[0] if len(index) == 1 else index))
-    if args and isinstance(args[0], torch.Tensor):
-        yield Spelled(name, args, kwargs)
-    for namespace in _NAMESPACES:
-        if (function := getattr(namespace, name, None)) is not None:
-            yield Spelled(function, args, kwargs)
-
-
-# --- results into buffers that are there already ---
 
 _FILLED = {
     "zeros": 0, "zeros_like": 0, "new_zeros": 0, "ones": 1, "ones_like": 1, "new_ones": 1, "full": None,
@@ -153,20 +62,21 @@ _FILLED = {
 }  # fmt: skip
 _EMPTY = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"}
 _COPIED = {"clone", "_to_copy", "lift_fresh_copy"}
-_WITH_NUMBERS = {"add", "sub", "mul", "div", "rsub"}  # given a number, torch makes a tensor of it at every call
+_ARITHMETIC = {"add", "sub", "mul", "div", "rsub"}  # given a number, torch makes a tensor of it at every call
+# As torch itself computes these powers, to the bit.
+_POWERS = {2: "square", -1: "reciprocal", 0.5: "sqrt", -0.5: "rsqrt"}
 
-Number = Callable[[float, torch.Tensor], torch.Tensor]
 
-
-def operand(number: float, like: torch.Tensor) -> torch.Tensor:
-    """A number as a tensor of one element, rounded as torch rounds it when it meets ``like``."""
-    kind = torch.float64 if type(number) is float else torch.int64
-    return torch.tensor(number, dtype=kind, device=like.device).to(like.dtype)
+def fresh(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], number: Number) -> Spelled:
+    """A call that gives new tensors, takes a view, or writes in place: as it is, but for numbers."""
+    if name_of(func).rstrip("_") in _ARITHMETIC and len(args) == 2 and not kwargs and func._overloadname == "Tensor":
+        args = (args[0], _as_tensor(args[1], args[0], number))
+    return Spelled(func, args, kwargs)
 
 
 def into(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], results: Sequence[torch.Tensor], number: Number
-) -> list[Spelled | Trial] | None:
+) -> list[Spelled] | None:
     """How to write what a call gives into buffers of the same layout.
 
     Args:
@@ -177,43 +87,48 @@ def into(
     Returns:
         What to call, one after another; None if the call gives new memory only.
     """
-    for spelled in _into(_name(func), args, kwargs, results, number):
-        if _gives(spelled, func, results):
+    for spelled in _candidates(func, args, kwargs, results, number):
+        if _gives(spelled, results):
             return spelled
     return None
 
 
-def _into(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], results: Sequence[torch.Tensor], number: Number
-) -> Iterator[list[Spelled | Trial]]:
+def _candidates(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], results: Sequence[torch.Tensor], number: Number
+) -> Iterator[list[Spelled]]:
+    name = name_of(func)
     if name in _EMPTY:
         yield []
     if name in _FILLED:
         fill = _FILLED[name]
         if fill is None:
             fill = args[{"full": 1, "full_like": 1, "new_full": 2, "scalar_tensor": 0}[name]]
-        yield [Spelled("zero_", (Out(),)) if fill == 0 else Spelled("fill_", (Out(), fill))]
+        yield [Spelled(aten.zero_.default, (Out(),)) if fill == 0 else Spelled(aten.fill_.Scalar, (Out(), fill))]
     if name in _COPIED:
-        yield [Spelled("copy_", (Out(), args[0]))]
-    if name == "index" and args[0].is_cpu and len(args[1]) == 1 and args[1][0].is_contiguous():
-        row, index = args[0].shape[1:], args[1][0]
-        place = Spelled("view", (Out(), -1, *row))
-        quick = Spelled(torch.index_select, (args[0], 0, Spelled("view", (index, -1))), {"out": place})
-        yield [Trial(quick, Spelled("copy_", (Out(), Spelled(operator.getitem, (args[0], index)))))]
-    if name == "mean" and len(args) == 1 and not kwargs and args[0].is_cpu and args[0].dtype in _EXACT:
-        count = number(args[0].numel(), args[0]) if args[0].numel() else None
-        dims = list(range(args[0].ndim))
-        yield [Spelled(torch.sum, (args[0], dims), {"out": Out()}), Spelled("div_", (Out(), count))]
-    out = Out() if len(results) == 1 else tuple(map(Out, range(len(results))))
-    for given in _given(name, args, kwargs, number):
-        function_name, operands = given
-        for namespace in _NAMESPACES:
-            if (function := getattr(namespace, function_name, None)) is not None:
-                yield [Spelled(function, operands, {**kwargs, "out": out})]
-    if args and isinstance(args[0], torch.Tensor) and len(results) == 1 and hasattr(torch.Tensor, f"{name}_"):
+        yield [Spelled(aten.copy_.default, (Out(), args[0]))]
+    if name == "pow" and type(args[1]) in (int, float) and args[1] in _POWERS:
+        yield [Spelled(getattr(aten, _POWERS[args[1]]).out, (args[0],), {"out": Out()})]
+    if name == "relu":  # as torch defines it
+        yield [Spelled(aten.clamp_min.out, (*args, 0), {"out": Out()})]
+    if name == "mean" and args[1:] in ((), (None,)) and not kwargs and args[0].dtype in _EXACT and args[0].numel() > 1:
+        count = _as_tensor(args[0].numel(), args[0], number)
+        if isinstance(count, torch.Tensor):
+            total = Spelled(aten.sum.IntList_out, (args[0], list(range(args[0].ndim))), {"out": Out()})
+            yield [total, Spelled(aten.div_.Tensor, (Out(), count))]
+    if name in _ARITHMETIC and len(args) == 2 and not kwargs:
+        first, second = args
+        second = _as_tensor(second, first, number)
+        if isinstance(second, torch.Tensor):
+            operands = (second, first) if name == "rsub" else (first, second)
+            yield [Spelled(getattr(aten, "sub" if name == "rsub" else name).out, operands, {"out": Out()})]
+    for overload, names in _out_overloads(func):
+        if len(names) == len(results):
+            yield [Spelled(overload, args, {**kwargs, **{n: Out(i) for i, n in enumerate(names)}})]
+    in_place = _in_place(func)
+    if in_place is not None and len(results) == 1:
         first, result = args[0], results[0]
         if (first.shape, first.dtype) == (result.shape, result.dtype):
-            yield [Spelled("copy_", (Out(), first)), Spelled(f"{name}_", (Out(), *args[1:]), kwargs)]
+            yield [Spelled(aten.copy_.default, (Out(), first)), Spelled(in_place, (Out(), *args[1:]), kwargs)]
 
 
 def _as_tensor(value: Any, like: torch.Tensor, number: Number) -> Any:
@@ -222,35 +137,39 @@ def _as_tensor(value: Any, like: torch.Tensor, number: Number) -> Any:
     return number(value, like) if exact else value
 
 
-def _given(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], number: Number
-) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """The function to call and its operands; with tensors in place of numbers, where that comes to the same."""
-    if name == "relu":  # as torch defines it
-        yield "clamp_min", (*args, 0)
-    if name in _WITH_NUMBERS and len(args) == 2 and not kwargs:
-        first, second = args
-        second = _as_tensor(second, first, number)
-        if isinstance(second, torch.Tensor):
-            yield ("sub", (second, first)) if name == "rsub" else (name, (first, second))
-    yield name, args
+def operand(number: float, like: torch.Tensor) -> torch.Tensor:
+    """A number as a tensor of one element, rounded as torch rounds it when it meets ``like``."""
+    kind = torch.float64 if type(number) is float else torch.int64
+    return torch.tensor(number, dtype=kind, device=like.device).to(like.dtype)
 
 
-def refine(call: Any) -> None:
-    """A quicker spelling of a recorded call, now that it is known what is constant: x[arange(n), i] picks from rows."""
-    if _name(call.func) != "index" or len(call.args[1]) != 2 or len(call.args[0].shape) != 2 or None in call.args[1]:
-        return
-    x, (rows, index) = call.args
-    if rows.storage.origin != "constant" or rows.shape != index.shape or index.dtype != torch.int64:
-        return
-    n = x.shape[0]
-    if x.device.type == "cpu" and rows.shape == (n,) and torch.equal(rows.tensor, torch.arange(n)):
-        place = Spelled("unsqueeze", (Out(), 1))
-        quick = Spelled(torch.gather, (x, 1, Spelled("unsqueeze", (index, 1))), {"out": place})
-        call.into = [Trial(quick, Spelled("copy_", (Out(), call.fresh)))]
+def _arguments(overload: Any) -> list[tuple[str, str]]:
+    return [(a.name, str(a.type)) for a in overload._schema.arguments if not _is_written(a)]
 
 
-def _gives(calls: Sequence[Spelled | Trial], func: Any, results: Sequence[torch.Tensor]) -> bool:
+def _is_written(argument: Any) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
+def _out_overloads(func: Any) -> Iterator[tuple[Any, list[str]]]:
+    """The overloads that take the same and write into ``out=``, with the names of those arguments."""
+    for name in func.overloadpacket.overloads():
+        overload = getattr(func.overloadpacket, name)
+        names = [a.name for a in overload._schema.arguments if _is_written(a) and a.kwarg_only]
+        # Generated ones make new memory and copy.
+        if names and torch.Tag.generated not in overload.tags and _arguments(overload) == _arguments(func):
+            yield overload, names
+
+
+def _in_place(func: Any) -> Any:
+    """The overload that does the same in place."""
+    packet = getattr(aten, f"{name_of(func)}_", None)
+    overload = getattr(packet, func._overloadname, None)
+    first = [(a.name, str(a.type)) for a in overload._schema.arguments] if overload is not None else []
+    return overload if first and first == _arguments(func) else None
+
+
+def _gives(calls: Sequence[Spelled], results: Sequence[torch.Tensor]) -> bool:
     """Whether calls write just what a call gave, into memory that they leave where it is."""
     try:
         buffers = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for t in results]
@@ -259,10 +178,9 @@ def _gives(calls: Sequence[Spelled | Trial], func: Any, results: Sequence[torch.
         for b in buffers:
             b.fill_(7)
         places = [b.data_ptr() for b in buffers]
-        with torch._C.DisableTorchFunction():
-            for spelled in calls:
-                spelled.run(buffers)
-    except Exception:  # there is no such form
+        for spelled in calls:
+            spelled.run(buffers)
+    except (RuntimeError, IndexError, TypeError, NotImplementedError):  # there is no such form
         return False
     return places == [b.data_ptr() for b in buffers] and all(map(same_bits, buffers, results))
 
