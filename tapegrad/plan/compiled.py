@@ -184,7 +184,7 @@ def record(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     form, start_rows = form_of(starts, since, recorder.template)
     rows: list[Row | None] = [None if r is None else start_rows.pop(0) for r in outputs.records]
     try:
-        guard = Guard(function, scope, {id(v.tensor) for v in read if v.tensor is not None}, form.nodes)
+        guard = Guard(function, scope, {id(v.tensor) for v in read if v.tensor is not None}, form.nodes, not outputs.is_one)
     except LookupError as error:
         raise CompileError(
             f"compile: a Tensor of shape {tuple(error.args[0][0].shape)} takes a gradient, and is neither an argument nor "
@@ -254,13 +254,11 @@ class Ready:
             arena = plan.pool.pop()
         except IndexError:
             arena = Arena()
-        results = arena.run(plan.forward, given)  # type: ignore[arg-type]  # the plan is sealed
-        outputs = plan.outputs
-        if outputs.is_one:
+        results = arena.function(plan.forward)(given)  # type: ignore[arg-type]  # the plan is sealed
+        if plan.outputs.is_one:
             lease = Lease(plan, arena, given, results, nodes)
-            parents = (tuple([nodes[use.node] for use in plan.form.uses]), None)
-            return recorded(PLANNED, (None, None, lease), parents, (), results[0])
-        return outputs.build(self._wrapped(arena, given, nodes, results), objects)
+            return recorded(PLANNED, (None, None, lease), (plan.use_nodes(nodes), None), (), results[0])
+        return plan.outputs.build(self._wrapped(arena, given, nodes, results), objects)
 
     def _wrapped(
         self, arena: Arena, given: tuple[Any, ...], nodes: tuple[Any, ...], results: tuple[Any, ...]
@@ -271,7 +269,7 @@ class Ready:
         made: list[Any] = list(results[: len(plan.results)])
         if rows:
             lease = Lease(plan, arena, given, results, nodes)
-            parents = (tuple([nodes[use.node] for use in plan.form.uses]), None)
+            parents = (plan.use_nodes(nodes), None)
             joint = recorded(PLANNED, (None, None, lease), parents, (), results[rows[0]]).record
             assert joint is not None
             joint.shape = Cotangents.shape

@@ -64,16 +64,19 @@ class Guard:
         scope: what it can reach.
         used: ids of the torch tensors, of those that are no arguments, that the plan reads.
         nodes: the nodes that gradients go to, in order.
+        objects: whether ``enter`` gives the objects as well.
 
     Attributes:
         enter: (args, kwargs) -> None if the plan is not for this call; otherwise the torch tensors that it reads, the
-            nodes, and all the Tensors.
+            nodes, and the objects.
         source: its text.
         tensors: the torch tensors that it was made with, in the order in which ``enter`` gives them.
         objects: the objects that have a path, in the order in which ``enter`` gives them.
     """
 
-    def __init__(self, function: Any, scope: Scope, used: Collection[int], nodes: list[Any]) -> None:
+    def __init__(
+        self, function: Any, scope: Scope, used: Collection[int], nodes: list[Any], objects: bool
+    ) -> None:
         self.function, self.scope = function, scope
         self.tensors: list[torch.Tensor] = []
         self.objects: list[Any] = []
@@ -81,6 +84,7 @@ class Guard:
         self._names = scope.names | {"Tensor": Tensor, "modes": modes, "expected_modes": modes()}
         self._raw: dict[int, str] = {}
         self._node: dict[Any, str] = {}
+        self._computed = False
         lines = self._modes() + [line for line, _ in scope.lines]
         seen: dict[int, str] = {}
         for i, (path, value) in enumerate(scope.tensors):
@@ -89,12 +93,12 @@ class Guard:
                 lines += self._tensor(path, value, raw, seen)
         self._names["check"] = _checker(self.tensors)
         tests = [f"check({', '.join(self._raw.values())})"] if self._raw else []
-        if len(self._node) > 1:
+        if self._computed:  # leaves are distinct if their tensors are
             tests.append(f"len({{{', '.join(self._node.values())}}}) == {len(self._node)}")
         missing = [n for n in nodes if n not in self._node]
         if missing:
             raise LookupError(missing)
-        returned = [[*self._raw.values()], [self._node[n] for n in nodes], [*seen.values()]]
+        returned = [[*self._raw.values()], [self._node[n] for n in nodes], [*seen.values()] if objects else []]
         texts = [f"({', '.join(names)}{',' * (len(names) == 1)})" for names in returned]
         body = [*lines, *([f"if not ({' and '.join(tests)}): return None"] if tests else [])]
         self.source = "\n".join(
@@ -139,12 +143,14 @@ class Guard:
             own = node(value)
             if own is None:
                 lines.append(f"if type({name}) is not Tensor or {name}.record or {name}._requires_grad: return None")
+            elif own is value:
+                self._node[own] = name
+                lines.append(f"if type({name}) is not Tensor or {name}.record or not {name}._requires_grad: return None")
             else:
-                its = self._node[own] = f"n{name}"
-                lines.append(f"if type({name}) is not Tensor: return None")
-                lines.append(f"{its} = {name}.record or ({name} if {name}._requires_grad else None)")
-                lines.append(f"if {its} is None: return None")
+                self._node[own], self._computed = f"n{name}", True
+                lines += [f"n{name} = {name}.record", f"if n{name} is None or type({name}) is not Tensor: return None"]
         if id(raw) in self._raw:
+            self._computed = True
             return [*lines, f"if {data} is not {self._raw[id(raw)]}: return None"]
         self._raw[id(raw)] = t = f"t{len(self.tensors)}"
         self.tensors.append(raw)

@@ -69,7 +69,9 @@ class Plan:
     Attributes:
         pool: arenas that no call uses.
         passes: the backward passes that were recorded, by outputs, layouts, and whether they are direct.
-        node_count: how many nodes gradients go to.
+        watched: gives the tensors that the backward pass reads and others could change, from those that the plan was
+            given and those that it carries on; ``versions`` gives torch's version of each.
+        use_nodes: gives the node of each use.
     """
 
     def __init__(
@@ -94,8 +96,13 @@ class Plan:
         self.layout = lay_out(self.calls, self.results, self._kept, self._free)
         loose = [v for v in form.saved if not self.layout.is_fixed(v) and v not in self.given]
         self.carried = list(dict.fromkeys(loose))
-        self.watched = [i for i, v in enumerate(self.given) if v in set(form.saved)]
-        self.watched_results = [i for i, v in enumerate(self.results) if v in set(form.saved)]
+        self.returned = len(self.results)
+        saved = set(form.saved)
+        seen = [f"given[{i}]" for i, v in enumerate(self.given) if v in saved]
+        seen += [f"carried[{i}]" for i, v in enumerate(self.carried) if v in self.results]
+        self.watched = eval(f"lambda given, carried: ({''.join([f'{t}, ' for t in seen])})")
+        self.versions = eval(f"lambda given, carried: ({''.join([f'{t}._version, ' for t in seen])})")
+        self.use_nodes = eval(f"lambda nodes: ({''.join([f'nodes[{use.node}], ' for use in form.uses])})")
         self.forward: Program | None = None
 
     def seal(self) -> None:
@@ -163,16 +170,14 @@ class Lease:
         nodes: where gradients go.
     """
 
-    __slots__ = ("arena", "carried", "given", "nodes", "plan", "watched")
+    __slots__ = ("arena", "carried", "given", "nodes", "plan", "versions")
 
     def __init__(
         self, plan: Plan, arena: Arena, given: tuple[Any, ...], results: tuple[Any, ...], nodes: tuple[Any, ...]
     ) -> None:
         self.plan, self.arena, self.given, self.nodes = plan, arena, given, nodes
-        self.carried = results[len(plan.results) :]
-        self.watched = [(t := given[i], t._version) for i in plan.watched] + [
-            (t := results[i], t._version) for i in plan.watched_results
-        ]
+        self.carried = results[plan.returned :]
+        self.versions = plan.versions(given, self.carried)
 
     def __del__(self) -> None:
         if self.arena is not None:
@@ -180,7 +185,9 @@ class Lease:
 
     def check(self) -> None:
         """Refuse what was changed since: see ``engine/versions.py``."""
-        for t, version in self.watched:
+        if self.plan.versions(self.given, self.carried) == self.versions:
+            return
+        for t, version in zip(self.plan.watched(self.given, self.carried), self.versions, strict=True):
             if t._version != version:
                 raise StaleTensor(
                     f"backward: a compiled function needs a tensor of shape {tuple(t.shape)} as it was in the forward pass, "
@@ -204,7 +211,7 @@ class Lease:
             if found is None:
                 with plan.lock:
                     return plan.record(key, cotangents, self.values(), direct=False)
-            return list(self.arena.run(found.program, (*[g for _, g in cotangents], *self.given, *self.carried)))
+            return list(self.arena.function(found.program)((*[g for _, g in cotangents], *self.given, *self.carried)))
 
     def direct(self, g: torch.Tensor) -> dict[Tensor, torch.Tensor] | None:
         """The gradients of the leaves, of a tape that is freed with that; None if they are for the walk."""
@@ -217,7 +224,7 @@ class Lease:
             return None
         self.check()
         arena, self.arena = self.arena, None  # type: ignore[assignment]  # an exception may leave it in any state
-        grads = arena.run(found.program, (g, *self.given, *self.carried))
+        grads = arena.function(found.program)((g, *self.given, *self.carried))
         plan.pool.append(arena)
         return dict(zip(nodes, grads, strict=True))
 

@@ -12,7 +12,7 @@ import torch
 
 from tapegrad.fast.compiled import compiled
 from tapegrad.plan.buffers import Chunk, Layout
-from tapegrad.plan.lowering import CannotLower, Lowered, Run, can_lower
+from tapegrad.plan.lowering import CannotLower, Lowered, Run, below_autograd, can_lower
 from tapegrad.plan.recording import Call, Value, values_in
 from tapegrad.plan.spelling import Out, Spelled
 
@@ -41,7 +41,7 @@ class Program:
         self.name, self.layout, self.given, self.results = name, layout, list(given), list(results)
         self.steps: list[Step] = [step for call in layout.calls for step in self._steps(call)]
         self._fixed: dict[str, Value] = {}
-        self._scope: dict[str, Any] = {"aten": torch.ops.aten}
+        self._scope: dict[str, Any] = {"aten": torch.ops.aten, "below_autograd": below_autograd}
         self._names: dict[int, str] = {}
         self.source = "\n".join([f"def {name}(given):", *[f"    {line}" for line in self._lines()], ""])
         self.lowered: Lowered | None = None
@@ -83,7 +83,7 @@ class Program:
             lines += [f"{' = '.join(over)} = None"] if over else []
         returned = [self._text(v) for v in self.results]
         result = f"return ({', '.join(returned)}{',' * (len(returned) == 1)})"
-        return [*lines, result]
+        return ["with below_autograd():", *[f"    {line}" for line in [*lines, result]]]
 
     def _line(self, call: Call, spelled: Spelled, outs: Sequence[Value], places: Sequence[int] | None) -> str:
         args = [self._text(a, call.outs) for a in spelled.args]
@@ -118,10 +118,6 @@ class Program:
         return name
 
 
-# What torch.no_grad() is for, and quicker: calls skip autograd's part of the dispatcher.
-below_autograd: Callable[[], Any] = getattr(torch._C, "_AutoDispatchBelowAutograd", torch.no_grad)
-
-
 class Arena:
     """One set of a plan's buffers, with the programs that work on it.
 
@@ -136,17 +132,12 @@ class Arena:
         self._tensors: dict[Value, torch.Tensor] = {}
         self._layout: Layout | None = None
 
-    def run(self, program: Program, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Run a program on these buffers."""
+    def function(self, program: Program) -> Run:
+        """A program on these buffers."""
         function = self._programs.get(program)
         if function is None:
-            function = self.function(program)
-        return function(given)
-
-    def function(self, program: Program) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-        """A program as a function on these buffers."""
-        self._layout = program.layout
-        function = self._programs[program] = program.bind(self)
+            self._layout = program.layout
+            function = self._programs[program] = program.bind(self)
         return function
 
     def tensor(self, v: Value) -> torch.Tensor:
