@@ -19,11 +19,12 @@ from tapegrad.engine.backward import grad
 from tapegrad.engine.table import kernel, rule
 from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import Tensor, tensor
-from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
+from tapegrad.errors import Anomaly, CompileError, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
 from tapegrad.inspect.anomaly import detect_anomaly
 from tapegrad.inspect.compare import Comparison, Row, compare
 from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
+from tapegrad.plan.compiled import compile
 
 tapegrad.torch_api.methods.install()
 tapegrad.torch_api.functions_refused.guard()
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Anomaly",
     "Comparison",
+    "CompileError",
     "ForeignTensor",
     "FreedTape",
     "GradcheckError",
@@ -46,6 +48,7 @@ __all__ = [
     "Tape",
     "Tensor",
     "compare",
+    "compile",
     "detect_anomaly",
     "grad",
     "gradcheck",

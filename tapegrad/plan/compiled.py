@@ -6,7 +6,7 @@ import functools
 import gc
 from collections.abc import Callable
 from threading import RLock
-from typing import Any
+from typing import Any, overload
 from warnings import warn
 
 import torch
@@ -44,6 +44,11 @@ class Cotangents:
 
     def __add__(self, other: Cotangents) -> Cotangents:
         return Cotangents(self.of | other.of, self.dtype)
+
+    def add_(self, other: Cotangents) -> Cotangents:
+        """The same, of more outputs."""
+        self.of = self.of | other.of
+        return self
 
     def numel(self) -> int:
         """There are no elements to add in place."""
@@ -101,15 +106,66 @@ def _renew(entry: Any) -> None:
 # --- calls ---
 
 
+@overload
+def compile(function: Callable[..., Any], *, backend: Any = "replay", style: str = "exact") -> Compiled: ...
+@overload
+def compile(*, backend: Any = "replay", style: str = "exact") -> Callable[[Callable[..., Any]], Compiled]: ...
+def compile(function: Any = None, *, backend: Any = "replay", style: str = "exact") -> Any:
+    """Run a function that is called again and again as one planned program, forward and backward.
+
+    The first call of each signature (shapes, dtypes, strides, devices, what requires grad, Python values, the grad mode)
+    runs as ever, and every call of a kernel that it makes is recorded, those of its backward pass too. Later calls make
+    just these, one after another, in memory that was set aside for them. What comes back is an ordinary Tensor: hooks,
+    ``grad``, accumulation, ``retain_graph`` and ops before and after work as ever. Only gradients of gradients do not.
+
+    What decides which kernels are called must not depend on elements of tensors: ``x.item()``, ``if x > 0``, and
+    indexing with masks are errors. What else Python does in the function, such as printing, it does at recording alone.
+    Tensors, torch tensors and numbers in closures, globals and attributes are read again at each call, like arguments.
+    Random numbers are drawn anew.
+
+    Args:
+        function: takes Tensors, torch tensors and Python values, also in lists, tuples, dicts and attributes of objects,
+            and returns Tensors and Python values, in lists, tuples and dicts. Leave it out to use ``compile`` as a
+            decorator with options.
+        backend: "replay"; or the name of a backend of torch.compile's, such as "inductor" or "eager"; or such a backend
+            itself, a function of a ``torch.fx.GraphModule`` and example inputs that returns a function.
+        style: "exact": the gradients are those of an eager call, to the bit. "closed": the backward pass is derived in
+            closed form where ``tapegrad.derive`` can; the last bits differ.
+
+    Returns:
+        A function that is called in the same way. Its ``plan(...)``, called in that way too, prints.
+
+    Raises:
+        CompileError: at a call: the function does what a plan cannot hold; or there is no such backend, or it needs what
+            this machine lacks.
+
+    Example::
+
+        @tapegrad.compile
+        def loss(W, x, y):
+            return F.cross_entropy(torch.tanh(x @ W), y)
+
+        loss(W, x, y).backward()
+    """
+    if function is None:
+        return lambda body: Compiled(body, backend, style)
+    return Compiled(function, backend, style)
+
+
 class Compiled:
     """A function that runs by plans: what ``tapegrad.compile`` gives.
 
     Attributes:
         function: the function itself.
+        backend, style: what was asked for.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+    def __init__(self, function: Callable[..., Any], backend: Any = "replay", style: str = "exact") -> None:
+        if not callable(function):
+            raise TypeError(f"compile: expected a function, got {type(function).__name__}")
+        if style not in ("exact", "closed"):
+            raise ValueError(f'compile: style is "exact" or "closed", not {style!r}')
+        self.function, self.backend, self.style = function, backend, style
         functools.update_wrapper(self, function)
         self._ready: list[Ready] = []
         self._lock = RLock()
@@ -125,9 +181,13 @@ class Compiled:
                 if ready is not self._ready[0]:
                     self._to_front(ready)
                 return ready.run(*found)
-        if is_watched():
+        if is_watched():  # also by the recording of a compiled function that calls this one
             return self.function(*args, **kwargs)
         return self._first(args, kwargs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """A method, where a compiled function stands in a class."""
+        return self if instance is None else functools.partial(self, instance)
 
     def _to_front(self, ready: Ready) -> None:
         with self._lock:
@@ -223,7 +283,7 @@ def _refuse_kept(recorder: Recorder, outputs: Outputs, form: Form) -> None:
 def _kept(recorder: Recorder, outputs: Outputs, form: Form) -> list[Value]:
     """The values of tensors that somebody holds besides the tape, which holds torch tensors and no Tensors."""
     results = [recorder.value(t) for t in outputs.tensors]
-    memory = {v.storage for v in (*form.saved, *results)}
+    memory = {v.storage for v in (*form.held, *results)}
     kept = [v for _, v in recorder.alive() if v.storage not in memory]
     for t in gc.get_objects():
         if type(t) is Tensor and hasattr(t, "_data"):

@@ -55,12 +55,14 @@ class Form:
         uses: where gradients go out, in the order of the walk.
         nodes: the nodes that they go to, as they were when the tape was recorded.
         saved: the Values that rules ask for.
+        held: these, and what else the tape holds.
     """
 
     rows: list[Row] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     nodes: list[Any] = field(default_factory=list)
     saved: list[Value] = field(default_factory=list)
+    held: list[Value] = field(default_factory=list)
 
     def walk(
         self,
@@ -157,6 +159,7 @@ def form_of(starts: Sequence[Record], since: int, template: Callable[[Any], Any]
         row, parents = rows[record], record.parents or ()
         row.parents = tuple([tuple(map(place, p)) if type(p) is tuple else place(p) for p in parents])
         needed = record.op.needed(parents)
+        form.held += values_in(template(record.saved))
         row.saved = tuple(
             [
                 template(v) if name in needed or type(v) is tuple else None

@@ -92,8 +92,10 @@ class Plan:
         calls = fold(needed(recorder.calls, [*self.results, *form.saved]), self.results)
         self.calls = needed(calls, [*self.results, *form.saved])
         self._kept = {v.storage for v in form.saved}
-        self._free = Free()
-        self.layout = lay_out(self.calls, self.results, self._kept, self._free)
+        growing = Free()
+        self.layout = lay_out(self.calls, self.results, self._kept, growing)
+        self._free = growing.copy()  # what is free after the forward pass
+        self._growing: Free | None = growing  # of what is recorded before an arena is made
         loose = [v for v in form.saved if not self.layout.is_fixed(v) and v not in self.given]
         self.carried = list(dict.fromkeys(loose))
         self.returned = len(self.results)
@@ -108,7 +110,7 @@ class Plan:
     def seal(self) -> None:
         """Write the forward program; the arena grows no more."""
         self.forward = Program("forward", self.layout, self.given, [*self.results, *self.carried])
-        self._free = self._free.copy()
+        self._growing = None
 
     # --- backward ---
 
@@ -144,7 +146,7 @@ class Plan:
         leaving = [v for v in results if v is not None]
         calls = needed(fold(needed(recorder.calls, leaving), leaving), leaving)
         kept = set() if direct else self._kept
-        free = self._free if self.forward is None else self._free.copy()
+        free = self._growing or self._free.copy()
         layout = lay_out(calls, leaving, kept, free, self.layout)
         self.passes[key] = Pass(Program("backward", layout, [*given, *self.given, *self.carried], results), direct)
         return found

@@ -90,8 +90,8 @@ class _Search:
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The arguments, in full."""
-        self.check(f"len(args) == {len(args)}", "args")
-        self.check(f"[*kwargs] == {list(kwargs)!r}" if kwargs else "not kwargs", "kwargs")
+        self.check(f"len(args) == {len(args)}", "the number of arguments")
+        self.check(f"[*kwargs] == {list(kwargs)!r}" if kwargs else "not kwargs", "which keyword arguments there are")
         for i, value in enumerate(args):
             self.value(value, f"args[{i}]", argument=True)
         for name, value in kwargs.items():

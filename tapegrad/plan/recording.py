@@ -400,9 +400,17 @@ def _tensors_in(tree: Any) -> Iterator[torch.Tensor]:
         yield from _tensors_in(list(tree.values()))
 
 
+# Running statistics, of whose change schemas say nothing.
+_UNDECLARED = {
+    "native_batch_norm": (3, 4), "cudnn_batch_norm": (3, 4), "miopen_batch_norm": (3, 4),
+    "batch_norm_update_stats": (1, 2),
+}  # fmt: skip
+
+
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
     """The arguments that an overload changes, by its schema."""
-    found: list[torch.Tensor] = []
+    undeclared = _UNDECLARED.get(spelling.name_of(func), ())
+    found = list(_tensors_in([args[i] for i in undeclared]))
     for i, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             given = args[i] if i < len(args) else kwargs.get(argument.name)
