@@ -27,7 +27,7 @@ from tapegrad.engine.backward import grad
 from tapegrad.engine.table import kernel
 from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import Tensor, tensor
-from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
+from tapegrad.errors import Anomaly, CompileError, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
 from tapegrad.inspect.anomaly import detect_anomaly
 from tapegrad.inspect.check import Checked, Checks, check
 from tapegrad.inspect.compare import Comparison, Row, compare
@@ -37,6 +37,7 @@ from tapegrad.nn.as_torch import as_torch
 from tapegrad.nn.checkpoint import checkpoint
 from tapegrad.nn.quiet import quiet
 from tapegrad.nn.recording import recording
+from tapegrad.plan.compiled import compile
 from tapegrad.torch_api.users import rule
 
 grad, compare = quiet(grad), quiet(compare)
@@ -56,6 +57,7 @@ __all__ = [
     "Checked",
     "Checks",
     "Comparison",
+    "CompileError",
     "Derivation",
     "ForeignTensor",
     "FreedTape",
@@ -71,6 +73,7 @@ __all__ = [
     "check",
     "checkpoint",
     "compare",
+    "compile",
     "derive",
     "detect_anomaly",
     "grad",

@@ -34,6 +34,10 @@ class InPlaceError(RuntimeError):
     """An in-place update that could not give torch's answer was refused."""
 
 
+class CompileError(RuntimeError):
+    """A function does what a planned program cannot hold, such as reading a number from a tensor."""
+
+
 # --- results that the rules are not for ---
 
 

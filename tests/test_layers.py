@@ -25,13 +25,14 @@ DIRECTIONS: dict[str, set[str]] = {
     "inspect": {"engine"},
     "source": {"engine", "inspect", "algebra"},
     "algebra": {"engine", "inspect", "source.trace", "source.expression", "source.layout", "source.variables"},
-    "plan": {"engine", "inspect", "source", "algebra", "fast"},
+    "plan": {"engine", "kernels.scalar", "torch_api.composition", "inspect", "source", "algebra"},
     "nn": {"engine", "torch_api"},
     "viz": {"engine", "inspect", "source", "public"},
     "errors": set(),
     "numbers": set(),
+    "written": set(),
 }
-EVERYBODYS = {"errors", "numbers"}
+EVERYBODYS = {"errors", "numbers", "written"}
 # Lines at most; of the engine, lines of code, so that explaining is free.
 ENGINE, MODULE, FORMULA = 950, 400, 5
 

@@ -90,7 +90,7 @@ def walk(
                     heappush(queue, (parent.rank, parent))
             else:
                 for node, piece in zip(parent, one_each(part, parent, record, argument), strict=True):
-                    if node is not None and (path is None or node in path):
+                    if node is not None and piece is not None and (path is None or node in path):
                         give(node, piece, record, argument)
             part = piece = None  # summed parts can be freed
         if not retain_graph:

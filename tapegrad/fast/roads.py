@@ -14,8 +14,8 @@ from weakref import WeakSet
 
 from tapegrad.engine.op import Op
 from tapegrad.engine.tape import Record, observers
-from tapegrad.fast.compiled import compiled, identifier
 from tapegrad.fast.walk_source import GLOBALS, Structure, source, structure
+from tapegrad.written import compiled, identifier
 
 MEETINGS = 20  # walks of a structure before it is written out, which pays after some hundred more
 PATIENCE = 200  # after this many more misses than hits, try only every 16th backward: looking costs time

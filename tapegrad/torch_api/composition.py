@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any
 
@@ -16,6 +17,8 @@ from tapegrad.numbers import has_foreign_numbers, pythons
 _VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes
 _IN_OUR_WORDS = (TypeError, ValueError, RuntimeError)  # what bodies raise; others are accidents
 _MOST = 4096  # forms of calls that are remembered, for each function
+
+unseen: Callable[[], AbstractContextManager[Any]] = nullcontext  # plan/ sets it: what torch is asked it need not record
 
 
 def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -97,7 +100,7 @@ def _ask(function: Callable[..., Any], body: Callable[..., Any], args: Any, kwar
     recording = torch.is_grad_enabled()
     try:  # not torch.no_grad(), which leaves the mode off where an interrupt falls into its first step
         torch._C._set_grad_enabled(False)
-        with torch.random.fork_rng():
+        with unseen(), torch.random.fork_rng():
             refusal = _refusal(function, *given)
             if refusal is not None:
                 ours = _refusal(body, *_wrapped(given))
