@@ -249,6 +249,21 @@ class Program:
             functions.insert(0, self._forward_text(inputs))
         return module(functions)
 
+    def gradient_lines(self) -> list[tuple[str, Any]]:
+        """Each statement of the backward pass, and the node whose gradient it computes; None if it is a mere part."""
+        nodes = {f"d{self.variable(node)}": node for node in [*self.tape.leaves, *self.tape]}
+        nodes |= {
+            statement.name: nodes.get(f"d{name}") for name, statement in self._results if statement.name not in nodes
+        }
+        found: list[tuple[str, Any]] = []
+        for line in self.body.lines:
+            text = line[4:]
+            if found and text[:1] in (" ", ")", "]"):
+                found[-1] = (f"{found[-1][0]}\n{text}", found[-1][1])
+            else:
+                found.append((text, nodes.get(text.partition(" ")[0])))
+        return found
+
     def _forward_body(self) -> Body:
         return Body(self._forward_statements(set(self._inputs(self.body))), {}, RESERVED)
 
