@@ -79,7 +79,7 @@ def page(
     if not isinstance(loss, (Tensor, Tape)):
         raise TypeError(f"page: loss must be a Tensor or Tape of tapegrad, not a {type(loss).__name__}")
     try:
-        tape = loss if isinstance(loss, Tape) else tape_of(loss, names=scope)  # type: ignore[arg-type]  # a Tensor is one
+        tape = loss if isinstance(loss, Tape) else tape_of(loss, names=scope)
         if not len(tape):
             raise ValueError("page: this tensor is a leaf: nothing led to it, and there is no step to show")
         data = Steps(tape, scope, gradient).data

@@ -18,7 +18,7 @@ Run = Callable[[tuple[torch.Tensor, ...]], tuple[Any, ...]]
 
 
 # What torch.no_grad() is for, and quicker: calls skip autograd's part of the dispatcher.
-below_autograd: Callable[[], Any] = getattr(torch._C, "_AutoDispatchBelowAutograd", torch.no_grad)
+unseen_by_torch: Callable[[], Any] = getattr(torch._C, "_AutoDispatchBelowAutograd", torch.no_grad)
 
 
 class CannotLower(Exception):
@@ -79,7 +79,7 @@ class Lowered:
             optimizes = _get_optimize()
             _set_optimize(False)  # it would drop calls that write into buffers which nobody returns
             try:
-                with below_autograd():
+                with unseen_by_torch():
                     return function(*given)  # type: ignore[no-any-return]
             finally:
                 _set_optimize(optimizes)

@@ -13,7 +13,7 @@ import torch
 
 from tapegrad.plan.buffers import Chunk, Layout
 from tapegrad.plan.calls import Call, Value, values_in
-from tapegrad.plan.lowering import CannotLower, Lowered, Run, below_autograd, can_lower
+from tapegrad.plan.lowering import CannotLower, Lowered, Run, can_lower, unseen_by_torch
 from tapegrad.plan.spelling import Out, Spelled
 from tapegrad.written import compiled
 
@@ -42,7 +42,7 @@ class Program:
         self.name, self.layout, self.given, self.results = name, layout, list(given), list(results)
         self.steps: list[Step] = [step for call in layout.calls for step in self._steps(call)]
         self._fixed: dict[str, Value] = {}
-        self._scope: dict[str, Any] = {"aten": torch.ops.aten, "below_autograd": below_autograd}
+        self._scope: dict[str, Any] = {"aten": torch.ops.aten, "unseen_by_torch": unseen_by_torch}
         self._names: dict[int, str] = {}
         self.source = "\n".join([f"def {name}(given):", *[f"    {line}" for line in self._lines()], ""])
         self.lowered: Lowered | None = None
@@ -82,7 +82,7 @@ class Program:
             lines += [f"{' = '.join(over)} = None"] if over else []
         returned = [self._text(v) for v in self.results]
         result = f"return ({', '.join(returned)}{',' * (len(returned) == 1)})"
-        return ["with below_autograd():", *[f"    {line}" for line in [*lines, result]]]
+        return ["with unseen_by_torch():", *[f"    {line}" for line in [*lines, result]]]
 
     def _line(self, call: Call, spelled: Spelled, outs: Sequence[Value], places: Sequence[int] | None) -> str:
         args = [self._text(a, call.outs) for a in spelled.args]

@@ -65,10 +65,10 @@ def _enter_cell(function: Callable[..., Any], cell: Cell) -> None:
     def own(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
         states = list(hx) if cell is lstm_cell else [hx]
         for h in states:
-            if h.shape[:-1] != input.shape[:-1]:
+            expected = (*input.shape[:-1], w_hh.shape[1])
+            if h.shape != expected:
                 raise RuntimeError(
-                    f"{function.__name__}(): input, of shape {tuple(input.shape)}, and hx, of shape {tuple(h.shape)}, "
-                    f"must have the same batch size"
+                    f"{function.__name__}(): hx, of shape {tuple(h.shape)}, must be {expected}, by input and w_hh"
                 )
         weights = [w_ih, w_hh, b_ih, b_hh]
         state = cell(input_share(input, weights), states, weights)
