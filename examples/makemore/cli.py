@@ -1,4 +1,4 @@
-"""The command line: `compare`, `draw`, `train` and `sample`, or all four in order; `derive` and `source`."""
+"""The command line: `compare`, `draw`, `train` and `sample`, or all four in order; `page`, `derive` and `source`."""
 
 import argparse
 import io
@@ -62,6 +62,16 @@ def run_draw(args: argparse.Namespace) -> bool:
 
     v = lecture_pass(args.data, args.hidden or 64, args.batch, args.seed, args.dtype)
     args.written += draw_pass(v, args.out)
+    return True
+
+
+def run_page(args: argparse.Namespace) -> bool:
+    """Writes the page that steps through the backward pass."""
+    from examples.makemore.compare import lecture_pass
+    from examples.makemore.draw import page_pass
+
+    v = lecture_pass(args.data, args.hidden or 64, args.batch, args.seed, args.dtype)
+    args.written.append(page_pass(v, args.out))
     return True
 
 
@@ -133,6 +143,7 @@ def run_all(args: argparse.Namespace) -> bool:
 COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], bool], str, str]] = {
     "compare": (run_compare, "names hidden batch seed device dtype", "check every gradient against torch.autograd"),
     "draw": (run_draw, "names hidden batch seed device dtype out", "draw the compute graph as SVG and PNG"),
+    "page": (run_page, "names hidden batch seed device dtype out", "write a page that steps through the backward pass"),
     "train": (run_train, TRAINING, "train the network, plot its loss, store it"),
     "sample": (run_sample, "seed device out", "print 20 names from the stored network"),
     "derive": (run_derive, "names hidden batch seed device dtype out", "derive the closed forms of exercises 2 and 3"),
@@ -170,7 +181,7 @@ def prepare(args: argparse.Namespace) -> None:
     except Exception as error:  # every backend has a way of its own to say that it is not there
         raise UserError(f"argument --device: torch cannot use {args.device!r} here") from error
     args.device = torch.device(args.device)
-    if args.command in ("draw", "train", "derive", "source", "all"):
+    if args.command in ("draw", "page", "train", "derive", "source", "all"):
         try:
             args.out.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=args.out).close()
