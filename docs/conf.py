@@ -1,4 +1,4 @@
-"""The site: ``python -m sphinx -W -n --keep-going docs build/site`` builds it. Its cells are run, and warnings are errors."""
+"""The site: ``python -m sphinx -W -n docs build/site`` builds it. Its cells are run, and warnings are errors."""
 
 from __future__ import annotations
 

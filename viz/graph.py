@@ -38,7 +38,8 @@ class Node:
         named: whether the name is the user's.
         expression: what computed it, from the nodes that lead to it; empty for a leaf or constant.
         ops: the names of the ops in the expression, oldest first.
-        shape, dtype: of the tensor.
+        shape: of the tensor.
+        dtype: likewise.
         value: its elements, if asked for, few and known; else empty.
         gradient: its ``grad`` if that is one number, its norm if there are more, empty if there is none.
     """
@@ -60,7 +61,8 @@ class Edge:
     """One use of a tensor by an op.
 
     Attributes:
-        tail, head: node ids. Data flows from tail to head, the gradient from head to tail.
+        tail: the node that data flows from, and the gradient to.
+        head: the node that data flows to, and the gradient from.
         copies: how many copies of the tensor broadcasting makes; the backward pass sums over as many.
         uses: how many edges leave the tail; the backward pass adds as many gradients.
         gradient: whether a gradient flows.
