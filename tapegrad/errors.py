@@ -101,10 +101,15 @@ def _blamed(whose: str, formula: Any) -> Callable[..., Any]:
 
 
 def _refuse_strange(whose: str, part: Any, g: Any) -> None:
-    """Refuse a gradient that cannot be added to others; shapes, and what is no tensor, the walk refuses."""
+    """Refuse a gradient that cannot be added to others; shapes, and None, the walk refuses."""
     part = getattr(part, "_data", part)
-    if not isinstance(part, torch.Tensor):
+    if part is None:
         return
+    if not isinstance(part, torch.Tensor):
+        raise TypeError(
+            f"{whose}: it returned {type(part).__name__}, not a tensor; for a gradient that is zero everywhere, return "
+            f"zeros, and for none at all leave the argument out of the rule"
+        )
     strange = {
         f"of layout {part.layout}, not a dense one; return gradient.to_dense()": part.layout is not torch.strided,
         "on the meta device, which has no values; return one on g.device": part.is_meta and g.device.type != "meta",

@@ -11,6 +11,7 @@ import torch
 
 from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import CompileError, StaleTensor
+from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.plan.buffers import Free, lay_out, needed
 from tapegrad.plan.calls import Call, Value
 from tapegrad.plan.form import Form, Row
@@ -136,8 +137,9 @@ class Plan:
         starts = [(self.rows[i], g) for i, g in cotangents]
         leaves = self.form.stand_ins(each_use=not direct)
         fill = lambda tree: _with(tree, tensors)
-        with torch.no_grad(), recorder:
-            found = self.form.walk(fill, starts, leaves)  # type: ignore[arg-type]  # a cotangent's output has a row
+        with recorder:
+            walk = lambda: self.form.walk(fill, starts, leaves)  # type: ignore[arg-type]  # an output has a row
+            found = in_grad_mode(False, walk)
         if recorder.refused is not None:
             raise recorder.refused
         for v in recorder.inputs[len(given) :]:  # a tensor of a rule's own
