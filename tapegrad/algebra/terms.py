@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Any
 
 Index = tuple[int, int]  # a label, and the size of the axis; a free index's label is its axis, from the right
@@ -33,8 +33,6 @@ Monomial = tuple[tuple[Factor, Any], ...]
 Polynomial = dict[Monomial, Fraction]
 
 _DEEPEST = 60  # cancellations within one another
-_NESTED = 25  # sums, powers and functions within one another
-_DIGITS = 600  # bits of a numerator or denominator
 _WIDEST = 400  # terms of a polynomial, beyond which the work is given up
 
 ONE: Monomial = ()
@@ -107,18 +105,7 @@ def constant(p: Polynomial) -> Fraction | None:
 
 def frozen(p: Polynomial) -> tuple[Any, ...]:
     """A polynomial as a factor holds it."""
-    if any(_height(factor) > _NESTED for m in p for factor, _ in m):
-        raise TooMuch
     return tuple(sorted(p.items()))
-
-
-@lru_cache(maxsize=100_000)
-def _height(factor: Factor) -> int:
-    """How many sums, powers and functions stand within one another."""
-    if factor[0] in ("entry", "hot"):
-        return 0
-    inside = [factor[2]] if factor[0] == "sum" else [m for m, _ in factor[-1]]
-    return 1 + max([_height(f) for m in inside for f, _ in m], default=0)
 
 
 # --- arithmetic ---
@@ -142,17 +129,7 @@ def scale(p: Polynomial, c: Any) -> Polynomial:
     """A polynomial times a number."""
     if c == 1:
         return p
-    return {m: _short(v * c) for m, v in p.items()} if c else {}
-
-
-def _short(c: Any) -> Fraction:
-    """A coefficient, rounded as a float is if it has more digits than anybody wants to see: 1.001**300."""
-    if c.denominator.bit_length() < _DIGITS > c.numerator.bit_length():
-        return Fraction(c)
-    try:
-        return Fraction(float(c))
-    except OverflowError:
-        raise TooMuch from None
+    return {m: v * c for m, v in p.items()} if c else {}
 
 
 def multiply(*polynomials: Polynomial) -> Polynomial:
