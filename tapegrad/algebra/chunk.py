@@ -99,7 +99,9 @@ class Chunk:
             p = None if p is None else self._surface_if_short(p)
             if p is not None and name not in definitions.own:
                 self._lengths[name] = sum([self._lengths.get(n, 1) for n in names_in(p)])
-                if self._lengths[name] > LONG or terms.height(p) > HIGH:  # too much to be written out: by the name that the tape has for it
+                if (
+                    self._lengths[name] > LONG or terms.height(p) > HIGH
+                ):  # too much to be written out: by the name that the tape has for it
                     self._lengths[name], p = 1, None
                 elif len(p) != 1:
                     self._inline[name] = p
