@@ -327,13 +327,18 @@ def _splits(m: Monomial) -> bool:
 
 
 def function(name: str, p: Polynomial) -> Polynomial:
-    """A function of one number. exp(c x) = exp(x)^c, log(exp(x)) = x."""
+    """A function of one number. exp(c x) = exp(x)^c, exp(a + c log(b)) = exp(a) b^c, log(exp(x)) = x."""
     value = constant(p)
     if (name == "exp" and value == 0) or (name in ("log", "tanh") and value == (name == "log")):
         return number(name == "exp")
     if value is not None and name in _OF_NUMBERS:
         with suppress(ValueError, OverflowError):
             return number(Fraction(_OF_NUMBERS[name](value)))
+    if name == "exp":
+        for m, c in p.items():
+            if len(m) == 1 and m[0][0][:2] == ("function", "log") and m[0][1] == 1 and c.denominator == 1:
+                rest = {n: k for n, k in p.items() if n != m}
+                return multiply(function("exp", rest), power(dict(m[0][0][2]), c))
     if name == "exp" and p:
         c = max(p.items())[1]
         return collected({("function", "exp", frozen(scale(p, 1 / c))): c})
