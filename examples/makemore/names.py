@@ -82,6 +82,11 @@ def encode(names: Sequence[str], chars: str, device: torch.device) -> Examples:
     return torch.tensor(contexts, device=device), torch.tensor(targets, device=device)
 
 
+def is_alphabet(chars: object) -> bool:
+    """Whether these can be the characters of a list."""
+    return type(chars) is str and chars != "" and list(chars) == sorted(set(chars))
+
+
 def load_split(path: Path) -> Split:
     """Shuffles the names as the lecture does and splits them 80 / 10 / 10."""
     names = read_names(path)

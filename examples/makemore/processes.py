@@ -10,12 +10,15 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from examples.makemore.errors import UserError
-
 
 def launched() -> bool:
     """Whether `torchrun` has started this process."""
     return dist.is_available() and dist.is_torchelastic_launched()
+
+
+def own_device(device: str) -> str:
+    """The device of this process: of several GPUs, each has the one of its number."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and launched() else device
 
 
 @dataclass(frozen=True)
@@ -44,18 +47,11 @@ class Processes:
 
 @contextmanager
 def together(device: torch.device) -> Iterator[Processes]:
-    """Joins the processes, by nccl if they compute on GPUs and else by gloo.
-
-    Raises:
-        UserError: there are not as many GPUs as processes here.
-    """
+    """Joins the processes, by nccl if they compute on GPUs and else by gloo."""
     if not launched():
         yield Processes(0, 1, device)
         return
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        if device.index >= torch.cuda.device_count():
-            raise UserError(f"argument --device: process {device.index} has no GPU: start {torch.cuda.device_count()}")
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
