@@ -1,6 +1,7 @@
 """What was trained, on disk: a dict of plain tensors, numbers and strings, so that `weights_only=True` can load it."""
 
 import io
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,14 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
     if type(stored) is not dict:
         raise refusal(path, "it holds no dict")
     return stored
+
+
+def find(path: Path) -> dict[str, Any] | None:
+    """What a training is to go on from; None if nothing has been stored yet. Raises as `load`."""
+    if path.exists():
+        return load(path, torch.device("cpu"))
+    print(f"no checkpoint in {path.parent} yet: the training begins", file=sys.stderr)
+    return None
 
 
 def refusal(path: Path, why: str) -> UserError:

@@ -1,5 +1,6 @@
-"""A list of names becomes a data set: three characters of context, and the character that follows."""
+"""A list of names becomes a data set: three splits, and three characters of context with what follows them."""
 
+import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +23,25 @@ Examples: TypeAlias = tuple[torch.Tensor, torch.Tensor]  # X: contexts (N, BLOCK
 
 
 @dataclass(frozen=True)
+class Split:
+    """The alphabet, the shuffled names in three splits, and a digest that tells one list from another."""
+
+    chars: str
+    train: list[str]
+    val: list[str]
+    test: list[str]
+    digest: str
+
+
+@dataclass(frozen=True)
 class Data:
-    """The alphabet, and the examples in three splits."""
+    """The alphabet, the examples in three splits, and the digest of the list."""
 
     chars: str
     train: Examples
     val: Examples
     test: Examples
+    digest: str
 
     @property
     def vocab_size(self) -> int:
@@ -69,11 +82,23 @@ def encode(names: Sequence[str], chars: str, device: torch.device) -> Examples:
     return torch.tensor(contexts, device=device), torch.tensor(targets, device=device)
 
 
-def load_data(path: Path, device: torch.device) -> Data:
+def is_alphabet(chars: object) -> bool:
+    """Whether these can be the characters of a list."""
+    return type(chars) is str and chars != "" and list(chars) == sorted(set(chars))
+
+
+def load_split(path: Path) -> Split:
     """Shuffles the names as the lecture does and splits them 80 / 10 / 10."""
     names = read_names(path)
     chars = "".join(sorted(set("".join(names))))
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
     random.Random(42).shuffle(names)
     n1, n2 = int(0.8 * len(names)), int(0.9 * len(names))
-    splits = names[:n1], names[n1:n2], names[n2:]
-    return Data(chars, *(encode(split, chars, device) for split in splits))
+    return Split(chars, names[:n1], names[n1:n2], names[n2:], digest)
+
+
+def load_data(path: Path, device: torch.device) -> Data:
+    """The list as the lecture's examples."""
+    names = load_split(path)
+    splits = (encode(split, names.chars, device) for split in (names.train, names.val, names.test))
+    return Data(names.chars, *splits, names.digest)

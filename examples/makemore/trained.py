@@ -1,5 +1,6 @@
 """The trained network: what is stored of it, and what must be right before it is used again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import torch
 
 from examples.makemore import checkpoint
 from examples.makemore.model import N_EMBD, PARAMETERS, predict
-from examples.makemore.names import BLOCK_SIZE
+from examples.makemore.names import BLOCK_SIZE, END, is_alphabet
+from examples.makemore.sample import LONGEST
 
 WIDEST = 2**16  # hidden neurons
 
@@ -22,14 +24,27 @@ class Model:
     bnvar: torch.Tensor  # (1, hidden)
     chars: str
     config: dict[str, Any]
+    longest: int = LONGEST
 
     def __call__(self, X: torch.Tensor) -> torch.Tensor:
         """Contexts (N, 3) to logits (N, vocab)."""
         return predict(self.parameters, self.bnmean, self.bnvar, X)
 
+    def next_logits(self, name: list[int]) -> torch.Tensor:
+        """What follows the characters so far: (1, vocab)."""
+        context = [*[END] * BLOCK_SIZE, *name][-BLOCK_SIZE:]
+        return self(torch.tensor([context], device=self.bnmean.device))
 
-def save(model: Model, path: Path, run: str = "", step: int = 0, finished: bool = True) -> None:
-    """Writes the model, as it is after so many steps of a run: see `checkpoint.save`."""
+
+def save(
+    model: Model,
+    path: Path,
+    run: str = "",
+    step: int = 0,
+    finished: bool = True,
+    progress: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Writes the model, as it is after so many steps of a run, and what it takes to go on: see `checkpoint.save`."""
     tensors = {"bnmean": model.bnmean, "bnvar": model.bnvar, **dict(zip(PARAMETERS, model.parameters, strict=True))}
     stored = {
         "tensors": {name: tensor.detach().cpu() for name, tensor in tensors.items()},
@@ -38,6 +53,7 @@ def save(model: Model, path: Path, run: str = "", step: int = 0, finished: bool 
         "run": run,
         "step": step,
         "finished": finished,
+        **(progress or {}),
     }
     checkpoint.save(stored, path)
 
@@ -48,7 +64,11 @@ def load(path: Path, device: torch.device) -> Model:
     Raises:
         UserError: there is none, or it is no model of this example.
     """
-    stored = checkpoint.load(path, device)
+    return model_of(checkpoint.load(path, device), path)
+
+
+def model_of(stored: dict[str, Any], path: Path) -> Model:
+    """The model in a dict that was loaded from a path; raises as `load`."""
     if why := fault(stored):
         raise checkpoint.refusal(path, why)
     tensors = {name: tensor.detach() for name, tensor in stored["tensors"].items()}
@@ -59,7 +79,7 @@ def load(path: Path, device: torch.device) -> Model:
 def fault(stored: dict[str, Any]) -> str:
     """What is wrong with a stored model; "" if nothing is."""
     tensors, chars, config = stored.get("tensors"), stored.get("chars"), stored.get("config")
-    if type(chars) is not str or not chars or list(chars) != sorted(set(chars)):
+    if not is_alphabet(chars):
         return "its alphabet is not that of a list of names"
     if type(config) is not dict:
         return "it has no settings"
