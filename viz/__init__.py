@@ -1,4 +1,4 @@
-"""Pictures of a tape: ``draw`` or ``render`` it, step through it on a ``page``, or take its ``graph`` as data."""
+"""Pictures of a tape: ``draw`` or ``render`` it, step through it on a ``page``, or take its ``graph`` as plain data."""
 
 from .dot import Picture, draw
 from .engine import NoRenderer

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from tapegrad.engine.op import Op
-from tapegrad.engine.tensor import Tensor, foreign, node, recorded, wrap
+from tapegrad.engine.tensor import Tensor, adopted, node, recorded, wrap
 from tapegrad.engine.versions import watch
-from tapegrad.errors import MissingRule
+from tapegrad.errors import complex_result, whole_result
+from tapegrad.numbers import COPIED, NUMPYS, constant
 
 # Types that can carry a gradient.
 CONTINUOUS = {d for d in vars(torch).values() if isinstance(d, torch.dtype) and d.is_floating_point}
@@ -29,13 +29,12 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
         with auxiliary outputs returns a tuple, of which the first is the Tensor.
 
     Raises:
-        ForeignTensor: an argument is a torch tensor that requires grad under torch.autograd.
+        ForeignTensor: an argument is a torch tensor that torch.autograd has computed.
         MissingRule: the op has no rule for the gradient of an argument that requires it.
     """
     raws: list[Any] = []
     parents: list[Any] = []
-    tensors = False
-    wanted = 0  # a bit for each argument that is to get a gradient
+    tensors, wanted = False, 0  # wanted: a bit for each argument that is to get a gradient
     for i, arg in enumerate(args):
         raw: Any = arg
         parent: Any = None
@@ -47,10 +46,8 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
             raw = tuple([a._data if type(a) is Tensor else a for a in arg])
             parent = tuple([node(a) if type(a) is Tensor else None for a in arg])
             parent = parent if any(p is not None for p in parent) else None
-        elif type(arg) in (tuple, list):  # a copy: the caller may change a list
-            raw = tuple([a.item() if isinstance(a, np.number) else a for a in arg])
-        elif isinstance(arg, np.number):
-            raw = arg.item()  # rules know Python's numbers: np.int64(0) is no int, and -np.uint8(2) is 254
+        elif type(arg) in COPIED or isinstance(arg, NUMPYS):
+            raw = constant(op, args, i)
         raws.append(raw)
         parents.append(parent)
         if parent is not None:
@@ -73,31 +70,16 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
 def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor, wanted: bool) -> Any:
     """Hand back a result that is not recorded."""
     if out.requires_grad:  # torch.autograd recorded it, so an argument is a torch tensor that requires grad
-        raise foreign(op.name, op.parameters, args)
+        return op.road(*[adopted(arg, op.name, name) for name, arg in zip(op.parameters, args, strict=True)])
     if type(args[0]) is Tensor and out is args[0]._data:
         return args[0]  # there was nothing to do: like torch, hand back the tensor itself
     if out.is_complex() and wanted and torch.is_grad_enabled():
-        raise MissingRule(
-            f"{op.name}(): the result is complex{_complex_argument(op, args)}, and the rules are for real numbers; "
-            f"compute with real and imaginary parts, or under torch.no_grad()"
-        )
+        raise complex_result(op, args)
     if out.dtype in CONTINUOUS or out.is_complex():
         return wrap(out, None)
     if wanted and op.trusted and torch.is_grad_enabled():
-        raise MissingRule(
-            f"{op.name}(): the result is of {out.dtype}, which takes no gradient; convert the arguments to floating "
-            f"point, or .detach() the one that requires grad"
-        )
+        raise whole_result(op, out)
     return out
-
-
-def _complex_argument(op: Op, args: Sequence[Any]) -> str:
-    """Which argument made a result complex, for a message."""
-    for name, arg in zip(op.parameters, args, strict=True):
-        for value in arg if type(arg) in (tuple, list) else (arg,):
-            if isinstance(value, complex) or (isinstance(value, (Tensor, torch.Tensor)) and value.dtype.is_complex):
-                return f", as {name} is"
-    return ""
 
 
 def _saved(raw: Any, keep: bool, parent: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import repeat
+from collections.abc import Callable
+from itertools import starmap
 from sys import getrefcount
 from threading import RLock
 from typing import Any
@@ -187,12 +188,17 @@ def own(pending: dict[Any, Any]) -> None:
 
 _accumulating = RLock()  # leaves may be shared between threads
 _exhaust = deque[Any](maxlen=0).extend
+_set_grad = vars(torch._C.TensorBase)["grad"].__set__  # in C, so that no signal is looked at in between
 
 
 def _is_fixed(grad: torch.Tensor) -> bool:
     """Whether torch would refuse to add to a tensor in place."""
     outlived = grad.is_inference() and not torch.is_inference_mode_enabled()
     return outlived or torch._debug_has_internal_overlap(grad) == 1
+
+
+# Hands torch leaves their gradients, for the leaves that stand for them; nn/, which makes these, sets it.
+deliver: Callable[[list[tuple[torch.Tensor, torch.Tensor]]], None] | None = None
 
 
 def accumulate(gradients: dict[Any, Any]) -> None:
@@ -202,11 +208,11 @@ def accumulate(gradients: dict[Any, Any]) -> None:
     there is one call for the sums, and one for the leaves that had no gradient, and neither goes without the other.
 
     Raises:
-        RuntimeError: a leaf is none any more, or its ``grad`` has another shape.
+        RuntimeError: a leaf is none any more, or nothing can be added to its ``grad``.
     """
     with _accumulating:
-        leaves: list[Any] = []
-        new: list[torch.Tensor] = []
+        theirs: list[tuple[torch.Tensor, torch.Tensor]] = []
+        new: list[tuple[torch.Tensor, torch.Tensor]] = []
         sums: list[torch.Tensor] = []
         parts: list[torch.Tensor] = []
         for leaf, g in gradients.items():
@@ -221,23 +227,23 @@ def accumulate(gradients: dict[Any, Any]) -> None:
                 continue
             if leaf.hooks is not None:
                 g = g.clone()  # a hook may have kept its argument, or returned a tensor that others hold
-            if leaf._grad is None:
-                leaves.append(leaf)
-                new.append(g)
-            elif leaf._grad.shape != g.shape:
-                raise RuntimeError(
-                    f"backward: a gradient of shape {shape_text(g.shape)} cannot be added to grad, which has shape "
-                    f"{shape_text(leaf._grad.shape)}; set grad = None after giving a tensor data of another shape"
-                )
-            elif _is_fixed(leaf._grad):
+            holder = leaf._holder
+            grad = holder.grad
+            if holder is not leaf._data:
+                theirs.append((holder, g))
+            elif grad is None:
+                new.append((holder, g))
+            elif _is_fixed(grad):
                 raise RuntimeError(
                     f"backward: nothing can be added in place to grad, of shape {shape_text(g.shape)}, for it is an "
                     f"expanded tensor, or of torch.inference_mode(); set grad = grad.clone() first"
                 )
             else:
-                sums.append(leaf._grad)
+                sums.append(grad)
                 parts.append(g)
-        give_new = map(setattr, leaves, repeat("_grad"), new)
+        if deliver is not None and theirs:
+            deliver(theirs)
+        give_new = starmap(_set_grad, new)
         try:
             if sums:
                 torch._foreach_add_(sums, parts)

@@ -5,7 +5,7 @@ This file says what a Tensor is. ``backward.py`` gives it ``backward()``, and ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -13,9 +13,8 @@ from weakref import ref
 
 import torch
 from torch import bfloat16, float16
-from torch.utils.hooks import RemovableHandle
 
-from tapegrad.engine.hooks import Hook, Hooks
+from tapegrad.engine.hooks import Hooks
 from tapegrad.engine.op import Op
 from tapegrad.engine.tape import Record, Watched, next_rank, observers
 from tapegrad.errors import ForeignTensor, MissingRule
@@ -43,11 +42,11 @@ class Tensor(Base):
         record: the Record of the op that computed this tensor; None for a leaf.
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_requires_grad", "_reshaped", "hooks", "record")
+    __slots__ = ("__weakref__", "_data", "_holder", "_requires_grad", "_reshaped", "hooks", "record")
 
     _data: torch.Tensor
     _requires_grad: bool  # asked for by the user; a computed tensor has a record instead
-    _grad: torch.Tensor | None
+    _holder: torch.Tensor  # whose ``grad`` is this tensor's: ``data``, or a torch leaf that it stands for (see nn/)
     _reshaped: int  # of a leaf: the rank at which it was given data of another shape or dtype; 0 if it never was
     record: Record | None
     hooks: Hooks | None  # of a leaf; a computed tensor's are its record's
@@ -55,15 +54,17 @@ class Tensor(Base):
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
             raise TypeError("tensor(): data is a tapegrad.Tensor already; use data.detach() for a new leaf")
-        self._data = native(data if isinstance(data, torch.Tensor) else torch.tensor(data), "tensor", "data")
-        self._reshaped = 0
-        self._grad = self.record = self.hooks = None
+        data = native(data if isinstance(data, torch.Tensor) else torch.tensor(data), "tensor", "data")
+        self._data = self._holder = data.detach()  # a torch tensor that is nobody else's, for it has our ``grad``
+        self._reshaped, self.record, self.hooks = 0, None, None
         self.requires_grad = requires_grad
 
     def __init_subclass__(cls) -> None:
         raise TypeError("Tensor cannot be subclassed: ops look for the very class; keep a Tensor in an attribute")
 
     def _replace(self, value: torch.Tensor) -> None:
+        if value is self._data:  # p.data += ...
+            return
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"Tensor.data: expected a torch.Tensor, got {type(value).__name__}")
         if self._requires_grad and not value.is_floating_point():
@@ -72,12 +73,18 @@ class Tensor(Base):
             )
         if value.shape != self._data.shape or value.dtype != self._data.dtype:
             self._reshaped = next_rank()
-        self._data = native(value, "Tensor.data", "value")
+        before, self._data = self._data, native(value, "Tensor.data", "value").detach()
+        if self._holder is before:
+            self._holder = self._data
+            self._data.grad = before.grad if kind(before) == kind(value) else None
+        else:
+            self._holder.data = value
 
     data = property(
         attrgetter("_data"),
         _replace,
-        doc="The raw torch tensor. Assigning replaces it; ``p.data += ...`` updates it in place, unrecorded.",
+        doc="The raw torch tensor. Assigning replaces it; ``p.data += ...`` updates it in place, unrecorded. "
+        "``p.data.grad`` is ``p.grad``, so that torch.optim works on ``p.data``.",
     )
     # Read in C, for they are asked for all the time.
     shape = property(attrgetter("_data.shape"), doc="The size of each dimension, a ``torch.Size``.")
@@ -88,13 +95,14 @@ class Tensor(Base):
     @property
     def grad(self) -> torch.Tensor | None:
         """The gradient that ``backward()`` has accumulated. Assignable, by None or a torch tensor that fits."""
-        if self._grad is None and self.record is not None and not self.retains_grad:
+        grad = self._holder.grad
+        if grad is None and self.record is not None and not self.retains_grad:
             warn(
                 "Tensor.grad: this tensor was computed, and backward() leaves a gradient on it only if you call "
                 "retain_grad() first",
                 stacklevel=2,
             )
-        return self._grad
+        return grad
 
     @grad.setter
     def grad(self, value: torch.Tensor | None) -> None:
@@ -105,7 +113,7 @@ class Tensor(Base):
                 raise RuntimeError(
                     f"Tensor.grad: a gradient must match its tensor: expected {kind(self)}, got {kind(value)}"
                 )
-        self._grad = value
+        self._holder.grad = value
 
     @property
     def requires_grad(self) -> bool:
@@ -114,6 +122,8 @@ class Tensor(Base):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if type(value) is not bool:
+            raise TypeError(f"requires_grad: expected True or False, not {value!r}, of type {type(value).__name__}")
         if self.record is not None:
             if not value:
                 raise RuntimeError(
@@ -133,17 +143,7 @@ class Tensor(Base):
                 "requires_grad: this tensor was made in torch.inference_mode(), so that torch cannot tell when it "
                 "changes; use a .clone() of it"
             )
-        self._requires_grad = bool(value)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Set ``requires_grad`` and return the tensor itself."""
-        self.requires_grad = requires_grad
-        return self
-
-    @property
-    def is_leaf(self) -> bool:  # type: ignore[override]  # torch's stubs have attributes that nobody sets
-        """Whether the tensor was made by the user and not computed by a recorded op."""
-        return self.record is None
+        self._requires_grad = value
 
     def retain_grad(self) -> None:
         """Ask ``backward()`` to leave this computed tensor's gradient in ``grad``, as it does for leaves."""
@@ -154,34 +154,9 @@ class Tensor(Base):
             raise RuntimeError("retain_grad: this tensor does not require grad; set requires_grad = True first")
 
     @property
-    def retains_grad(self) -> bool:  # type: ignore[override]  # likewise
+    def retains_grad(self) -> bool:  # type: ignore[override]  # torch's stubs have attributes that nobody sets
         """Whether ``retain_grad()`` was called on this computed tensor."""
         return self.record is not None and self.record.tensor is not None
-
-    def register_hook(self, hook: Hook) -> RemovableHandle:
-        """Call ``hook(grad)`` whenever this tensor's gradient has been computed, before it goes further.
-
-        Hooks of one tensor run in the order they were registered. Those of leaves run when the walk is over.
-
-        Args:
-            hook: takes the gradient, a torch tensor of this tensor's shape; returns None, or a gradient of the same
-                shape to go on with instead.
-
-        Returns:
-            torch's handle, whose ``remove()`` takes the hook away again; so does the end of a ``with`` block.
-        """
-        owner = node(self)
-        if owner is None:
-            raise RuntimeError("register_hook: this tensor does not require grad, so it will have no gradient")
-        if owner.hooks is None:
-            owner.hooks = Hooks()
-        handle = RemovableHandle(owner.hooks)
-        owner.hooks[handle.id] = hook
-        return handle
-
-    def detach(self) -> Tensor:
-        """A tensor with the same storage, and no past."""
-        return wrap(self._data.detach(), None)
 
 
 def tensor(data: Any, requires_grad: bool = False) -> Tensor:
@@ -209,10 +184,9 @@ _new = object.__new__
 def wrap(data: torch.Tensor, record: Record | None) -> Tensor:
     """A Tensor around a result, without the constructor's checks."""
     t = _new(Tensor)
-    t._data = data
+    t._data = t._holder = data
     t._requires_grad = False
     t._reshaped = 0
-    t._grad = None
     t.record = record
     t.hooks = None
     return t
@@ -237,9 +211,8 @@ def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: 
         for observer in observers[-1:]:  # another thread may have taken it away meanwhile
             observer.made(record, out)
     t = _new(Tensor)
-    t._data = out
+    t._data = t._holder = out
     t._requires_grad = False
-    t._grad = None
     t.record = record
     t.hooks = None
     return t
@@ -260,18 +233,24 @@ def native(data: torch.Tensor, op: str, argument: str) -> torch.Tensor:
     if data.requires_grad:
         raise ForeignTensor(
             f"{op}(): {argument}, of shape {tuple(data.shape)}, requires grad under torch.autograd, whose tape "
-            f"tapegrad does not see; pass tapegrad.tensor(x.detach(), requires_grad=True), or x.detach() for a constant"
+            f"tapegrad does not see; compute it inside tapegrad.recording(), or pass x.detach() for a constant"
         )
     return data
 
 
-def foreign(op: str, parameters: Sequence[str], args: Sequence[Any]) -> ForeignTensor:
-    """The refusal of the first argument that torch.autograd is tracking."""
-    for name, arg in zip(parameters, args, strict=False):
-        for value in arg if isinstance(arg, (tuple, list)) else (arg,):
-            if isinstance(value, torch.Tensor):
-                native(value, op, name)
-    raise AssertionError(f"{op}(): torch.autograd recorded it, though no argument requires grad there")
+# What makes a leaf of ours for one of torch's: nn/ has put it there. With nothing there, they are refused.
+adopters: list[Callable[[torch.Tensor], Tensor]] = []
+
+
+def adopted(value: Any, op: str, argument: str) -> Any:
+    """An argument with leaves of ours for the torch leaves in it that require grad; other tensors must be native."""
+    if isinstance(value, torch.Tensor):
+        if adopters and value.requires_grad and value.is_leaf:
+            return adopters[0](value)
+        return native(value, op, argument)
+    if type(value) is tuple or type(value) is list:
+        return type(value)([adopted(v, op, argument) for v in value])
+    return {k: adopted(v, op, argument) for k, v in value.items()} if type(value) is dict else value
 
 
 def kind(t: Tensor | torch.Tensor) -> str:

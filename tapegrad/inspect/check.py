@@ -51,8 +51,8 @@ def check(loss: Any, gradients: Mapping[str, Any], names: Mapping[str, Any] | No
             the calling code can see.
 
     Returns:
-        A row for each: name, exact, approximate, maxdiff, and for a wrong one a hint, found by trying: the sign, a
-        constant factor, a sum too many or too few, a transpose, a forgotten branch, a step left out.
+        A row for each, with its name, exact, approximate and maxdiff. A wrong one has a hint that was found by trying
+        signs, constant factors, sums too many or too few, transposes, forgotten branches and steps left out.
 
     Raises:
         TypeError: ``loss``, or a gradient, is no tensor.

@@ -101,7 +101,7 @@ def compare(loss: torch.Tensor | Tape, names: Mapping[str, torch.Tensor] | None 
             the name that the calling code has for it, or else by its op.
 
     Returns:
-        A row for each node: name, exact, approximate, maxdiff.
+        A row for each node, with its name and what ``Row`` says of it.
 
     Raises:
         RuntimeError: the replay gives another loss, because a leaf or a constant was changed since.

@@ -19,6 +19,9 @@ from tapegrad.inspect.forward_code import Line, code_of
 from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.names import Scope, name_nodes, scope_of, tensors_in
 
+_MOST = 8  # inputs that a row shows
+_WIDEST = 60  # characters of a label
+
 
 class Tape(Sequence[Record]):
     """Everything that led to some outputs, oldest record first.
@@ -200,10 +203,10 @@ class Tape(Sequence[Record]):
 
     def rows(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """What the tape prints: a head, and a row for each node."""
-        labels = {p: self.name(p) for p in self.nodes}
+        labels = {p: _few([self.name(p)]) for p in self.nodes}
         rows = [("", labels[leaf], "leaf", "", shape_text(leaf.shape)) for leaf in self.leaves]
         for i, r in enumerate(self._records):
-            inputs = ", ".join(labels[p] for p in parents_of(r))
+            inputs = _few([labels[p] for p in parents_of(r)])
             rows.append((str(i), labels[r], r.op.name, inputs, shape_text(r.shape)))
         if not self.gradients:
             return ("#", "name", "op", "inputs", "shape"), list(rows)
@@ -217,6 +220,12 @@ class Tape(Sequence[Record]):
         return table(*self.rows())
 
     __repr__ = __str__  # so that a prompt shows it too
+
+
+def _few(labels: Sequence[str]) -> str:
+    """Labels in a row, so long as they are few: a table is as wide as its widest cell."""
+    shown = [label if len(label) <= _WIDEST else f"{label[: _WIDEST - 1]}…" for label in labels[:_MOST]]
+    return ", ".join(shown) + (f", … ({len(labels)} in all)" if len(labels) > _MOST else "")
 
 
 def norm_text(g: torch.Tensor | None) -> str:

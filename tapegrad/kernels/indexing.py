@@ -6,7 +6,16 @@ from typing import Any
 
 from tapegrad.engine.gradients import Part, zeros_for
 from tapegrad.engine.table import kernel
-from tapegrad.rules.indexing import add_at_any_index, fits_index_put, gather, getitem, gives_view, index_select
+from tapegrad.rules.indexing import (
+    add_at_any_index,
+    fits_index_put,
+    gather,
+    getitem,
+    gives_view,
+    index_select,
+    lookup,
+    row_gradients,
+)
 
 # --- brackets ---
 
@@ -28,3 +37,16 @@ kernel(getitem, input=_getitem_kernel)
 # Added in place to the zeros, which the formulas copy.
 kernel(gather, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).scatter_add_(dim, index, g))
 kernel(index_select, input=lambda g, input_shape, dim, index: g.new_zeros(input_shape).index_add_(dim, index, g))
+
+
+# --- tables ---
+
+
+def _lookup_kernel(g: Any, input: Any, weight_shape: Any, padding_idx: Any, scale_grad_by_freq: Any) -> Any:
+    """In the order of the indices, as torch adds them up, however the gradient lies in memory."""
+    input = input.contiguous()
+    rows = row_gradients(g.contiguous(), input, padding_idx, scale_grad_by_freq)
+    return zeros_for(g, weight_shape).index_put_((input,), rows, accumulate=True)
+
+
+kernel(lookup, weight=_lookup_kernel)

@@ -43,7 +43,7 @@ def test_a_lost_update_would_be_found(monkeypatch):
 
     def unlocked(gradients):
         for leaf, g in gradients.items():
-            leaf._grad = g if leaf._grad is None else leaf._grad + g
+            leaf.grad = g if leaf.grad is None else leaf.grad + g
 
     monkeypatch.setattr(engine_backward, "accumulate", unlocked)
     lost = 0

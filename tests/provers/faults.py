@@ -219,7 +219,7 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault(
             "b = torch.zeros(3); s, t = tensor(b), tensor(b); s += x",
-            Gives("`s` stands for a new buffer; `t` and `b` stay as they are", "t.tolist() == b.tolist() == [0, 0, 0]"),
+            Raises(tapegrad.InPlaceError, "shares its memory with another"),
             Gives("changes all three, which are one, and records it", "s is t is b and b.tolist() == [1, 2, 3]"),
         ),
         Fault(
@@ -249,12 +249,12 @@ FAULTS: dict[str, list[Fault]] = {
         ),
     ],
     "Tensors of torch's that require grad": [
-        Fault("x * p", Raises(tapegrad.ForeignTensor, "mul(): other, of shape (3,), requires grad under"), None),
-        Fault("p * x", Raises(tapegrad.ForeignTensor, "mul(): other, of shape (3,), requires grad under"), None),
-        Fault("torch.cat([x, p])", Raises(tapegrad.ForeignTensor, "cat(): tensors, of shape (3,)"), None),
-        Fault("c += p", Raises(tapegrad.ForeignTensor, "add_(): an argument"), None),
+        Fault("x * (p * 1)", Raises(tapegrad.ForeignTensor, "mul(): other, of shape (3,), requires grad under"), None),
+        Fault("(p * 1) * x", Raises(tapegrad.ForeignTensor, "mul(): other, of shape (3,), requires grad under"), None),
+        Fault("torch.cat([x, p * 1])", Raises(tapegrad.ForeignTensor, "cat(): tensors, of shape (3,)"), None),
+        Fault("c += p * 1", Raises(tapegrad.ForeignTensor, "add_(): an argument"), None),
         Fault("c[0] = p[0]", Raises(tapegrad.ForeignTensor, "__setitem__(): an argument"), None),
-        Fault("torch.heaviside(c, p)", Raises(tapegrad.ForeignTensor, "heaviside(): "), None),
+        Fault("torch.heaviside(c, p * 1)", Raises(tapegrad.ForeignTensor, "heaviside(): "), None),
         Fault("tensor(p)", Raises(tapegrad.ForeignTensor, "tensor(): data, of shape (3,)"), None),
         Fault("x.data = p", Raises(tapegrad.ForeignTensor, "Tensor.data(): value"), None),
         Fault("(x * x).backward(p)", Raises(tapegrad.ForeignTensor, "backward(): gradient"), None),
@@ -318,7 +318,7 @@ FAULTS: dict[str, list[Fault]] = {
         Fault("x.grad = 1.0", Raises(TypeError, "got float"), Raises(TypeError, "got grad of type float")),
         Fault(
             "x.grad = torch.ones(3); x.data = torch.ones(2); x.sum().backward()",
-            Raises(RuntimeError, "cannot be added to grad, which has shape (3,)"),
+            Gives("the old gradient is gone with the old data", "x.grad.tolist() == [1, 1]"),
             Raises(RuntimeError, "The size of tensor a (3) must match"),
         ),
         Fault(
@@ -340,7 +340,7 @@ FAULTS: dict[str, list[Fault]] = {
     "Functions": [
         Fault(
             "torch.geqrf(x[None])[0].sum().backward()",
-            Raises(tapegrad.MissingRule, "geqrf(): tapegrad has no rule"),
+            Raises(tapegrad.MissingRule, "geqrf(): torch has no derivative of it either"),
             Raises(RuntimeError, "derivative for 'geqrf' is not implemented"),
         ),
         Fault(
@@ -356,7 +356,7 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault(
             "import copy; copy.deepcopy(x * 2)",
-            Raises(RuntimeError, "only leaves can be pickled or deep-copied"),
+            Raises(RuntimeError, "only leaves can be copied so"),
             Raises(RuntimeError, "Only Tensors created explicitly by the user"),
         ),
         Fault(
@@ -371,13 +371,16 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault(
             "torch.utils.checkpoint.checkpoint(torch.sin, x, use_reentrant=True)",
-            Raises(tapegrad.MissingRule, "use_reentrant=False"),
+            Raises(tapegrad.MissingRule, "use tapegrad.checkpoint"),
             Gives("takes the gradient over to its own tape", "True"),
         ),
         Fault(
-            "torch.distributions.Beta(x, w).rsample()",
+            "class Twice(torch.autograd.Function):\n"
+            "    forward = staticmethod(lambda ctx, x: x * 2)\n"
+            "    backward = staticmethod(lambda ctx, g: g * 2)\n"
+            "Twice.apply(x)",
             Raises(tapegrad.MissingRule, "a torch.autograd.Function does not see tapegrad's tape"),
-            Gives("draws, with a gradient", "True"),
+            Gives("takes the gradient that is given there", "True"),
         ),
         Fault(
             "torch.cat([x, torch.ones(1, dtype=torch.complex64)])",

@@ -83,3 +83,21 @@ def triangular_solve(
 @composition(torch.cholesky)
 def _cholesky(input: Any, upper: bool = False) -> Any:
     return cholesky(input, upper=upper)
+
+
+@composition(torch.linalg.householder_product, torch.orgqr)
+def householder_product(A: Any, tau: Any) -> Any:
+    """The first columns of the product of reflections I - tau v v^T; each v is a column of A below its diagonal."""
+    m, n = A.shape[-2:]
+    if not m >= n >= tau.shape[-1]:
+        raise RuntimeError(
+            f"linalg.householder_product(): A, of shape {tuple(A.shape)}, must have as many columns as tau, of shape "
+            f"{tuple(tau.shape)}, has elements, or more, and as many rows as columns, or more"
+        )
+    eye = torch.eye(m, n, dtype=A.dtype, device=A.device)
+    below = A.tril(-1) + eye
+    product = eye.expand(A.shape)
+    for i in reversed(range(tau.shape[-1])):
+        v = below[..., i : i + 1]
+        product = product - tau[..., i : i + 1, None] * v @ (v.mT @ product)
+    return product

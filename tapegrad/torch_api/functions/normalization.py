@@ -151,3 +151,30 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
     square = F.pad(square, (0, 0, size // 2, (size - 1) // 2))
     mean = F.avg_pool2d(square, (size, 1), stride=1).reshape(input.shape)
     return input / (mean * alpha + k) ** beta
+
+
+# --- of weights ---
+
+
+@composition(torch.norm_except_dim)
+def norm_except_dim(v: Any, pow: int = 2, dim: int = 0) -> Any:
+    """The norm over all dimensions but one; with ``dim=-1``, over all."""
+    if dim == -1:
+        return v.norm(pow)
+    last = v.ndim - 1
+    if dim not in (0, last):
+        return norm_except_dim(v.transpose(0, dim), pow, 0).transpose(0, dim)
+    shape = [v.shape[dim] if d == dim else 1 for d in range(v.ndim)]
+    flat, across = (v.reshape(v.shape[0], -1), 1) if dim == 0 else (v.reshape(-1, v.shape[last]), 0)
+    return flat.norm(pow, across).view(shape)
+
+
+@composition(torch._weight_norm)
+def weight_norm(v: Any, g: Any, dim: int = 0) -> Any:
+    """Directions ``v`` of lengths ``g``: Salimans & Kingma 2016."""
+    norm = norm_except_dim(v, 2, dim)
+    if g.shape != norm.shape:
+        raise RuntimeError(
+            f"_weight_norm(): g, of shape {tuple(g.shape)}, must have the shape of the norms of v, {tuple(norm.shape)}"
+        )
+    return v * (g / norm)

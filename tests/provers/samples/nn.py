@@ -356,3 +356,15 @@ SAMPLES[F.scaled_dot_product_attention] = [
         ]
     ],
 ]  # fmt: skip
+
+# --- norms of weights ---
+
+SAMPLES[torch.norm_except_dim] = [
+    call(real(2, 3)), call(real(2, 3, 2), dim=1), call(real(3, 2), 2, 1), call(real(3, 2), 1, 0), call(real(2, 3), dim=-1), call(real(4)),
+]  # fmt: skip
+SAMPLES[torch._weight_norm] = [
+    c.inexact("torch has one kernel for it", rtol=16).torch_once("torch's second gradient fails its own gradgradcheck")
+    for c in (
+        call(real(2, 3), real(2, 1)), call(real(2, 3), real(1, 3), 1), call(real(2, 3, 2), real(1, 3, 1), 1), call(real(2, 3), real(), -1),
+    )
+]  # fmt: skip
