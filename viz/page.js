@@ -116,12 +116,11 @@
       const node = nodes[box.ids[0]];
       const g = draw("g", { class: "node " + (box.group ? "group" : node.kind), tabindex: "0", role: "button",
         transform: `translate(${box.x - box.width / 2},${box.y})` });
-      g.setAttribute("aria-label", `${box.head}, ${box.foot}`);
       g.append(draw("rect", { width: box.width, height: 40, rx: node.kind === "leaf" && !box.group ? 0 : 7 }));
       for (const [text, y, name] of [[short(box.head, 26), 17, ""], [short(box.foot, 30), 32, "small"]]) {
         const line = draw("text", { x: box.width / 2, y, "text-anchor": "middle", class: name });
         line.textContent = text;
-        g.append(line);
+        g.append(line, " "); // the button's name for screen readers is what stands in it
       }
       const main = box.ids.reduce((a, b) => (stepOf[a] <= stepOf[b] ? a : b));
       g.addEventListener("click", () => go(stepOf[main]));
