@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator, Sequence
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from examples.makemore.names import END, Examples
@@ -28,9 +29,9 @@ class Names(Dataset[Examples]):
 
 def side_by_side(rows: Sequence[Examples]) -> Examples:
     """Puts rows of several lengths into X and Y (names, longest)."""
-    X, Y = zip(*rows, strict=True)
-    pad = torch.nn.utils.rnn.pad_sequence
-    return pad(X, batch_first=True, padding_value=END), pad(Y, batch_first=True, padding_value=NOTHING)
+    X = pad_sequence([x for x, _ in rows], batch_first=True, padding_value=END)
+    Y = pad_sequence([y for _, y in rows], batch_first=True, padding_value=NOTHING)
+    return X, Y
 
 
 class Batches(Sampler[list[int]]):

@@ -165,11 +165,8 @@ def run_sample(args: argparse.Namespace) -> bool:
     """Prints twenty new names."""
     path = args.out / checkpoint.FILE_NAME
     stored = checkpoint.load(path, args.device)
-    model: Predictor
-    if fitted.is_module(stored):
-        model = fitted.load(stored, path, args.device)
-    else:
-        model = trained.model_of(stored, path)
+    module = fitted.is_module(stored)
+    model: Predictor = fitted.load(stored, path, args.device) if module else trained.model_of(stored, path)
     print(*sample(model, args.seed + 10), sep="\n")
     return True
 

@@ -96,11 +96,11 @@ class WaveNet(Embedded):
 
 
 class Recurrent(Embedded):
-    """A state that takes in one character after another: `nn.RNN`, `nn.GRU` or `nn.LSTM`."""
+    """A state that takes in one character after another, by cells of torch's."""
 
-    def __init__(self, vocab: int, hidden: int, kind: type[nn.RNNBase]) -> None:
+    def __init__(self, vocab: int, hidden: int, cells: nn.RNNBase) -> None:
         super().__init__(vocab, hidden)
-        self.cells = kind(hidden, hidden, batch_first=True)
+        self.cells = cells
 
     def body(self, emb: torch.Tensor) -> torch.Tensor:
         """(names, length, hidden) to the same."""
@@ -130,9 +130,9 @@ class Transformer(Embedded):
 MODULES: dict[str, Callable[[int, int], nn.Module]] = {
     "mlp": Mlp,
     "wavenet": WaveNet,
-    "rnn": lambda vocab, hidden: Recurrent(vocab, hidden, nn.RNN),
-    "gru": lambda vocab, hidden: Recurrent(vocab, hidden, nn.GRU),
-    "lstm": lambda vocab, hidden: Recurrent(vocab, hidden, nn.LSTM),
+    "rnn": lambda vocab, hidden: Recurrent(vocab, hidden, nn.RNN(hidden, hidden, batch_first=True)),
+    "gru": lambda vocab, hidden: Recurrent(vocab, hidden, nn.GRU(hidden, hidden, batch_first=True)),
+    "lstm": lambda vocab, hidden: Recurrent(vocab, hidden, nn.LSTM(hidden, hidden, batch_first=True)),
     "transformer": Transformer,
     "bigram": Bigram,
     "bow": BagOfWords,

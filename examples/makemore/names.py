@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import torch
 
@@ -82,7 +82,7 @@ def encode(names: Sequence[str], chars: str, device: torch.device) -> Examples:
     return torch.tensor(contexts, device=device), torch.tensor(targets, device=device)
 
 
-def is_alphabet(chars: object) -> bool:
+def is_alphabet(chars: object) -> TypeGuard[str]:
     """Whether these can be the characters of a list."""
     return type(chars) is str and chars != "" and list(chars) == sorted(set(chars))
 
@@ -100,5 +100,5 @@ def load_split(path: Path) -> Split:
 def load_data(path: Path, device: torch.device) -> Data:
     """The list as the lecture's examples."""
     names = load_split(path)
-    splits = (encode(split, names.chars, device) for split in (names.train, names.val, names.test))
-    return Data(names.chars, *splits, names.digest)
+    train, val, test = (encode(split, names.chars, device) for split in (names.train, names.val, names.test))
+    return Data(names.chars, train, val, test, names.digest)

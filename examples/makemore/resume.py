@@ -42,4 +42,4 @@ def losses_of(stored: dict[str, Any], path: Path) -> list[float]:
         raise checkpoint.refusal(path, "it does not say how far the training had come")
     if type(stored.get("run")) is not str:
         raise checkpoint.refusal(path, "its run has no name")
-    return losses.tolist()  # type: ignore[no-any-return]  # torch says that of no list
+    return list(losses.tolist())
