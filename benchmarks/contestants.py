@@ -56,6 +56,14 @@ def ours(work: Work) -> Step:
     return _leaving(work, [tapegrad.tensor(p, requires_grad=True) for p in work.parameters], work.torch)
 
 
+def planned(work: Work) -> Step:
+    """tapegrad.compile, whose replay gives the same bits."""
+    if work.unrolls:
+        raise Unable("would unroll the loop")
+    program = tapegrad.compile(work.torch)
+    return _leaving(work, [tapegrad.tensor(p, requires_grad=True) for p in work.parameters], program)
+
+
 def eager(work: Work) -> Step:
     """torch.autograd, which all are compared with."""
     return _leaving(work, [p.requires_grad_() for p in work.parameters], work.torch)
@@ -162,6 +170,7 @@ def _jax(work: Work, compile: Callable[..., Any]) -> Step:
 REFERENCE = "torch"
 CONTESTANTS: dict[str, Callable[[Work], Step]] = {
     "tapegrad": ours,
+    "tapegrad.compile": planned,
     REFERENCE: eager,
     "torch.compile": compiled,
     "hand": hand,

@@ -25,6 +25,7 @@ class Cost:
         op: the call.
         bare: the torch call, nothing recorded.
         forward: the same on a Tensor, recorded.
+        recording: the same on torch leaves, inside ``recording()``.
         torch_forward: the same recorded by torch.autograd.
         rule: the calls of the op's rule, nothing around them.
         backward: the walk past the record.
@@ -34,6 +35,7 @@ class Cost:
     op: str
     bare: float
     forward: float
+    recording: float
     torch_forward: float
     rule: float
     backward: float
@@ -85,6 +87,10 @@ def cost(name: str, rounds: int = 100) -> Cost:
         with torch.no_grad():
             return forward(data)
 
+    def recording() -> float:
+        with tapegrad.recording():
+            return forward(theirs[0])
+
     def rule() -> float:
         records = [function(*leaves).record for leaves in mine]
         with torch.no_grad():
@@ -112,7 +118,7 @@ def cost(name: str, rounds: int = 100) -> Cost:
         torch.autograd.backward(outputs, gradients)
         return perf_counter() - start
 
-    samples = [bare, lambda: forward(mine[0]), lambda: forward(theirs[0]), rule, backward, torch_backward]
+    samples = [bare, lambda: forward(mine[0]), recording, lambda: forward(theirs[0]), rule, backward, torch_backward]
     times = [[sample() for sample in samples] for _ in range(rounds)]
     return Cost(name, *[min(column) / CALLS * 1e6 for column in zip(*times, strict=True)])
 

@@ -52,10 +52,20 @@ def duration(seconds: float) -> str:
 
 def cost_table(costs: Sequence[Cost]) -> str:
     """Per op: the bare calls, and what tapegrad and torch.autograd add to them."""
-    head = ("us a call", "bare call", "tapegrad adds", "torch adds", "bare rule", "tapegrad walks", "torch's backward")
+    head = (
+        "us a call",
+        "bare call",
+        "tapegrad adds",
+        "recording() adds",
+        "torch adds",
+        "bare rule",
+        "tapegrad walks",
+        "torch's backward",
+    )
     rows = []
     for c in costs:
-        forward = (f"{c.bare:.2f}", f"{c.forward - c.bare:+.2f}", f"{c.torch_forward - c.bare:+.2f}")
+        adds = [f"{us - c.bare:+.2f}" for us in (c.forward, c.recording, c.torch_forward)]
+        forward = (f"{c.bare:.2f}", *adds)
         rows.append((f"`{c.op}`", *forward, f"{c.rule:.2f}", f"{c.backward - c.rule:+.2f}", f"{c.torch_backward:.2f}"))
     return table(head, rows)
 

@@ -11,38 +11,54 @@ from typing import TYPE_CHECKING
 
 # Formulas, then kernels, then torch's functions in terms of them: a function's last entry in the table holds.
 import tapegrad.kernels
+import tapegrad.nn.autocast
+import tapegrad.nn.callers
 import tapegrad.nn.leaves
+import tapegrad.nn.processes
 import tapegrad.rules
 import tapegrad.source.program
+import tapegrad.torch_api.distributions
 import tapegrad.torch_api.functions
 import tapegrad.torch_api.functions_refused
 import tapegrad.torch_api.methods
 from tapegrad.algebra.derivation import Derivation
 from tapegrad.algebra.derive import derive
 from tapegrad.engine.backward import grad
-from tapegrad.engine.table import kernel, rule
+from tapegrad.engine.table import kernel
 from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import Tensor, tensor
-from tapegrad.errors import Anomaly, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
+from tapegrad.errors import Anomaly, CompileError, ForeignTensor, FreedTape, InPlaceError, MissingRule, StaleTensor
 from tapegrad.inspect.anomaly import detect_anomaly
+from tapegrad.inspect.check import Checked, Checks, check
 from tapegrad.inspect.compare import Comparison, Row, compare
 from tapegrad.inspect.gradcheck import GradcheckError, gradcheck
 from tapegrad.inspect.tape import Tape, tape
+from tapegrad.nn.as_torch import as_torch
+from tapegrad.nn.checkpoint import checkpoint
 from tapegrad.nn.quiet import quiet
 from tapegrad.nn.recording import recording
+from tapegrad.plan.compiled import compile
+from tapegrad.torch_api.users import rule
 from tapegrad.transforms.functional import hessian, hvp, jacobian, jvp, vhp, vjp
 
 grad, compare = quiet(grad), quiet(compare)
 tapegrad.torch_api.methods.install()
 tapegrad.torch_api.functions_refused.guard()
+tapegrad.torch_api.distributions.adopt()
 if os.environ.get("TAPEGRAD_FAST") != "0" and (Path(__file__).parent / "fast").is_dir():
     importlib.import_module("tapegrad.fast").install()
+tapegrad.nn.processes.install()  # after the written walks, which it goes before
+tapegrad.nn.autocast.watch()
+tapegrad.nn.callers.introduce()
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Anomaly",
+    "Checked",
+    "Checks",
     "Comparison",
+    "CompileError",
     "Derivation",
     "ForeignTensor",
     "FreedTape",
@@ -54,7 +70,11 @@ __all__ = [
     "StaleTensor",
     "Tape",
     "Tensor",
+    "as_torch",
+    "check",
+    "checkpoint",
     "compare",
+    "compile",
     "derive",
     "detect_anomaly",
     "grad",

@@ -1,8 +1,9 @@
-"""Pictures of a tape: ``draw`` it, ``render`` it to a file, or take its ``graph`` as plain data."""
+"""Pictures of a tape: ``draw`` or ``render`` it, step through it on a ``page``, or take its ``graph`` as plain data."""
 
 from .dot import Picture, draw
 from .engine import NoRenderer
 from .graph import Edge, Graph, Node, graph
+from .page import Page, page
 from .render import render
 
-__all__ = ["Edge", "Graph", "NoRenderer", "Node", "Picture", "draw", "graph", "render"]
+__all__ = ["Edge", "Graph", "NoRenderer", "Node", "Page", "Picture", "draw", "graph", "page", "render"]

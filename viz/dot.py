@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from tapegrad.inspect.names import caller_scope
+from tapegrad.inspect.names import scope_of
 from tapegrad.inspect.tape import Tape
 
 from .engine import NoRenderer, layout
@@ -81,7 +81,7 @@ def draw(
         FreedTape: a backward without ``retain_graph=True`` has freed the tape.
         ValueError: nothing was recorded, or the graph has more than ``max_nodes`` nodes.
     """
-    scope = caller_scope(1) if names is None else names
+    scope = scope_of(names)
     drawn = graph(loss, names=scope, values=values, collapse=collapse, constants=constants, max_nodes=max_nodes)
     kinds = {node.id: node.kind for node in drawn.nodes}
     picture = Picture("tape")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from tapegrad.engine.tape import Record
-from tapegrad.source.expression import INFIX
+from tapegrad.source.expression import INFIX, exact
 from tapegrad.source.layout import ATOM, SIGN, Text, infix, prefix, subscript
 
 _SPELLINGS = {"max_all": "max", "max_dim": "max", "min_all": "min", "min_dim": "min", "moved": "to"}
@@ -27,8 +27,7 @@ def expression(record: Record, write: Callable[[Any], Text]) -> Text:
 
     def operand(arg: Any, parent: Any = None) -> Text:
         if type(parent) is tuple:
-            items = zip(arg or (None,) * len(parent), parent, strict=True)
-            return Text(f"[{', '.join(operand(*item).text for item in items)}]")
+            return Text(f"[{', '.join(operand(*item).text for item in each(arg, parent))}]")
         if parent is not None or isinstance(arg, torch.Tensor):
             return write(arg if parent is None else parent)
         text = number(arg)
@@ -51,9 +50,17 @@ def expression(record: Record, write: Callable[[Any], Text]) -> Text:
     shown: list[str] = []
     for position, (parameter, pair) in enumerate(zip(record.op.parameters, pairs, strict=True)):
         if parameter == "index" or pair[1] is not None or _says_what(parameter, pair[0]):
+            if parameter == record.op.starred and type(pair[1]) is tuple:
+                shown.extend(operand(arg, parent).text for arg, parent in each(*pair))
+                continue
             text = index(pair[0]) if parameter == "index" else operand(*pair).text
             shown.append(text if len(shown) == position else f"{parameter}={text}")
     return Text(f"{name}({', '.join(shown)})")
+
+
+def each(args: Any, parents: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
+    """The elements of a sequence of tensors, each with its node or None."""
+    return zip(args or (None,) * len(parents), parents, strict=True)
 
 
 def spelling(record: Record) -> str:
@@ -63,7 +70,10 @@ def spelling(record: Record) -> str:
 
 
 def number(value: Any) -> str:
-    """A number to four digits, or several."""
+    """A number to four digits, or several; an equation as it stands in a call."""
+    if isinstance(value, str):
+        return repr(value)
+    value = exact(value)
     if isinstance(value, (list, tuple)):
         text = ", ".join(map(number, value))
         return f"[{text}]" if isinstance(value, list) else text
@@ -88,7 +98,7 @@ def readable(data: torch.Tensor) -> bool:
 
 def _says_what(parameter: str, arg: Any) -> bool:
     """Whether a constant says what is computed: a tensor, or numbers such as a dim. Flags and settings do not."""
-    if isinstance(arg, torch.Tensor):
+    if isinstance(arg, torch.Tensor) or parameter == "equation":
         return True
     numbers = arg if isinstance(arg, (list, tuple)) else [arg]
     plain = all(isinstance(n, (int, float, complex)) and not isinstance(n, bool) for n in numbers)

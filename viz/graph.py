@@ -10,11 +10,11 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from tapegrad.engine.tape import Record
+from tapegrad.engine.tape import Record, parents_of
 from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import FreedTape
 from tapegrad.inspect import tape as tapes
-from tapegrad.inspect.names import caller_scope
+from tapegrad.inspect.names import scope_of, tensors_in
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.layout import Text
 
@@ -38,7 +38,8 @@ class Node:
         named: whether the name is the user's.
         expression: what computed it, from the nodes that lead to it; empty for a leaf or constant.
         ops: the names of the ops in the expression, oldest first.
-        shape, dtype: of the tensor.
+        shape: of the tensor.
+        dtype: likewise.
         value: its elements, if asked for, few and known; else empty.
         gradient: its ``grad`` if that is one number, its norm if there are more, empty if there is none.
     """
@@ -60,7 +61,8 @@ class Edge:
     """One use of a tensor by an op.
 
     Attributes:
-        tail, head: node ids. Data flows from tail to head, the gradient from head to tail.
+        tail: the node that data flows from, and the gradient to.
+        head: the node that data flows to, and the gradient from.
         copies: how many copies of the tensor broadcasting makes; the backward pass sums over as many.
         uses: how many edges leave the tail; the backward pass adds as many gradients.
         gradient: whether a gradient flows.
@@ -91,7 +93,7 @@ def graph(
     max_nodes: int = 3000,
 ) -> Graph:
     """The graph that ``draw``, whose arguments and errors are the same, draws."""
-    scope = caller_scope(1) if names is None else names
+    scope = scope_of(names)
     if not isinstance(loss, (Tensor, Tape)):
         raise TypeError(f"draw: loss must be a Tensor or Tape of tapegrad, not a {type(loss).__name__}")
     try:
@@ -99,7 +101,15 @@ def graph(
     except FreedTape as error:
         raise FreedTape(f"draw: {error}") from None
     labels = {id(t.data): name for t, name in tape.names.items() if isinstance(t, Tensor)}
-    labels |= {id(t): name for name, t in scope.items() if isinstance(t, torch.Tensor) and not name.startswith("_")}
+    variables = dict(tensors_in(scope, depth=1))
+    labels |= {id(t): name for name, t in variables.items() if isinstance(t, torch.Tensor)}
+    # Each op adds a character or more to the expression that it is folded into: there are so many nodes at least.
+    if (least := len(tape) // _LONGEST) > max_nodes:
+        most = sum(1 + len(record.saved) + len(list(parents_of(record))) for record in tape)
+        raise ValueError(
+            f"draw: the graph has {least} nodes or more, and max_nodes={max_nodes}; pass max_nodes={most} to draw it "
+            f"all the same, or draw an earlier tensor for a part of it"
+        )
     cells = _cells(tape, labels, collapse)
 
     # Dicts throughout, for their order, and because == of Tensors gives a tensor.
@@ -113,7 +123,7 @@ def graph(
         )
     ids = {node: f"n{i}" for i, node in enumerate(drawn)}
     uses = Counter(node for cell in cells.values() for node, _ in cell.inputs)
-    data = {t.record: t.data for t in (*scope.values(), loss) if isinstance(t, Tensor) and t.record is not None}
+    data = {t.record: t.data for t in (*variables.values(), loss) if isinstance(t, Tensor) and t.record is not None}
     outputs = dict.fromkeys(tape.outputs)
 
     def describe(node: Any) -> Node:

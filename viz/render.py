@@ -10,7 +10,7 @@ from typing import Any
 import graphviz
 import torch
 
-from tapegrad.inspect.names import caller_scope
+from tapegrad.inspect.names import scope_of
 from tapegrad.inspect.tape import Tape
 
 from .dot import draw
@@ -44,7 +44,7 @@ def render(
     if format not in (*FORMATS, "gv"):
         raise ValueError(f"render: {path.name}: the suffix must be one of .{', .'.join(FORMATS)}, .gv")
     if not isinstance(picture, graphviz.Digraph):
-        picture = draw(picture, names=caller_scope(1) if names is None else names, **options)
+        picture = draw(picture, names=scope_of(names), **options)
     if format == "gv":
         path.write_text(picture.source, encoding="utf-8")
         return path

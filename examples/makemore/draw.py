@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from examples.makemore.errors import UserError
-from examples.makemore.model import Tensor
+from examples.makemore.model import Tensor, forward
 from tapegrad import tape, viz
 
 
@@ -18,3 +18,10 @@ def draw_pass(v: dict[str, Tensor], out: Path) -> list[Path]:
     except viz.NoRenderer as error:
         raise UserError(str(error)) from error
     return paths
+
+
+def page_pass(v: dict[str, Tensor], out: Path) -> Path:
+    """Writes the page that steps through the backward pass of `lecture_pass`; returns its path."""
+    path = out / "page.html"
+    viz.page(v["loss"], path, names=v, code=forward, title="Backprop ninja: the lecture's pass, step by step")
+    return path

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 import tapegrad
+from examples.makemore import files
 from examples.makemore.compare import FEW, ROWS, TOLERANCE
 from examples.makemore.model import Tensor, forward
 from tapegrad import Comparison, Row
@@ -25,7 +26,7 @@ def write_pass(v: dict[str, Tensor], style: str, out: Path) -> tuple[Path, bool]
     names = {name: value for name, value in v.items() if name != "parameters"}
     tape = tapegrad.tape(v["loss"], names=names)
     path = out / "backward.py"
-    path.write_text(tape.source(names=names, style=style), encoding="utf-8")
+    files.replace(path, tape.source(names=names, style=style).encode())
     grads = runpy.run_path(str(path))["backward"](**tape.bindings(names=names, style=style))
     table = Comparison([Row.of(name, grads[name], theirs) for name, theirs in torch_gradients(v).items()])
     print(f"{path}, {style}: {len(table)} gradients\n{table}")

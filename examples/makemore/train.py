@@ -1,19 +1,22 @@
 """Exercise 4: train the network on any of three engines, which differ in `wrap` and `backward` alone."""
 
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from examples.makemore import manual
-from examples.makemore.checkpoint import Model
+from examples.makemore import checkpoint, files, manual, trained
 from examples.makemore.errors import UserError
 from examples.makemore.model import Tensor, before_batch_norm, draw_batch, init_parameters, training_forward
 from examples.makemore.names import Data, Examples
+from examples.makemore.resume import losses_of, same_settings
+from examples.makemore.trained import Model
 
 ENGINES = ("tapegrad", "torch", "manual")
 CHUNK = 16_384  # how many examples the evaluation takes at once
@@ -29,6 +32,47 @@ class Config:
     seed: int
     engine: str
     dtype: torch.dtype
+
+
+@dataclass
+class Progress:
+    """How far a training has come: all that it needs to go on."""
+
+    parameters: list[torch.Tensor]
+    generator: torch.Generator  # of the minibatches; on the CPU, so that every device starts from the same numbers
+    losses: list[float] = field(default_factory=list)  # of every step so far
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What is stored of it besides the parameters."""
+        losses = torch.tensor(self.losses, dtype=torch.float64)
+        return {"generator": self.generator.get_state(), "losses": losses}
+
+
+def begin(data: Data, config: Config) -> Progress:
+    """A training before its first step."""
+    g = torch.Generator().manual_seed(config.seed)
+    return Progress(init_parameters(data.vocab_size, config.hidden, g, config.dtype), g)
+
+
+def resume(data: Data, config: Config, stored: dict[str, Any], path: Path) -> tuple[Progress, str]:
+    """A training where the stored one of the same settings was, and the name of its run.
+
+    Raises:
+        UserError: what was loaded from the path is no training of this example, or of other settings.
+    """
+    model = trained.model_of(stored, path)
+    same_settings(settings(data, config), model.config, path)
+    losses, g = losses_of(stored, path), torch.Generator()
+    try:
+        g.set_state(stored["generator"])
+    except Exception as error:  # torch says in several ways that a state is none
+        raise checkpoint.refusal(path, "it does not say where its random draws are") from error
+    return Progress(model.parameters, g, losses), stored["run"]
+
+
+def settings(data: Data, config: Config) -> dict[str, Any]:
+    """What decides how a training ends, as numbers and strings."""
+    return {**asdict(config), "dtype": str(config.dtype), "names": data.digest}
 
 
 def wrap(parameters: Sequence[torch.Tensor], engine: str) -> list[Tensor]:
@@ -61,17 +105,36 @@ def one_thread() -> Iterator[None]:
 
 
 @one_thread()
-def train(data: Data, config: Config) -> tuple[list[torch.Tensor], list[float]]:
-    """Trains from scratch; returns the parameters and the loss of every step."""
+def train(
+    data: Data,
+    config: Config,
+    save: Callable[[Progress], Any] | None = None,
+    save_every: int = 0,
+    stop: Sequence[int] = (),
+    progress: Progress | None = None,
+) -> tuple[list[torch.Tensor], list[float]]:
+    """Trains from scratch, or from where a training was.
+
+    Args:
+        data: what on.
+        config: how.
+        save: called after every `save_every` steps but the last.
+        save_every: see there.
+        stop: if there is something in it after a step, that was the last.
+        progress: where the training is; it moves with it. If there is none, the training begins.
+
+    Returns:
+        The parameters, and the loss of every step.
+    """
     from tqdm import tqdm
 
-    device = data.train[0].device
-    g = torch.Generator().manual_seed(config.seed)  # on the CPU, so that every device starts from the same numbers
-    start = init_parameters(data.vocab_size, config.hidden, g, config.dtype)
-    parameters = wrap([p.to(device) for p in start], config.engine)
-    losses = []
-    with tqdm(range(config.steps), desc=f"train ({config.engine})", unit=" steps", mininterval=0.5) as progress:
-        for i in progress:
+    progress = begin(data, config) if progress is None else progress
+    g, losses, device = progress.generator, progress.losses, data.train[0].device
+    parameters = wrap([p.to(device) for p in progress.parameters], config.engine)
+    progress.parameters = [p.data for p in parameters]
+    title, steps = f"train ({config.engine})", range(len(losses), config.steps)
+    with tqdm(steps, title, config.steps, initial=steps.start, unit=" steps", mininterval=0.5) as bar:
+        for i in bar:
             Xb, Yb = draw_batch(data.train, config.batch, g)
             v = training_forward(parameters, Xb, Yb)
             for p in parameters:
@@ -82,11 +145,19 @@ def train(data: Data, config: Config) -> tuple[list[torch.Tensor], list[float]]:
                 p.data += -lr * p.grad
             losses.append(v.loss.item())
             if i % 1000 == 0:
-                progress.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
-    trained = [p.data for p in parameters]
-    if not all(p.isfinite().all() for p in trained):
-        raise UserError("the training diverged: try a larger --batch, more names or another --seed")
-    return trained, losses
+                bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
+            if stop:
+                break
+            if save is not None and (i + 1) % save_every == 0 and i + 1 < config.steps:
+                save(progress)
+    return finite(progress.parameters), losses
+
+
+def finite(parameters: list[torch.Tensor], try_: str = "more names") -> list[torch.Tensor]:
+    """The parameters, if they are of any use."""
+    if not all(p.isfinite().all() for p in parameters):
+        raise UserError(f"the training diverged: try a larger --batch, {try_} or another --seed")
+    return parameters
 
 
 def calibrate(data: Data, parameters: list[torch.Tensor], config: Config) -> Model:
@@ -94,7 +165,7 @@ def calibrate(data: Data, parameters: list[torch.Tensor], config: Config) -> Mod
     hprebn = before_batch_norm(parameters, data.train[0])
     bnmean = hprebn.mean(0, keepdim=True)
     bnvar = hprebn.var(0, keepdim=True, unbiased=True)
-    return Model(parameters, bnmean, bnvar, data.chars, {**asdict(config), "dtype": str(config.dtype)})
+    return Model(parameters, bnmean, bnvar, data.chars, settings(data, config))
 
 
 def split_loss(model: Model, examples: Examples) -> float:
@@ -115,4 +186,6 @@ def plot_losses(losses: Sequence[float], path: Path) -> None:
     axes.plot([(i + 1) * stretch for i in range(len(means))], means.tolist())
     axes.set(xlabel="step", ylabel=f"log10 of the loss, means of {stretch} steps")
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150)
+    files.replace(path, picture.getvalue())

@@ -52,12 +52,20 @@ class Trial:
         """What a formula gives."""
         return in_grad_mode(False, lambda: eval(Writer(code=True).text(tree), self.scope))
 
-    def holds(self, tree: Node, node: Any) -> bool:
-        """Whether a formula is the gradient of a node, wherever the engine's is finite."""
+    def holds(self, tree: Node, node: Any, loose: bool = False) -> bool:
+        """Whether a formula is the gradient of a node, wherever the engine's is finite.
+
+        With ``loose``, where the formula's value is finite, too, if a gradient on the way is not: 0 * NaN is NaN, while
+        the engine's ``scatter`` of one NaN leaves the other entries alone.
+        """
         truth = self.gradients.get(node)
         if truth is None:
             return True
-        return self.near(self.value(tree), truth, ABSOLUTE * self.largest)
+        value = torch.as_tensor(self.value(tree), dtype=torch.float64, device=truth.device)
+        if loose and not all(bool(g.isfinite().all()) for g in self.gradients.values()):
+            value, truth = torch.broadcast_tensors(value, truth)
+            truth = truth.where(value.isfinite(), torch.nan)
+        return self.near(value, truth, ABSOLUTE * self.largest)
 
     def same(self, a: Node, b: Node) -> bool:
         """Whether two formulas are equal, wherever the first is finite."""
@@ -109,9 +117,9 @@ class Trials:
             )
             self.trials.append(Trial(definitions, run, start, g, path))
 
-    def holds(self, trees: Iterable[Node], node: Any) -> bool:
+    def holds(self, trees: Iterable[Node], node: Any, loose: bool = False) -> bool:
         """Whether formulas are the gradient of a node in every trial."""
-        return all(_tried(trial.holds, tree, node) for tree in trees for trial in self.trials)
+        return all(_tried(trial.holds, tree, node, loose) for tree in trees for trial in self.trials)
 
     def known(self, node: Any) -> bool:
         """Whether there are numbers to hold formulas for a node's gradient to."""

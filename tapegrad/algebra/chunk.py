@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from tapegrad.algebra import sums, terms
@@ -14,6 +15,7 @@ from tapegrad.algebra.writing import Layout
 from tapegrad.engine.tape import Record, parents_of
 
 LONG = 24  # tensors that what has no name may be written with
+HIGH = 10  # and how many functions and sums within one another
 
 
 class Chunk:
@@ -94,15 +96,22 @@ class Chunk:
             same = None if p is None else self._same.setdefault((node.shape, terms.frozen(p)), name)
             if same is not None and same != name and name not in definitions.own:  # x - mu, written twice
                 p = terms.single(terms.entry(same, free_indices(node.shape)))
-            p = None if p is None else self.surface(p)
+            p = None if p is None else self._surface_if_short(p)
             if p is not None and name not in definitions.own:
                 self._lengths[name] = sum([self._lengths.get(n, 1) for n in names_in(p)])
-                if self._lengths[name] > LONG:  # too much to be written out: by the name that the tape has for it
+                if (
+                    self._lengths[name] > LONG or terms.height(p) > HIGH
+                ):  # too much to be written out: by the name that the tape has for it
                     self._lengths[name], p = 1, None
                 elif len(p) != 1:
                     self._inline[name] = p
             self._surfaces[node] = p
         return self._surfaces[node]
+
+    def _surface_if_short(self, p: Polynomial) -> Polynomial | None:
+        with suppress(terms.TooMuch):
+            return self.surface(p)
+        return None
 
     def surface(self, p: Polynomial) -> Polynomial:
         """Unnamed tensors of one term written out, and one-hot tensors taken as tensors."""
@@ -163,7 +172,7 @@ class Chunk:
 
     def is_long(self, p: Polynomial) -> bool:
         """Whether a gradient is too much to be put in where its name stands."""
-        return sum([self._lengths.get(name, 1) for name in names_in(p)]) > LONG
+        return sum([self._lengths.get(name, 1) for name in names_in(p)]) > LONG or terms.height(p) > HIGH
 
     def _call_as_another(self, node: Any, p: Polynomial) -> None:
         """The gradient of what has no name, if it is that of something else: of ``x @ W``, in ``x @ W + b``."""

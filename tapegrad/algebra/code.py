@@ -100,7 +100,8 @@ def fitted(text: str, value: Any, node: Any) -> str:
     text = text if value.shape == node.shape and value.dtype == node.dtype else f"({text})"
     if value.shape != node.shape:
         sizes = ", ".join(map(str, node.shape)) or "()"
-        text += f".view({sizes})" if value.numel() == node.shape.numel() else f".expand({sizes})"
+        extra = f"[{', '.join(['0'] * (value.ndim - len(node.shape)))}]" if value.ndim > len(node.shape) else ""
+        text += f".view({sizes})" if value.numel() == node.shape.numel() else f"{extra}.expand({sizes})"
     return text + (f".to({node.dtype})" if value.dtype != node.dtype else "")
 
 

@@ -22,6 +22,8 @@ from tapegrad.inspect.tape import Tape
 from tapegrad.source.trace import Trace
 from tapegrad.source.variables import RESERVED, Variables
 
+WRITTEN = 40  # operations without a name in a definition as it is shown
+
 
 class Definitions:
     """A tape, read.
@@ -53,6 +55,7 @@ class Definitions:
         self._reader = Reader()
         self._definitions: dict[Any, Polynomial | None] = {}
         self._contributions: dict[Record, list[tuple[Any, Polynomial]]] = {}
+        self._operands: dict[Record, set[Any]] = {}
         self._order: dict[str, int] = {}
         self._aliases: dict[Any, str] = {}
         self._kept: list[torch.Tensor] = []  # what the trace knows by its id
@@ -148,36 +151,36 @@ class Definitions:
 
     def spelled(self, node: Record) -> str:
         """A definition as the user wrote it, with what has no name written out."""
-        trace = Trace()
+        trace, written = Trace(), self._written_out(node)
         for name, source in self.sources.items():
-            if name in self.own or isinstance(source, int):
+            if name in self.own or isinstance(source, int) or (type(source) is Record and source not in written):
                 trace.name(find(self.run, source), name)
         for key, (other, relation) in self.constants.relations.items():
             with trace:
                 made = relation(self.run.constant(other))
             trace.alias(self.run.constant(key), trace.expression(made))
         again: dict[Any, torch.Tensor] = {}
-        unnamed = [node]
-        for n in unnamed:
-            unnamed += [p for p in parents_of(n) if type(p) is Record and self.names[p] not in self.own]
-        for n in sorted(set(unnamed), key=lambda n: -n.rank):
+        for n in sorted(written, key=lambda n: -n.rank):
             args = [_replaced(v, p, again) for v, p in zip(self._arguments(n), n.parents or (), strict=True)]
             with trace:
                 result = n.op.run(*args)
             again[n] = result[0] if n.op.aux else result
         return source_of(trace.expression(again[node]))
 
+    def _written_out(self, node: Record) -> set[Record]:
+        """A record, and those without a name that its definition is written with: the nearest, if there are many."""
+        queue = [node]
+        for record in queue:
+            unnamed = [p for p in parents_of(record) if type(p) is Record and self.names[p] not in self.own]
+            queue += unnamed if len(queue) < WRITTEN else []
+        return set(queue)
+
     def operands(self, node: Record) -> set[Any]:
-        """The nodes with names, and leaves, that a definition is written with."""
-        found: set[Any] = set()
-        stack = [node]
-        while stack:
-            for parent in parents_of(stack.pop()):
-                if type(parent) is Record and self.names[parent] not in self.own:
-                    stack.append(parent)
-                else:
-                    found.add(parent)
-        return found
+        """The nodes that a definition is written with."""
+        if node not in self._operands:
+            written = self._written_out(node)
+            self._operands[node] = {p for n in written for p in parents_of(n)} - (written - {node})
+        return self._operands[node]
 
     # --- backward ---
 

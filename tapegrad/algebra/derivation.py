@@ -13,13 +13,14 @@ from tapegrad.algebra.checking import Trials
 from tapegrad.algebra.chunk import Chunk, substituted
 from tapegrad.algebra.code import Code, in_dtype
 from tapegrad.algebra.definitions import names_in
-from tapegrad.algebra.reasons import Reasons
+from tapegrad.algebra.reasons import MULTIPLIED, Reasons
 from tapegrad.algebra.terms import Polynomial
 from tapegrad.algebra.tree import Node, Writer, latex, latex_name, passes
 
-LONGEST = 100  # characters of a step between others that is worth showing
+SHORT = 40  # characters of a step between others that is shown although it is longer than the one before
 COLUMN = 58  # where reasons stand
 EFFORT = 30_000  # products that a line may take: beyond, it stays as its rule gives it
+TOTAL = 300_000  # and all lines together
 
 
 @dataclass
@@ -73,12 +74,19 @@ class Derivation:
     def _derive(self, known: dict[str, Polynomial]) -> None:
         """One line after another, from the start to the target."""
         chunk, layout = self._chunk, self._chunk.layout
+        effort = min(EFFORT, TOTAL // max(len(chunk.lines), 1))
         for node, raw_form in chunk.lines.items():
             line = Line(node, self._definitions.gradient_name(node), [])
             line.steps.append(Step(layout.tree(raw_form, len(node.shape)), self._reasons.forward(node)))
+            if not self._trials.holds([line.tree], node, loose=True):
+                raise ValueError(
+                    f"derive: what was read of the rules for {line.name} does not give the engine's gradient, so it is "
+                    f"not printed; pass start= a tensor nearer to {self._definitions.names[chunk.target]!r}, or use "
+                    f"loss.backward(), which does not need algebra"
+                )
             form: Polynomial | None = None
             try:
-                with terms.effort(EFFORT):
+                with terms.effort(effort):
                     form = self._simplified(line, raw_form, known)
             except terms.TooMuch:
                 form = None
@@ -103,9 +111,9 @@ class Derivation:
                 return None
             reasons.append(self._reasons.text(rule))
             passing = rule.name not in self._definitions.own and not rule.fact
-            text = self._text(self._chunk.layout.tree(form))
-            if k == len(path) or not (passing or len(text) > LONGEST):
-                self._step(line, form, listed(reasons).replace(" and since ", " and ").replace(", since ", ", "))
+            text, above = self._text(self._chunk.layout.tree(form)), self._text(line.tree)
+            if k == len(path) or not (passing or len(text) > max(SHORT, len(above))):  # what winds is passed over
+                self._step(line, form, because(reasons))
                 reasons = []
         return end
 
@@ -125,6 +133,8 @@ class Derivation:
         if self.formula == "0":
             target = self._definitions.names[self._chunk.target]
             texts += ["", f"d{target} = 0: {target} makes no difference to {self.given}"]
+        elif len(self.lines) > 1 and self.passes[1] >= self.passes[0]:
+            texts += ["", "nothing shorter was found"]
         return "\n".join([given, *texts])
 
     __repr__ = __str__
@@ -171,12 +181,19 @@ class Derivation:
 
     def check(self) -> bool:
         """Whether every line is the engine's gradient, in float64, on the tape's own values and on random ones."""
-        return all(self._trials.holds([s.tree for s in line.steps], line.node) for line in self.lines)
+        rules = [self._trials.holds([line.steps[0].tree], line.node, loose=True) for line in self.lines]
+        return all(rules) and all(self._trials.holds([s.tree for s in x.steps[1:]], x.node) for x in self.lines)
 
 
 def listed(words: Sequence[str]) -> str:
     """a, b and c."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def because(reasons: Sequence[str]) -> str:
+    """Reasons for one step: each once, and what says more than that something was multiplied out first."""
+    each = sorted(dict.fromkeys(reasons), key=lambda r: r == MULTIPLIED)
+    return listed(each).replace(" and since ", " and ").replace(", since ", ", ")
 
 
 def latex_text(text: str) -> str:

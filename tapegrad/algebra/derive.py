@@ -16,20 +16,20 @@ from tapegrad.algebra.terms import Polynomial
 from tapegrad.engine.tape import shape_text
 from tapegrad.engine.tensor import Tensor, raw
 from tapegrad.engine.tensor import node as node_of
-from tapegrad.inspect.names import caller_scope, name_nodes, tensors_in
-from tapegrad.inspect.tape import tape
+from tapegrad.inspect.names import merged, scope_of, tensors_in
+from tapegrad.inspect.tape import Tape, tape
 
 STARTS = 8  # that are tried
 EFFORT = 30_000  # products that one of them may take
 
 
 def derive(
-    loss: Tensor, of: Tensor | str, start: Tensor | str | None = None, names: Mapping[str, Any] | None = None
+    loss: Tensor | Tape, of: Tensor | str, start: Tensor | str | None = None, names: Mapping[str, Any] | None = None
 ) -> Derivation:
     """The closed form of a gradient, with its derivation: what one would find on paper.
 
     Args:
-        loss: what is differentiated; its tape must still be there.
+        loss: what is differentiated, a Tensor whose tape is still there, or a Tape of one output.
         of: the Tensor whose gradient is asked for, or its name.
         start: the Tensor, or its name, whose gradient is taken as given, so that the derivation covers what lies
             between it and ``of``; by default the one that gives the cheapest formula.
@@ -51,10 +51,10 @@ def derive(
         >>> tapegrad.derive(y, of=x).formula
         'y * (dy - (dy * y).sum(1, keepdim=True))'
     """
-    scope = caller_scope(1) if names is None else names
+    scope = scope_of(names)
     definitions = read(loss, scope)
     target = _node(of, "of", definitions, scope)
-    output = node_of(loss)
+    output = definitions.tape.outputs[0]
     if start is None:
         chunk = cheapest(definitions, output, target)
     else:
@@ -64,24 +64,28 @@ def derive(
                 f"derive: no gradient flows from start, {definitions.names[given]!r}, to "
                 f"{definitions.names[target]!r}; leave start out to have one chosen"
             )
-        chunk = Chunk(definitions, given, target, seeded=given is output and loss.shape.numel() == 1)
+        chunk = Chunk(definitions, given, target, seeded=given is output and output.shape.numel() == 1)
     return Derivation(chunk)
 
 
-def read(loss: Tensor, scope: Mapping[str, Any]) -> Definitions:
+def read(loss: Tensor | Tape, scope: Mapping[str, Any]) -> Definitions:
     """A tape in index notation, by the names of a scope."""
-    if not isinstance(loss, Tensor):
+    if not isinstance(loss, (Tensor, Tape)):
         raise TypeError(
             f"derive: loss must be a Tensor of tapegrad's, not {type(loss).__module__}.{type(loss).__name__}"
         )
-    recorded = tape(loss, names=scope)
+    recorded = loss if isinstance(loss, Tape) else tape(loss, names=scope)
+    if len(recorded.outputs) != 1:
+        raise ValueError(
+            f"derive: this tape has {len(recorded.outputs)} outputs; pass the tape of one, tapegrad.tape(loss)"
+        )
     nodes: list[Any] = [*recorded, *recorded.leaves]
     if any(node.dtype.is_complex for node in nodes):
         raise ValueError(
             "derive: the tape has complex numbers, and closed forms are of real ones; tape(loss).source() writes out "
             "the rules of these, too"
         )
-    return Definitions(recorded, name_nodes(scope), constants_in(scope))
+    return Definitions(recorded, merged(recorded.names, scope), constants_in(scope))
 
 
 def constants_in(scope: Mapping[str, Any]) -> dict[str, torch.Tensor]:

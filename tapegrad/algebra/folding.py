@@ -55,6 +55,8 @@ class Rule:
                 inside = dict(factor[1])
                 new = self._apply(inside, divided=True)
                 return None if new is inside else terms.power(new, e)
+            if factor[0] == "sum" and self._is_in_replacement(factor):
+                return terms.single(factor, e)  # e / e.sum(1) is y, and not y / y.sum(1)
             names = matched(self.pattern, factor)
             if names is None or not (self.everywhere or divided or e < 0 or Fraction(e).denominator != 1):
                 return None
@@ -69,6 +71,13 @@ class Rule:
             return change(factor, e)
 
         return sums.mapped(p, outside)
+
+    def _is_in_replacement(self, factor: Factor) -> bool:
+        """Whether a sum of what is replaced stands in the replacement, too."""
+        if self.pattern[0] != "entry" or self.pattern[1] not in set(names_in_factor(factor)):
+            return False
+        theirs = [f for m, _ in self.replacement for f, _ in m if f[0] == "sum"]
+        return any(matched(f, factor) is not None for f in theirs)
 
 
 def matched(pattern: Factor, factor: Factor) -> dict[Index, Index] | None:
@@ -114,6 +123,7 @@ class Folding:
     ) -> None:
         self.definitions = {name: (indices, p) for name, indices, p in definitions}
         self.passes = passes
+        self._is_own = named
         self._normal: dict[str, Polynomial] = {}
         self._sums: dict[Factor, Fraction | None] = {}
         self.unfolding: dict[str, Rule] = {}
@@ -144,11 +154,19 @@ class Folding:
         entry = terms.entry(name, indices)
         yield Rule(name, entry, 1, terms.frozen(p))
         seen = set()
-        for form in (p, self._normal[name]):
+        bare = self._without_unnamed(p)
+        for form in (p, bare, self._normal[name], self.normal(bare)):
             for rule in solved(name, entry, form):
                 if rule not in seen:
                     seen.add(rule)
                     yield rule
+
+    def _without_unnamed(self, p: Polynomial) -> Polynomial:
+        """A definition with what nobody has named written out, under exp too."""
+        for name in [n for n in self.definitions if n in self.unfolding and not self._is_own(n)]:
+            if name in set(names_in(p)):
+                p = Rule(name, self.unfolding[name].pattern, 1, self.unfolding[name].replacement).apply(p)
+        return p
 
     # --- the normal form ---
 

@@ -11,6 +11,8 @@ from tapegrad.algebra.folding import Rule
 from tapegrad.algebra.tree import Writer
 from tapegrad.engine.tape import Record
 
+MULTIPLIED = "multiplied out"
+
 
 class Reasons:
     """Says why a rule holds, and tries whether it does.
@@ -30,7 +32,11 @@ class Reasons:
         """The forward lines that a gradient comes back through: ``logprobs = probs.log()``."""
         definitions = self._chunk.definitions
         users = [n for n in self._chunk.path if type(n) is Record and node in definitions.operands(n)]
-        named = [n for n in users if definitions.names[n] in definitions.own or n is self._chunk.start]
+        named = [
+            n
+            for n in users
+            if definitions.names[n] in definitions.own or n in self._chunk.lines or n is self._chunk.start
+        ]
         return ", ".join([f"{definitions.names[n]} = {definitions.spelled(n)}" for n in named])
 
     def text(self, rule: Rule) -> str:
@@ -39,8 +45,7 @@ class Reasons:
             return f"since {self._sum(rule)}"
         if rule.name in self._nodes:
             if rule.name not in self._chunk.definitions.own:
-                written = Writer().text(self._chunk.layout.tree(dict(rule.replacement)))
-                return f"with {written} written out"
+                return MULTIPLIED
             return f"since {rule.name} = {self._chunk.definitions.spelled(self._nodes[rule.name])}"
         if rule.name in self._chunk.definitions.spelled_out:
             return f"since {rule.name} = {Writer().text(self._chunk.layout.tree(dict(rule.replacement)))}"

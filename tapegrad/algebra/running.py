@@ -51,7 +51,7 @@ class Run:
         result = apply(record.op, tuple(args))
         out, *aux = result if record.op.aux else (result,)
         self.tensors[record] = out
-        self.saved[record] = (raw(out), *[raw(a) for a in args], *aux)
+        self.saved[record] = (raw(out), *[_raw(a) for a in args], *aux)
 
     def _argument(self, value: Any, parent: Any) -> Any:
         """A Tensor for a node, a copy of a constant."""
@@ -95,3 +95,8 @@ def other_value(generator: torch.Generator) -> Callable[[torch.Tensor], torch.Te
         return torch.where(value == 0, noise, value * factor)
 
     return drawn
+
+
+def _raw(value: Any) -> Any:
+    """An argument without Tensors; of a sequence, each."""
+    return tuple(map(raw, value)) if type(value) is tuple else raw(value)

@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 Index = tuple[int, int]  # a label, and the size of the axis; a free index's label is its axis, from the right
@@ -33,6 +33,9 @@ Monomial = tuple[tuple[Factor, Any], ...]
 Polynomial = dict[Monomial, Fraction]
 
 _DEEPEST = 60  # cancellations within one another
+_NESTED = 25  # sums, powers and functions within one another
+_HIGHEST = 1000  # exponent
+_DIGITS = 600  # bits of a numerator or denominator
 _WIDEST = 400  # terms of a polynomial, beyond which the work is given up
 
 ONE: Monomial = ()
@@ -105,7 +108,23 @@ def constant(p: Polynomial) -> Fraction | None:
 
 def frozen(p: Polynomial) -> tuple[Any, ...]:
     """A polynomial as a factor holds it."""
+    if height(p) > _NESTED:
+        raise TooMuch
     return tuple(sorted(p.items()))
+
+
+def height(p: Polynomial) -> int:
+    """How many sums, powers and functions stand within one another."""
+    return max([_height(factor) for m in p for factor, _ in m], default=0)
+
+
+@lru_cache(maxsize=100_000)
+def _height(factor: Factor) -> int:
+    """Likewise of a factor."""
+    if factor[0] in ("entry", "hot"):
+        return 0
+    inside = [factor[2]] if factor[0] == "sum" else [m for m, _ in factor[-1]]
+    return 1 + max([_height(f) for m in inside for f, _ in m], default=0)
 
 
 # --- arithmetic ---
@@ -129,7 +148,17 @@ def scale(p: Polynomial, c: Any) -> Polynomial:
     """A polynomial times a number."""
     if c == 1:
         return p
-    return {m: v * c for m, v in p.items()} if c else {}
+    return {m: _short(v * c) for m, v in p.items()} if c else {}
+
+
+def _short(c: Any) -> Fraction:
+    """A coefficient, rounded as a float is if it has more digits than anybody wants to see: 1.001**300."""
+    if c.denominator.bit_length() < _DIGITS > c.numerator.bit_length():
+        return Fraction(c)
+    try:
+        return Fraction(float(c))
+    except OverflowError:
+        raise TooMuch from None
 
 
 def multiply(*polynomials: Polynomial) -> Polynomial:
@@ -164,6 +193,8 @@ def collected(exponents: Mapping[Factor, Any]) -> Polynomial:
     kept = []
     for factor, e in exponents.items():
         e = int(e) if e == int(e) else e
+        if abs(e) > _HIGHEST:
+            raise TooMuch
         if factor[0] == "hot" and e > 0:
             e = 1
         if factor[0] == "power" and type(e) is int and e > 0:
@@ -274,6 +305,8 @@ def common_factors(p: Polynomial) -> dict[Factor, Any]:
 def root_of(c: Fraction, e: Any) -> Fraction | None:
     """``c ** e``, if it is a fraction."""
     if type(e) is int:
+        if abs(e) * max(c.numerator.bit_length(), c.denominator.bit_length()) > 10 * _DIGITS and abs(c) != 1:
+            raise TooMuch
         return c**e
     if c <= 0:
         return None
@@ -294,13 +327,18 @@ def _splits(m: Monomial) -> bool:
 
 
 def function(name: str, p: Polynomial) -> Polynomial:
-    """A function of one number. exp(c x) = exp(x)^c, log(exp(x)) = x."""
+    """A function of one number. exp(c x) = exp(x)^c, exp(a + c log(b)) = exp(a) b^c, log(exp(x)) = x."""
     value = constant(p)
     if (name == "exp" and value == 0) or (name in ("log", "tanh") and value == (name == "log")):
         return number(name == "exp")
     if value is not None and name in _OF_NUMBERS:
         with suppress(ValueError, OverflowError):
             return number(Fraction(_OF_NUMBERS[name](value)))
+    if name == "exp":
+        for m, c in p.items():
+            if len(m) == 1 and m[0][0][:2] == ("function", "log") and m[0][1] == 1 and c.denominator == 1:
+                rest = {n: k for n, k in p.items() if n != m}
+                return multiply(function("exp", rest), power(dict(m[0][0][2]), c))
     if name == "exp" and p:
         c = max(p.items())[1]
         return collected({("function", "exp", frozen(scale(p, 1 / c))): c})

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from tapegrad.engine.op import Op
 from tapegrad.engine.tape import parents_of
 from tapegrad.engine.tensor import Tensor, adopted, node, recorded, wrap
 from tapegrad.engine.versions import watch
-from tapegrad.errors import MissingRule
+from tapegrad.errors import whole_result
+from tapegrad.numbers import COPIED, NUMPYS, constant
 
 # Types that can carry a gradient.
 CONTINUOUS = {d for d in vars(torch).values() if isinstance(d, torch.dtype) and (d.is_floating_point or d.is_complex)}
@@ -35,8 +35,7 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     """
     raws: list[Any] = []
     parents: list[Any] = []
-    tensors = False
-    wanted = 0  # a bit for each argument that is to get a gradient
+    tensors, wanted = False, 0  # wanted: a bit for each argument that is to get a gradient
     for i, arg in enumerate(args):
         raw: Any = arg
         parent: Any = None
@@ -48,10 +47,8 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
             raw = tuple([a._data if type(a) is Tensor else a for a in arg])
             parent = tuple([node(a) if type(a) is Tensor else None for a in arg])
             parent = parent if any(p is not None for p in parent) else None
-        elif type(arg) in (tuple, list):  # a copy: the caller may change a list
-            raw = tuple([a.item() if isinstance(a, np.number) else a for a in arg])
-        elif isinstance(arg, np.number):
-            raw = arg.item()  # rules know Python's numbers: np.int64(0) is no int, and -np.uint8(2) is 254
+        elif type(arg) in COPIED or isinstance(arg, NUMPYS):
+            raw = constant(op, args, i)
         raws.append(raw)
         parents.append(parent)
         if parent is not None:
@@ -82,10 +79,7 @@ def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor, wanted: bool) ->
     if out.dtype in CONTINUOUS:
         return wrap(out, None)
     if wanted and op.trusted and torch.is_grad_enabled():
-        raise MissingRule(
-            f"{op.name}(): the result is of {out.dtype}, which takes no gradient; convert the arguments to floating "
-            f"point, or .detach() the one that requires grad"
-        )
+        raise whole_result(op, out)
     return out
 
 

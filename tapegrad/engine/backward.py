@@ -13,6 +13,7 @@ from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import Tensor, adopted, kind, native, node, raw, wrap
 from tapegrad.engine.versions import refuse_other_shapes
 from tapegrad.engine.walk import walk
+from tapegrad.errors import MissingRule
 
 _set_grad_enabled = torch._C._set_grad_enabled  # what torch.no_grad() calls, without its object
 
@@ -23,7 +24,8 @@ written_walk: Callable[[Record, Any, bool], dict[Any, Any] | None] | None = None
 def backward(
     self: Tensor,
     gradient: torch.Tensor | Tensor | None = None,
-    retain_graph: bool = False,
+    retain_graph: bool | None = False,
+    create_graph: bool = False,
     inputs: Sequence[torch.Tensor] | torch.Tensor | None = None,
 ) -> None:
     """Compute the gradient of this tensor with respect to the leaves, and add it to their ``grad``.
@@ -32,13 +34,17 @@ def backward(
         self: what to differentiate, most often a loss.
         gradient: cotangent of this tensor's shape; may be left out if it has one element, then it is 1.
         retain_graph: keep the tape, so that it can be walked again.
+        create_graph: refused, for ``grad`` is a torch tensor and has no past: see ``tapegrad.grad``.
         inputs: leave gradients on these tensors, or torch leaves, only.
 
     Raises:
+        MissingRule: ``create_graph`` is asked for.
         RuntimeError: no gradient can flow from here, or a cotangent is missing or does not fit.
         FreedTape: the tape was walked before without ``retain_graph=True``.
         StaleTensor: a value that a rule needs was changed in place since it was recorded.
     """
+    if create_graph:
+        raise MissingRule("backward: t.grad cannot be on a tape; use tapegrad.grad(loss, inputs, create_graph=True)")
     recording = torch.is_grad_enabled()
     try:  # with nothing before it where an interrupt could leave the mode off
         _set_grad_enabled(False)
@@ -46,9 +52,9 @@ def backward(
         targets = None if inputs is None else _targets(inputs)
         found = None
         if written_walk is not None and targets is None and type(start) is Record:
-            found = written_walk(start, g, retain_graph)
+            found = written_walk(start, g, bool(retain_graph))
         if found is None:
-            found = walk([(start, g)], targets, retain_graph=retain_graph)
+            found = walk([(start, g)], targets, retain_graph=bool(retain_graph))
         refuse_other_shapes(found, getattr(start, "rank", -inf))  # of a leaf, nothing was recorded
         accumulate(found)
     finally:
@@ -77,7 +83,9 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    allow_unused: bool | None = None,
+    *,
+    materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
     """Gradients of ``outputs`` with respect to ``inputs``, returned and not left in ``grad``.
 
@@ -88,6 +96,7 @@ def grad(
         retain_graph: keep the tape; by default, if ``create_graph``.
         create_graph: record the walk itself, so that the gradients can be differentiated again.
         allow_unused: give None for an input that the outputs do not depend on, where it is otherwise an error.
+        materialize_grads: give zeros for such an input.
 
     Returns:
         For each input, a torch tensor of its shape, or a Tensor if ``create_graph``.
@@ -101,6 +110,8 @@ def grad(
         raise RuntimeError("grad: inputs is empty; name the tensors whose gradients are wanted")
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, torch.Tensor)):
         grad_outputs = [grad_outputs] * len(outputs)
+    if materialize_grads and allow_unused is False:
+        raise ValueError("grad: with materialize_grads=True, allow_unused must be True or left out")
     if len(grad_outputs) != len(outputs):
         raise RuntimeError(f"grad: {len(outputs)} outputs but {len(grad_outputs)} grad_outputs")
     targets = [_target(t, "grad", i) for i, t in enumerate(inputs)]
@@ -114,12 +125,14 @@ def grad(
     finally:
         _set_grad_enabled(recording)
     for i, target in enumerate(targets):
-        if target not in grads and not allow_unused:
+        if target not in grads and not (allow_unused or materialize_grads):
             raise RuntimeError(
                 f"grad: the outputs do not depend on inputs[{i}], of shape {tuple(inputs[i].shape)}; "
                 f"pass allow_unused=True to get None for it"
             )
     found = [grads.get(target) for target in targets]
+    if materialize_grads:
+        found = [torch.zeros_like(raw(t)) if g is None else g for g, t in zip(found, inputs, strict=True)]
     # The gradient of a linear function is a constant, which no rule has put on the tape.
     if not create_graph:
         return tuple(map(raw, found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import repeat
+from itertools import starmap
 from sys import getrefcount
 from threading import RLock
 from typing import Any
@@ -195,6 +195,7 @@ def own(pending: dict[Any, Any]) -> None:
 
 _accumulating = RLock()  # leaves may be shared between threads
 _exhaust = deque[Any](maxlen=0).extend
+_set_grad = vars(torch._C.TensorBase)["grad"].__set__  # in C, so that no signal is looked at in between
 
 
 def _is_fixed(grad: torch.Tensor) -> bool:
@@ -218,8 +219,7 @@ def accumulate(gradients: dict[Any, Any]) -> None:
     """
     with _accumulating:
         theirs: list[tuple[torch.Tensor, torch.Tensor]] = []
-        holders: list[torch.Tensor] = []
-        new: list[torch.Tensor] = []
+        new: list[tuple[torch.Tensor, torch.Tensor]] = []
         sums: list[torch.Tensor] = []
         parts: list[torch.Tensor] = []
         for leaf, g in gradients.items():
@@ -234,12 +234,12 @@ def accumulate(gradients: dict[Any, Any]) -> None:
                 continue
             if leaf.hooks is not None:
                 g = g.clone()  # a hook may have kept its argument, or returned a tensor that others hold
-            grad = leaf._holder.grad
-            if leaf._holder is not leaf._data:
-                theirs.append((leaf._holder, g))
+            holder = leaf._holder
+            grad = holder.grad
+            if holder is not leaf._data:
+                theirs.append((holder, g))
             elif grad is None:
-                holders.append(leaf._holder)
-                new.append(g)
+                new.append((holder, g))
             elif _is_fixed(grad):
                 raise RuntimeError(
                     f"backward: nothing can be added in place to grad, of shape {shape_text(g.shape)}, for it is an "
@@ -250,7 +250,7 @@ def accumulate(gradients: dict[Any, Any]) -> None:
                 parts.append(g)
         if deliver is not None and theirs:
             deliver(theirs)
-        give_new = map(setattr, holders, repeat("grad"), new)
+        give_new = starmap(_set_grad, new)
         try:
             if sums:
                 torch._foreach_add_(sums, parts)

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.signature import binder, signature_of
+from tapegrad.engine.signature import binder, name_of, signature_of
 from tapegrad.errors import MissingRule
 
 Formula = Callable[..., Any]
@@ -58,7 +58,7 @@ class Op:
         formulas: dict[str, Formula], trusted: bool,
     ) -> None:  # fmt: skip
         self.function, self.formulas, self.kernels = function, formulas, dict(formulas)
-        self.name = self.__name__ = str(getattr(function, "__name__", type(function).__name__))
+        self.name = self.__name__ = name_of(function)
         self.__doc__ = function.__doc__
         self.signature = signature_of(signature)
         arguments = self.signature.parameters.values()
@@ -108,9 +108,8 @@ class Op:
                 f"a formula may ask for g, {', '.join(self.saved_names)}, {own_shape}"
             )
         # Written out, so that a gradient costs one call and no more: formula(g, saved[1], saved[2]).
-        shape = (
-            f"parent.shape if type(parent) is not tuple else shapes(parent, saved[{self.saved_names.index(argument)}])"
-        )
+        own = f"saved[{self.saved_names.index(argument)}]"
+        shape = f"parent.shape if type(parent) is not tuple else shapes(parent, {own})"
         source = f"lambda g, saved, parent: formula({', '.join(['g', *self.values(argument, formula, shape)])})"
         pullback: Pullback = eval(source, {"formula": formula, "shapes": _shapes})
         return pullback
@@ -174,7 +173,7 @@ class Op:
         return self.road(*args)
 
     def __repr__(self) -> str:
-        return f"<op {self.name}{self.signature}>"
+        return f"<op {self.name}({', '.join(self.parameters)})>"
 
 
 def _positional(function: Callable[..., Any], parameters: tuple[str, ...], keywords: tuple[str, ...]) -> Any:

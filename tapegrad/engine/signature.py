@@ -13,8 +13,14 @@ import torch
 def signature_of(arguments: str | Callable[..., Any]) -> inspect.Signature:
     """The signature that a rule is written for: given as Python writes it, or that of a Python function."""
     function = eval(f"lambda {arguments}: None", {"torch": torch}) if isinstance(arguments, str) else arguments
-    bare = [p.replace(annotation=p.empty) for p in inspect.signature(function).parameters.values()]
-    return inspect.Signature(bare)
+    return inspect.Signature([p.replace(annotation=p.empty) for p in inspect.signature(function).parameters.values()])
+
+
+def name_of(function: Any) -> str:
+    """What a function is called, in one line; a callable that has no name goes by that of its class."""
+    name = getattr(function, "__name__", None)
+    name = str.__str__(name) if isinstance(name, str) else type(function).__name__
+    return "".join([c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name])
 
 
 def binder(name: str, signature: inspect.Signature, *, sizes: bool) -> Callable[..., tuple[Any, ...]]:
@@ -28,8 +34,8 @@ def binder(name: str, signature: inspect.Signature, *, sizes: bool) -> Callable[
     named = [p if p.default is p.empty else p.replace(default=_Name(f"default_{n}")) for n, p in items]
     listed = str(signature.replace(parameters=named))[1:-1]
     # A starred parameter takes torch's two spellings: view(2, 3) and view((2, 3)).
-    values = [f"flat({n})" if p.kind is p.VAR_POSITIONAL else n for n, p in items]
-    scope = {**defaults, "flat": _sizes if sizes else _flat}
+    values = [f"__flat__({n})" if p.kind is p.VAR_POSITIONAL else n for n, p in items]
+    scope = {**defaults, "__flat__": _sizes if sizes else _flat}
     bind: Callable[..., tuple[Any, ...]] = eval(f"lambda {listed}: ({', '.join(values)},)", scope)
     bind.__name__ = bind.__qualname__ = name  # so that Python's own complaint about a bad call names the op
     return bind

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from tapegrad.engine.apply import apply
 from tapegrad.engine.op import Formula, Op
+from tapegrad.engine.signature import name_of
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}
 ops: WeakSet[Op] = WeakSet()  # also those that stand behind a composition, and not in the table
@@ -23,21 +24,23 @@ _HOMONYMS = {"unfold", "embedding", "split"}
 _NAMESPACES = (torch, torch.Tensor, torch._C.TensorBase, F, torch.special)
 
 
-def enter(function: Callable[..., Any], entry: Callable[..., Any]) -> None:
-    """Enter a function in the table, under each of the names that torch gives it."""
+def enter(function: Callable[..., Any], entry: Any) -> Any:
+    """Enter a function in the table, under each of the names that torch gives it, and return the entry."""
     TABLE.update(dict.fromkeys([function, *spellings(function)], entry))
-    _tell(entry)
+    tell(entry)
+    return entry
 
 
 def spellings(function: Any) -> list[Callable[..., Any]]:
     """The functions by which torch means the same: ``torch.tanh`` and ``torch.Tensor.tanh``."""
-    name = str(getattr(function, "__name__", ""))
+    name = name_of(function)
     named = [getattr(namespace, name, None) for namespace in _NAMESPACES]
     is_torch = any(f is function for f in named) and name not in _HOMONYMS
     return [f for f in named if callable(f)] if is_torch else []
 
 
-def _tell(entry: Any) -> None:
+def tell(entry: Any) -> None:
+    """Tell the listeners of an entry that is new or has changed."""
     for listener in listeners:
         listener(entry)
 
@@ -51,47 +54,20 @@ def rule(*, aux: Sequence[str] = (), **gradients: Formula) -> Callable[[Callable
 def rule(
     function: Any = None, signature: str | None = None, /, *, aux: Sequence[str] = (), **gradients: Formula
 ) -> Any:
-    """Register the vector-Jacobian rule of a function: ours, or yours.
+    """Register the vector-Jacobian rule of a function: one of ours, that is, for what a user writes is checked first.
 
-    For a torch function, give it and its signature::
-
-        rule(torch.tanh, "input", input=lambda g, out: g * (1 - out * out))
-
-    For a function of your own, decorate it; its body runs forward on raw torch tensors::
-
-        @rule(x=lambda g: g)
-        def straight_through(x):
-            return x.round()
-
-    Args:
-        function: a torch function; leave it out to use ``rule`` as a decorator.
-        signature: the function's arguments as Python writes them, for example ``"input, dim=None"``.
-        aux: names for the outputs after the first, when ``function`` returns a tuple; formulas may ask for them,
-            they take no gradient.
-        **gradients: for each differentiable argument, the formula of its gradient: see ``engine/op.py``. A formula
-            for an argument that is a sequence of tensors returns a sequence of gradients. It is given float32 in place
-            of float16 and bfloat16, and what it returns is rounded.
-
-    Returns:
-        The op, which can be called like the function.
-
-    Raises:
-        TypeError: a formula is for an unknown argument or asks for an unknown value.
+    See ``tapegrad.rule``, in ``torch_api/users.py``, whose arguments are the same.
     """
     if function is None:
-        return lambda body: _registered(body, body, aux, gradients)
-    if not gradients and signature is None:
-        name = getattr(function, "__name__", function)
-        raise TypeError(f"rule: no gradient is given for {name}; write @rule(x=lambda g: ...), say")
-    return _registered(function, "input" if signature is None else signature, aux, gradients)
+        return lambda body: rule(body, body, aux=aux, **gradients)
+    return enter(function, made(function, signature or "input", aux, gradients, trusted=True))
 
 
-def _registered(function: Any, signature: Any, aux: Sequence[str], gradients: dict[str, Formula]) -> Op:
-    ours = any(str(getattr(formula, "__module__", "")).startswith("tapegrad.") for formula in gradients.values())
-    op = Op(function, signature, aux, gradients, trusted=ours)
+def made(function: Any, arguments: Any, aux: Sequence[str], gradients: dict[str, Formula], trusted: bool) -> Op:
+    """An op that runs, and that is in no table yet."""
+    op = Op(function, arguments, aux, gradients, trusted)
     op.road = lambda *args: apply(op, args)
     ops.add(op)
-    enter(function, op)
     return op
 
 
@@ -102,7 +78,7 @@ def kernel(op: Op, **gradients: Formula) -> None:
     op.kernels.update(gradients)
     op.elementwise = False
     op.prepare()
-    _tell(op)
+    tell(op)
 
 
 def elementwise(*ops: Op) -> None:

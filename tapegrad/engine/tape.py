@@ -29,7 +29,8 @@ class Record:
         parents: for each argument, the node that its gradient goes to: the record that computed it, or the leaf
             itself; None if it takes no gradient, or a tuple of these for a sequence. None once the walk has passed.
         watched: the saved tensors, each with torch's version counter, to notice changes in place.
-        shape, dtype: of the output.
+        shape: of the output.
+        dtype: of the output.
         hooks: what else is to be done with the gradient of the output (``register_hook``, ``retain_grad``), or None.
         where: the user's line that ran the op; known only under ``detect_anomaly``.
     """

@@ -56,8 +56,7 @@ class Tensor(Base):
             raise TypeError("tensor(): data is a tapegrad.Tensor already; use data.detach() for a new leaf")
         data = native(data if isinstance(data, torch.Tensor) else torch.tensor(data), "tensor", "data")
         self._data = self._holder = data.detach()  # a torch tensor that is nobody else's, for it has our ``grad``
-        self._reshaped = 0
-        self.record = self.hooks = None
+        self._reshaped, self.record, self.hooks = 0, None, None
         self.requires_grad = requires_grad
 
     def __init_subclass__(cls) -> None:
@@ -123,6 +122,8 @@ class Tensor(Base):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if type(value) is not bool:
+            raise TypeError(f"requires_grad: expected True or False, not {value!r}, of type {type(value).__name__}")
         if self.record is not None:
             if not value:
                 raise RuntimeError(
@@ -140,7 +141,7 @@ class Tensor(Base):
                 "requires_grad: this tensor was made in torch.inference_mode(), so that torch cannot tell when it "
                 "changes; use a .clone() of it"
             )
-        self._requires_grad = bool(value)
+        self._requires_grad = value
 
     def retain_grad(self) -> None:
         """Ask ``backward()`` to leave this computed tensor's gradient in ``grad``, as it does for leaves."""

@@ -23,6 +23,7 @@ def walk(
     retain_graph: bool = False,
     create_graph: bool = False,
     hooks: bool = True,
+    gradients: Gradients | None = None,
 ) -> dict[Any, Any]:
     """Carry cotangents from ``starts`` back along the tape, newest record first.
 
@@ -35,13 +36,14 @@ def walk(
         retain_graph: leave the records as they are; otherwise each is freed as the walk passes it.
         create_graph: run the rules on Tensors, so that the walk is recorded.
         hooks: run hooks, and leave gradients on computed tensors that retain theirs.
+        gradients: what they are kept in meanwhile; nn/ has one that does not keep those of leaves.
 
     Returns:
         A gradient for each target, or each leaf, that was reached: torch's, and no conjugates.
     """
     wanted = set(targets or ())
     path, leading = (None, wanted) if targets is None else _paths_to(wanted, starts)
-    gradients = Gradients(in_place=not create_graph)
+    gradients = gradients or Gradients(in_place=not create_graph)
     pending = gradients.pending
     queue: list[tuple[int, Record]] = []
     result: dict[Any, Any] = {}
@@ -75,7 +77,7 @@ def walk(
             if held._version != version:
                 refuse_change(record, held, version)
         op = record.op
-        saved, pullbacks = (_on_tape(record), op.recorded_pullbacks) if create_graph else (record.saved, op.pullbacks)
+        saved, pullbacks = (on_tape(record), op.recorded_pullbacks) if create_graph else (record.saved, op.pullbacks)
         for argument, pullback, parent in zip(op.parameters, pullbacks, parents, strict=True):
             if parent is None:
                 continue
@@ -88,7 +90,7 @@ def walk(
                     heappush(queue, (parent.rank, parent))
             else:
                 for node, piece in zip(parent, one_each(part, parent, record, argument), strict=True):
-                    if node is not None and (path is None or node in path):
+                    if node is not None and piece is not None and (path is None or node in path):
                         give(node, piece, record, argument)
             part = piece = None  # summed parts can be freed
         if not retain_graph:
@@ -126,7 +128,7 @@ def run_hooks(hooks: Hooks, g: Any, create_graph: bool = False) -> Any:
     return conjugated(g)
 
 
-def _on_tape(record: Record) -> tuple[Any, ...]:
+def on_tape(record: Record) -> tuple[Any, ...]:
     """A record's saved values as Tensors, for rules that are recorded in their turn."""
     nodes = (record, *(record.parents or ()), *[None] * len(record.op.aux))
     return tuple([_lift(v, n, record) for v, n in zip(record.saved, nodes, strict=True)])

@@ -18,8 +18,8 @@ from tapegrad.engine.op import Op
 from tapegrad.engine.tensor import Tensor, recorded
 from tapegrad.engine.versions import PLAIN_TYPES
 from tapegrad.errors import Anomaly
-from tapegrad.fast.compiled import compiled, identifier
 from tapegrad.kernels.scalar import as_tensor
+from tapegrad.written import compiled, identifier
 
 
 def versions(*options: Any) -> tuple[tuple[torch.Tensor, int], ...] | None:

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from typing import Any
+from weakref import WeakSet
 
 from tapegrad.engine.op import Op
 from tapegrad.engine.tape import Record, observers
-from tapegrad.fast.compiled import compiled, identifier
 from tapegrad.fast.walk_source import GLOBALS, Structure, source, structure
+from tapegrad.written import compiled, identifier
 
 MEETINGS = 20  # walks of a structure before it is written out, which pays after some hundred more
 PATIENCE = 200  # after this many more misses than hits, try only every 16th backward: looking costs time
@@ -36,17 +37,19 @@ def written_walk(start: Record, g: Any, retain_graph: bool) -> dict[Any, Any] | 
     """
     if observers:
         return None
-    roads = _roads.get(start.op)
+    roads = start.op.__dict__.get("roads")  # the op holds them, so that a program may make ops and drop them
     if roads is None:
-        if len(_roads) >= 256:  # a program that keeps making new ops
-            _roads.clear()
-        roads = _roads[start.op] = Roads()
-    return roads.walk(start, g, retain_graph)
+        roads = start.op.__dict__.setdefault("roads", Roads())
+        _met.add(start.op)
+    found: dict[Any, Any] | None = roads.walk(start, g, retain_graph)
+    return found
 
 
 def forget() -> None:
     """Forget what was written: a rule has changed."""
-    _roads.clear()
+    for op in list(_met):
+        op.__dict__.pop("roads", None)
+    _met.clear()
 
 
 class Roads:
@@ -107,4 +110,4 @@ class Roads:
 
 
 _number = count()
-_roads: dict[Op, Roads] = {}  # by the op that a tape ends in
+_met: WeakSet[Op] = WeakSet()  # the ops that tapes have ended in

@@ -21,6 +21,7 @@ from tapegrad.engine.op import Op
 from tapegrad.engine.tape import Record, parents_of
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.versions import refuse_change
+from tapegrad.written import identifier
 
 LONGEST = 1500  # arguments of all records together; a longer tape is not written out, which takes a second for 5,000
 
@@ -181,10 +182,10 @@ class _Writer:
             lines.append(f"part = {call}")
             lines.append(f"{', '.join(pieces)}, = one_each(part, {record}.parents[{i}], {record}, {argument!r})")
             for piece, p in zip(pieces, node, strict=True):
-                lines += self.give(p, piece, record, argument) if p else []
+                lines += [f"if {piece} is not None:", *_indented(self.give(p, piece, record, argument))] if p else []
             lines.append(f"part = {' = '.join(pieces)} = None")
         return [
-            f"if {g} is not None or ({g} := pending.pop({record}, None)) is not None:  # {op.name}",
+            f"if {g} is not None or ({g} := pending.pop({record}, None)) is not None:  # {identifier(op.name)}",
             f"    for held, version in {record}.watched:",
             f"        if held._version != version: refuse_change({record}, held, version)",
             *[f"    saved = {record}.saved"] * any("saved" in line for line in lines),

@@ -13,7 +13,7 @@ from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.engine.walk import walk
 from tapegrad.inspect.grad_mode import in_grad_mode
-from tapegrad.inspect.names import caller_scope, name_nodes
+from tapegrad.inspect.names import scope_of
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
 
@@ -89,19 +89,19 @@ class Comparison(tuple[Row, ...]):
     __repr__ = __str__
 
 
-def compare(loss: torch.Tensor, names: Mapping[str, torch.Tensor] | None = None) -> Comparison:
+def compare(loss: torch.Tensor | Tape, names: Mapping[str, torch.Tensor] | None = None) -> Comparison:
     """Compare the gradient of every node with torch.autograd's, by replaying the tape on torch tensors.
 
-    Call it before ``loss.backward()`` frees the tape, or after ``loss.backward(retain_graph=True)``. Gradients in
-    ``grad`` are left alone.
+    Call it before ``loss.backward()`` frees the tape, or give it a Tape and use ``tape.backward()``, which does not.
+    Gradients in ``grad`` are left alone.
 
     Args:
-        loss: a tensor of one element, or of any shape, whose sum then counts as the loss.
+        loss: a tensor of one element, of any shape, whose sum then counts as the loss, or a Tape.
         names: name -> Tensor: the rows wanted, in that order. By default every node of the tape has a row, called by
             the name that the calling code has for it, or else by its op.
 
     Returns:
-        A row for each node: name, exact, approximate, maxdiff.
+        A row for each node, with its name and what ``Row`` says of it.
 
     Raises:
         RuntimeError: the replay gives another loss, because a leaf or a constant was changed since.
@@ -115,13 +115,14 @@ def compare(loss: torch.Tensor, names: Mapping[str, torch.Tensor] | None = None)
         >>> tapegrad.compare(loss, names={"x": x})
         x               | exact: True  | approximate: True  | maxdiff: 0.0
     """
-    if not isinstance(loss, Tensor) or not loss.requires_grad:
-        raise TypeError("compare: expected a Tensor of tapegrad's that requires grad")
-    if not loss._data.numel():
-        raise ValueError(f"compare: the loss, of shape {shape_text(loss.shape)}, has no elements: nothing to compare")
-    scope = caller_scope(1) if names is None else names
-    start = node_of(loss)
-    tape = Tape([start], name_nodes(scope))
+    if not isinstance(loss, Tape) and not (isinstance(loss, Tensor) and loss.requires_grad):
+        raise TypeError("compare: expected a Tensor of tapegrad's that requires grad, or a Tape")
+    tape = loss if isinstance(loss, Tape) else Tape([loss], scope_of(names))
+    for output in tape.outputs:
+        if not output.shape.numel():
+            raise ValueError(
+                f"compare: the loss, of shape {shape_text(output.shape)}, has no elements: nothing to compare"
+            )
     if names is None:
         rows = {tape.name(node): node for node in [*tape.leaves, *tape]}
     else:
@@ -129,16 +130,18 @@ def compare(loss: torch.Tensor, names: Mapping[str, torch.Tensor] | None = None)
         rows = {name: _row(name, t, on_tape) for name, t in names.items()}
         if not rows:
             raise ValueError("compare: names is empty: nothing to compare; leave it out to compare all of the tape")
-    ones = torch.ones_like(loss._data)
+    starts = [(node, torch.ones_like(data)) for node, data in tape.results]
     nodes = list(dict.fromkeys(rows.values()))
-    ours = in_grad_mode(False, lambda: walk([(start, ones)], nodes, retain_graph=True, hooks=False))
+    ours = in_grad_mode(False, lambda: walk(starts, nodes, retain_graph=True, hooks=False))
     theirs = in_grad_mode(True, lambda: _by_torch(tape))
-    result = theirs[start]
-    if not ((result == loss._data) | (result.isnan() & loss._data.isnan())).all():
-        raise RuntimeError(
-            "compare: replaying the tape gives another loss; a leaf or a constant was changed since the forward pass"
-        )
-    torch.autograd.backward(result, ones)
+    for node, data in tape.results:
+        result = theirs[node]
+        if not ((result == data) | (result.isnan() & data.isnan())).all():
+            raise RuntimeError(
+                "compare: replaying the tape gives another loss; a leaf or a constant was changed since the forward "
+                "pass"
+            )
+    torch.autograd.backward([theirs[node] for node, _ in starts], [ones for _, ones in starts])
     return Comparison(
         [Row.of(name, ours.get(node), theirs[node].grad if node in theirs else None) for name, node in rows.items()]
     )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import kernel
-from tapegrad.kernels.scalar import as_tensor
+from tapegrad.kernels.scalar import as_tensor, in_a_mode
 from tapegrad.rules.crossentropy import cross_entropy, onehot, per_target
 
 
@@ -22,9 +22,8 @@ def two_steps(
     g: torch.Tensor, logprobs: torch.Tensor, target: torch.Tensor, weight: Any, ignore_index: int, reduction: str
 ) -> torch.Tensor:
     """torch's two steps, each with its rounding: nll_loss gives -w onehot(y); log_softmax adds w p to it."""
-    if (
-        weight is None and target.ndim and target.is_cpu and not (target == ignore_index).any()
-    ):  # on other devices, any() would wait for the device
+    quick = weight is None and target.ndim and target.is_cpu  # on other devices, any() would wait for the device
+    if quick and not in_a_mode() and not (target == ignore_index).any():
         return all_targets_alike(g, logprobs, target, reduction)
     w = per_target(g, target, weight, ignore_index, reduction)
     # torch.exp and the exponential in torch's log_softmax differ in the last bit; log_sigmoid's buffer, exp(-|x|),

@@ -53,6 +53,8 @@ _recording = 0  # how many threads are
 _usual: dict[str, Any] = {}  # what Tensor has while nobody records
 _quieted: dict[str, tuple[Any, Any]] = {}  # each member with its quiet form, once it is made
 _LOUD = {"__init_subclass__", "__torch_function__", "__hash__", "__class__", "__slots__", "__weakref__"}
+# These look at who calls them, and there must be nobody in between.
+_LOUD |= {"__setitem__", *[f"__i{name}__" for name in "add sub mul truediv floordiv mod pow".split()]}
 
 
 def begin() -> None:
@@ -60,16 +62,28 @@ def begin() -> None:
     global _recording
     with _lock:
         _recording += 1
-        if _recording > 1:
-            return
-        for name, member in list(vars(Tensor).items()):
-            known = _quieted.get(name)
-            if known is None or known[0] is not member:
-                if name in _LOUD or not (callable(member) or isinstance(member, property)):
-                    continue
-                known = _quieted[name] = member, _quiet_member(member)
-            _usual[name] = member
-            setattr(Tensor, name, known[1])
+        if _recording == 1:
+            _hush()
+
+
+def _hush() -> None:
+    for name, member in list(vars(Tensor).items()):
+        known = _quieted.get(name)
+        if known is not None and member is known[1]:  # it is quiet already
+            continue
+        if known is None or known[0] is not member:
+            if name in _LOUD or not (callable(member) or isinstance(member, property)):
+                continue
+            known = _quieted[name] = member, _quiet_member(member)
+        _usual[name] = member
+        setattr(Tensor, name, known[1])
+
+
+def renew() -> None:
+    """Some of what Tensor can do is done otherwise from now on."""
+    with _lock:
+        if _recording:
+            _hush()
 
 
 def end() -> None:

@@ -16,6 +16,7 @@ from tapegrad.engine.versions import PLAIN_TYPES
 from tapegrad.errors import MissingRule
 from tapegrad.nn import quiet
 from tapegrad.nn.leaves import bound
+from tapegrad.nn.processes import guard_shards, refuse_write
 from tapegrad.torch_api.dispatch import call, missing, tensors_in, writes
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,6 +24,7 @@ _is_grad_enabled = torch.is_grad_enabled
 # What is no function of the table, and is recorded all the same.
 _MEMBERS = {getattr(torch.Tensor, name).__get__: name for name in ("T", "mT", "H", "mH", "real", "imag")}
 _MEMBERS[torch.Tensor.__getitem__] = "__getitem__"
+_SET_GRAD = vars(torch._C.TensorBase)["grad"].__set__
 
 
 class recording(TorchFunctionMode):
@@ -53,6 +55,7 @@ class recording(TorchFunctionMode):
         if not self.nested:
             super().__enter__()  # type: ignore[no-untyped-call]  # torch has not typed it
             quiet.begin()
+            guard_shards()
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -73,6 +76,8 @@ class recording(TorchFunctionMode):
         return recorded  # type: ignore[return-value]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.as_tensor and type(args[0]) is Tensor:
+            return args[0].to(**{name: value for name, value in (kwargs or {}).items() if value is not None})
         if not _is_grad_enabled():
             return func(*args, **kwargs) if kwargs else func(*args)
         entry = TABLE.get(func)
@@ -115,6 +120,8 @@ def leaves_bound(value: Any) -> tuple[Any, bool]:
 
 def _without_rule(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """A function that is not in the table: torch runs it, if nothing is recorded there."""
+    if func == _SET_GRAD and args[1] is not None:
+        refuse_write(args[0])
     if func in _MEMBERS and args[0].requires_grad and args[0].is_leaf:
         member = getattr(bound(args[0]), _MEMBERS[func])
         return member(*args[1:]) if len(args) > 1 else member

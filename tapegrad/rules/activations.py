@@ -148,7 +148,7 @@ def along_channels(weight: Any, x: Any) -> Any:
 
 def sum_over_channels(g: Any, shape: torch.Size) -> Any:
     """The sum for each weight."""
-    dims = [d for d in range(g.ndim) if d != 1] if shape.numel() > 1 else list(range(g.ndim))
+    dims = [d for d in range(g.ndim) if d != 1] if shape.numel() != 1 else list(range(g.ndim))
     return (g.sum(dims) if dims else g).reshape(shape)
 
 

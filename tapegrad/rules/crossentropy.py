@@ -19,7 +19,8 @@ def onehot(target: torch.Tensor, ignore_index: int, shape: torch.Size, dtype: to
     """1 at each target's class, 0 elsewhere, in the shape of the scores."""
     dim = 1 if len(shape) > 1 else 0
     index = target.masked_fill(target == ignore_index, 0).unsqueeze(dim)  # ignore_index need not be a valid class
-    return torch.zeros(shape, dtype=dtype, device=target.device).scatter_(dim, index, 1.0)
+    zeros = torch.zeros(shape, dtype=dtype, device=target.device)
+    return zeros.scatter_(dim, index, 1.0) if shape[dim] else zeros
 
 
 def weight_of_targets(target: torch.Tensor, weight: Any, ignore_index: int) -> Any:

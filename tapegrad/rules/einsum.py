@@ -16,13 +16,13 @@ from tapegrad.engine.table import rule
 def factor_gradient(g: Any, k: int, factors: list[str], output: str, operands: Sequence[Any]) -> Any:
     """The gradient of the k-th of an einsum's operands."""
     own, others = factors[k], factors[:k] + factors[k + 1 :]
+    rest = [x.to(g.dtype) for x in (*operands[:k], *operands[k + 1 :])]  # factors may be of different dtypes
     distinct = list(dict.fromkeys(own))
     elsewhere = set(output).union(*others)
     dx = torch.einsum(
         f"{','.join([output, *others])}->{''.join(label for label in distinct if label in elsewhere)}",
         g,
-        *operands[:k],
-        *operands[k + 1 :],
+        *rest,
     )
     sizes = [operands[k].shape[own.index(label)] for label in distinct]
     for i, label in enumerate(distinct):

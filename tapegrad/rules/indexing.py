@@ -66,9 +66,16 @@ def with_leading_ones(g: Any, ndim: int) -> Any:
     return g
 
 
+def with_masks(index: Any) -> Any:
+    """An index with masks of booleans in place of those of uint8, through which torch writes tensors but no numbers."""
+    if type(index) is tuple:
+        return tuple(map(with_masks, index))
+    return index.bool() if getattr(index, "dtype", None) is torch.uint8 else index
+
+
 # What is overwritten gets no gradient.
 @rule(
-    input=lambda g, index: setitem(g, index, 0.0),  # type: ignore[has-type]  # the rule names itself
+    input=lambda g, index: setitem(g, with_masks(index), 0.0),  # type: ignore[has-type]  # the rule names itself
     value=lambda g, index, value_shape: with_leading_ones(g[index], len(value_shape)),
 )
 def setitem(input: Any, index: Any, value: Any) -> Any:
@@ -130,7 +137,7 @@ index_fill = rule(
 index_put = rule(
     torch.index_put,
     "input, indices, values, accumulate=False",
-    input=lambda g, indices, accumulate: g if accumulate else g.index_put(indices, g.new_zeros(())),
+    input=lambda g, indices, accumulate: g if accumulate else g.index_put(with_masks(indices), g.new_zeros(())),
     values=lambda g, indices: g[tuple(indices)],
 )
 put = rule(
@@ -241,7 +248,7 @@ def row_gradients(g: Any, input: torch.Tensor, padding_idx: int | None, scale_gr
 )
 def lookup(input: Any, weight: Any, padding_idx: Any, scale_grad_by_freq: Any) -> Any:
     """A row of ``weight`` for each index in ``input``."""
-    return F.embedding(input, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq)
+    return torch.embedding(weight, input, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)
 
 
 # --- order: each value's gradient goes to the element that it came from ---

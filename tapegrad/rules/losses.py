@@ -17,12 +17,23 @@ def mean_factor(x: Any, reduction: str) -> float:
 
 # --- differences ---
 
+
+def difference(x: Any, y: Any) -> Any:
+    """x - y, where truth values count as 0 and 1."""
+    return (x.int() if x.dtype is torch.bool else x) - (y.int() if y.dtype is torch.bool else y)
+
+
+def squared_gradient(g: Any, d: Any, reduction: str) -> Any:
+    """The gradient of a difference: twice itself."""
+    return 2 * mean_factor(d, reduction) * d * g
+
+
 # Of the mean of d^2, with d = x - y: 2 d / n.
 mse_loss = rule(
     F.mse_loss,
     "input, target, *, reduction='mean'",
-    input=lambda g, input, target, reduction: 2 * mean_factor(input - target, reduction) * (input - target) * g,
-    target=lambda g, input, target, reduction: 2 * mean_factor(input - target, reduction) * (target - input) * g,
+    input=lambda g, input, target, reduction: squared_gradient(g, difference(input, target), reduction),
+    target=lambda g, input, target, reduction: squared_gradient(g, difference(target, input), reduction),
 )
 
 
@@ -35,8 +46,8 @@ def smooth_l1_gradient(g: Any, d: Any, reduction: str, beta: float) -> Any:
 smooth_l1_loss = rule(
     F.smooth_l1_loss,
     "input, target, *, reduction='mean', beta=1.0",
-    input=lambda g, input, target, reduction, beta: smooth_l1_gradient(g, input - target, reduction, beta),
-    target=lambda g, input, target, reduction, beta: smooth_l1_gradient(g, target - input, reduction, beta),
+    input=lambda g, input, target, reduction, beta: smooth_l1_gradient(g, difference(input, target), reduction, beta),
+    target=lambda g, input, target, reduction, beta: smooth_l1_gradient(g, difference(target, input), reduction, beta),
 )
 
 

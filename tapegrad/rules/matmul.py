@@ -67,9 +67,7 @@ linear = rule(
     "input, weight, bias=None",
     input=lambda g, weight, input_shape: g @ weight if weight.ndim == 2 else g.unsqueeze(-1) * weight,
     weight=lambda g, input, weight_shape: (
-        g.reshape(-1, g.shape[-1]).mT @ input.reshape(-1, input.shape[-1])
-        if len(weight_shape) == 2 and input.ndim > 1
-        else g.unsqueeze(-1) * input
+        rows(g).mT @ rows(input) if len(weight_shape) == 2 and input.ndim > 1 else g.unsqueeze(-1) * input
     ),
     bias=lambda g: g,
 )

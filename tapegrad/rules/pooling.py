@@ -13,13 +13,14 @@ import torch.nn.functional as F
 
 from tapegrad.engine.op import Formula, Op
 from tapegrad.engine.table import rule
+from tapegrad.numbers import is_whole
 
 DIMENSIONS = (1, 2, 3)
 
 
 def per_dimension(value: Any, n: int) -> list[int]:
     """One number for each spatial dimension."""
-    given = [value] if isinstance(value, int) else list(value)
+    given = [int(value)] if is_whole(value) else list(value)
     return given * n if len(given) == 1 else given
 
 

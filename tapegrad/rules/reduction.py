@@ -9,14 +9,15 @@ import torch
 
 from tapegrad.engine.gradients import zeros_for
 from tapegrad.engine.table import rule
+from tapegrad.numbers import is_whole
 
 # --- sums and moments ---
 
 
 def dims_of(shape: torch.Size, dim: Any) -> list[int]:
     """The dimensions that ``dim`` names, in ascending order: all for None or an empty list, as in torch."""
-    dims = [dim] if isinstance(dim, int) else list(dim or range(len(shape)))
-    return sorted(d % len(shape) for d in dims) if shape else []
+    dims = [dim] if is_whole(dim) else list(dim or range(len(shape)))
+    return sorted(int(d) % len(shape) for d in dims) if shape else []
 
 
 def restore(g: Any, shape: torch.Size, dim: Any, keepdim: bool) -> Any:

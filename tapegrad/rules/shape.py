@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import rule
+from tapegrad.numbers import is_whole
 
 # --- sizes: the same elements, counted differently ---
 
@@ -47,7 +48,7 @@ flipud = rule(torch.flipud, input=lambda g: g.flipud())
 
 def opposite(shifts: Any) -> Any:
     """The shifts that undo ``shifts``."""
-    return -shifts if isinstance(shifts, int) else [-shift for shift in shifts]
+    return -shifts if is_whole(shifts) else [-shift for shift in shifts]
 
 
 roll = rule(torch.roll, "input, shifts, dims=()", input=lambda g, shifts, dims: g.roll(opposite(shifts), dims))

@@ -186,6 +186,41 @@ def pseudoinverse(A: Any, rcond: Any, atol: Any, rtol: Any, hermitian: bool) -> 
     return torch.linalg.pinv(A, atol=atol, rtol=rtol, hermitian=hermitian)
 
 
+def least_squares_gradient(g: Any, out: Any, A: Any, B: Any) -> Any:
+    """That of X = P B, by dP above: -P^T g X^T + (B - A X) (P P^T g)^T + P^T X ((1 - P A) g)^T."""
+    P = torch.linalg.pinv(A)
+    return (B - A @ out) @ (P @ P.mT @ g).mT - P.mT @ g @ out.mT + P.mT @ out @ (g - P @ (A @ g)).mT
+
+
+@rule(
+    aux=["rank", "singular_values"],
+    A=least_squares_gradient,
+    B=lambda g, A: torch.linalg.pinv(A).mT @ g,
+)
+def least_squares(A: Any, B: Any, rcond: Any, driver: Any) -> Any:
+    """The X of least |A X - B|; of several, the least."""
+    X, _, *others = torch.linalg.lstsq(A, B, rcond, driver=driver)
+    return X, *others
+
+
+def miss(A: Any, B: Any) -> tuple[Any, Any]:
+    """A X - B, and X."""
+    X = torch.linalg.pinv(A) @ B
+    return A @ X - B, X
+
+
+def squared_miss_gradient(g: Any, A: Any, B: Any) -> Any:
+    """2 g (A X - B) X^T: X moves as well, but the sum of squares does not change by that, for it is the least."""
+    difference, X = miss(A, B)
+    return 2 * g.unsqueeze(-2) * difference @ X.mT
+
+
+@rule(A=squared_miss_gradient, B=lambda g, A, B: -2 * g.unsqueeze(-2) * miss(A, B)[0])
+def squared_miss(A: Any, B: Any, rcond: Any, driver: Any) -> Any:
+    """|A X - B|^2 of each column."""
+    return torch.linalg.lstsq(A, B, rcond, driver=driver).residuals
+
+
 def exp_derivative(A: Any, E: Any) -> Any:
     """The derivative of exp at A in the direction E."""
     n = A.shape[-1]

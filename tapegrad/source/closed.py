@@ -11,7 +11,7 @@ from tapegrad.algebra.closed import Closed
 from tapegrad.algebra.definitions import Definitions
 from tapegrad.algebra.derive import constants_in
 from tapegrad.engine.tape import reached
-from tapegrad.inspect.names import name_nodes
+from tapegrad.inspect.names import merged
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.layout import LINE, wrapped
 from tapegrad.source.module import function, module, shape_comment
@@ -34,7 +34,7 @@ class ClosedProgram:
                 f"output for its own tape"
             )
         reached(tape.outputs)  # raises if the tape was freed
-        self._named = {**tape.names, **name_nodes(scope)}
+        self._named = merged(tape.names, scope)
         self._definitions = Definitions(tape, self._named, constants_in(scope))
         self._code = Closed(self._definitions).code
 

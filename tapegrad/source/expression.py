@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
+
+import numpy as np
+import torch
 
 # The signs of functions, by torch's names.
 INFIX = {
@@ -12,6 +15,14 @@ INFIX = {
     "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "bitwise_and": "&", "bitwise_or": "|",
 }  # fmt: skip
 PREFIX = {"neg": "-", "bitwise_not": "~"}
+# Types whose repr is source, and tells values apart.
+PLAIN = {
+    int, float, complex, bool, str, type(None), type(...), torch.Size, torch.dtype, torch.device, torch.layout,
+    torch.memory_format, slice,
+}  # fmt: skip
+_EXACT: dict[Any, Callable[[Any], Any]] = {
+    int: int.__int__, float: float.__float__, complex: complex.__complex__, str: str.__str__,
+}  # fmt: skip
 _order = count().__next__
 
 
@@ -61,6 +72,16 @@ def found(kind: Any, value: Any) -> Iterator[Any]:
             yield from found(kind, v)
 
 
+def exact(value: Any) -> Any:
+    """A number or string as Python's own: that of a subclass may say of itself that it is something else."""
+    if issubclass(type(value), np.generic):
+        return np.generic.item(value)
+    for kind in (int, float, complex, str):
+        if issubclass(type(value), kind) and type(value) not in (kind, bool):
+            return _EXACT[kind](value)
+    return value
+
+
 def key_of(value: Any) -> Any:
     """Something hashable that tells values apart."""
     if isinstance(value, Expression):
@@ -69,4 +90,4 @@ def key_of(value: Any) -> Any:
         return type(value).__name__, *map(key_of, value)
     if isinstance(value, dict):
         return tuple([(k, key_of(v)) for k, v in value.items()])
-    return type(value).__name__, repr(value)
+    return (type(value).__name__, repr(value)) if type(value) in PLAIN else id(value)

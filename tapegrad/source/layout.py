@@ -10,11 +10,10 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tapegrad.source.expression import INFIX, PREFIX, Expression
+from tapegrad.source.expression import INFIX, PLAIN, PREFIX, Expression, exact
 
 LINE = 88  # what formatters take for the longest line
 
@@ -221,8 +220,7 @@ def plain(value: Any, dtype: torch.dtype = torch.float64) -> Text:
         value: a number, a string, or what else torch functions take.
         dtype: of floating-point numbers: as many digits are needed.
     """
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = exact(value)
     if isinstance(value, bool) or value is None:
         return Text(repr(value))
     if isinstance(value, complex):
@@ -236,6 +234,10 @@ def plain(value: Any, dtype: torch.dtype = torch.float64) -> Text:
         return Text(text if '"' in text else f'"{text[1:-1]}"')
     if isinstance(value, torch.Size):
         value = tuple(value)
+    elif type(value) not in PLAIN:
+        raise NotImplementedError(
+            f"source: a {type(value).__name__} cannot be written; give torch numbers, strings or tensors"
+        )
     return Text(repr(value))
 
 

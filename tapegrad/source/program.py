@@ -13,7 +13,7 @@ from tapegrad.engine.tape import Record, parents_of, reached
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.inspect.grad_mode import in_grad_mode
-from tapegrad.inspect.names import caller_scope, name_nodes, tensors_in
+from tapegrad.inspect.names import merged, scope_of, tensors_in
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.body import Body, Statement
@@ -43,9 +43,7 @@ class Program:
         reached(tape.outputs)  # raises if the tape was freed
         self.tape = tape
         self.exact = style == "exact"
-        named = name_nodes(scope)
-        taken = set(named.values())
-        self.named = {**{node: name for node, name in tape.names.items() if name not in taken}, **named}
+        self.named = merged(tape.names, scope)
         self.values: dict[Any, torch.Tensor] = {}  # node -> its raw tensor, where it is still there
         self._names: dict[Any, str] = {}  # node, or id of a raw tensor -> what it is called
         self._variables = Variables(RESERVED)
@@ -254,6 +252,21 @@ class Program:
             functions.insert(0, self._forward_text(inputs))
         return module(functions)
 
+    def gradient_lines(self) -> list[tuple[str, Any]]:
+        """Each statement of the backward pass, and the node whose gradient it computes; None if it is a mere part."""
+        nodes = {f"d{self.variable(node)}": node for node in [*self.tape.leaves, *self.tape]}
+        nodes |= {
+            statement.name: nodes.get(f"d{name}") for name, statement in self._results if statement.name not in nodes
+        }
+        found: list[tuple[str, Any]] = []
+        for line in self.body.lines:
+            text = line[4:]
+            if found and text[:1] in (" ", ")", "]"):
+                found[-1] = (f"{found[-1][0]}\n{text}", found[-1][1])
+            else:
+                found.append((text, nodes.get(text.partition(" ")[0])))
+        return found
+
     def _forward_body(self) -> Body:
         return Body(self._forward_statements(set(self._inputs(self.body))), {}, RESERVED)
 
@@ -316,7 +329,7 @@ def source(self: Tape, names: Mapping[str, Any] | None = None, style: str = "pla
         from name to gradient: of the leaves and of every named intermediate. Of one output with one element the
         gradient is 1; otherwise those of the outputs are parameters too: ``dout`` for ``out``.
     """
-    program = _program(self, caller_scope(1) if names is None else names, style, forward)
+    program = _program(self, scope_of(names), style, forward)
     return program.text(forward) if isinstance(program, Program) else program.text()
 
 
@@ -327,7 +340,7 @@ def bindings(
 
     Gradients of outputs, where they are parameters, are for the caller to add.
     """
-    program = _program(self, caller_scope(1) if names is None else names, style, forward)
+    program = _program(self, scope_of(names), style, forward)
     return program.bindings(forward) if isinstance(program, Program) else program.bindings()
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 
-from tapegrad.source.expression import INFIX, PREFIX, Expression, found, key_of
+from tapegrad.source.expression import INFIX, PREFIX, Expression, exact, found, key_of
 from tapegrad.source.fold import MOVES, apart, filled, folded, recognized, spread, writable
 
 # What Python's operators and torch's functions are called, apart from their own names.
@@ -162,7 +162,7 @@ class Trace(TorchFunctionMode):
             return (list if isinstance(value, list) else tuple)([self._expressed(v) for v in value])
         if isinstance(value, slice):
             return slice(*[v if v is None else index(v) for v in (value.start, value.stop, value.step)])
-        return {k: self._expressed(v) for k, v in value.items()} if isinstance(value, dict) else value
+        return {k: self._expressed(v) for k, v in value.items()} if isinstance(value, dict) else exact(value)
 
     def _result(
         self,

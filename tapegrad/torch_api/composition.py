@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any
 
+import numpy as np
 import torch
 
 from tapegrad.engine.table import TABLE, enter, spellings
 from tapegrad.engine.tensor import Tensor, adopted, wrap
+from tapegrad.numbers import has_foreign_numbers, pythons
 
 _VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes
+_IN_OUR_WORDS = (TypeError, ValueError, RuntimeError)  # what bodies raise; others are accidents
 _MOST = 4096  # forms of calls that are remembered, for each function
+
+unseen: Callable[[], AbstractContextManager[Any]] = nullcontext  # plan/ sets it: what torch is asked it need not record
 
 
 def composition(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -36,21 +42,25 @@ def asking(function: Callable[..., Any], body: Callable[..., Any]) -> Callable[.
     """``body`` in the place of a torch function that does not run itself, but is asked what it would refuse.
 
     It is asked at the first call of each form, of other numbers of dimensions, dtypes or options: with copies, so that
-    it changes nothing. The meta device would do without, but to load its kernels takes seconds.
+    it changes nothing. The meta device would do without, but to load its kernels takes seconds. ``body`` is then given
+    Python's numbers in place of other objects that are numbers.
     """
-    known: set[tuple[Any, ...]] = set()
+    known: dict[tuple[Any, ...], bool] = {}  # form -> whether it has numbers that are not Python's
 
     @wraps(body)
     def entry(*args: Any, **kwargs: Any) -> Any:
         form = tuple([*map(_form, args), *kwargs, *map(_form, kwargs.values())] if kwargs else map(_form, args))
-        if form not in known:
+        foreign_numbers = known.get(form)
+        if foreign_numbers is None:
             if True in map(_is_foreign, (*args, *kwargs.values())):
                 own = {name: adopted(value, function.__name__, name) for name, value in kwargs.items()}
                 return entry(*[adopted(arg, function.__name__, "an argument") for arg in args], **own)
             _ask(function, body, args, kwargs)
             if len(known) == _MOST:
                 known.clear()
-            known.add(form)
+            foreign_numbers = known[form] = has_foreign_numbers([*args, *kwargs.values()])
+        if foreign_numbers:
+            return entry(*pythons(args), **{name: pythons(value) for name, value in kwargs.items()})
         return body(*args, **kwargs)
 
     return entry
@@ -68,6 +78,8 @@ def _form(value: Any) -> Any:
         return kind, value
     if isinstance(value, torch.Tensor):
         return value.ndim, value.dtype, value.requires_grad
+    if kind is np.ndarray:
+        return value.ndim, value.dtype
     if kind is float:  # where the bounds of options lie: eps > 0, 0 <= p <= 1
         return kind, value > 0, value == 0, value <= 1
     if kind is tuple or kind is list:
@@ -88,11 +100,11 @@ def _ask(function: Callable[..., Any], body: Callable[..., Any], args: Any, kwar
     recording = torch.is_grad_enabled()
     try:  # not torch.no_grad(), which leaves the mode off where an interrupt falls into its first step
         torch._C._set_grad_enabled(False)
-        with torch.random.fork_rng():
+        with unseen(), torch.random.fork_rng():
             refusal = _refusal(function, *given)
             if refusal is not None:
                 ours = _refusal(body, *_wrapped(given))
-                raise refusal if ours is None or isinstance(ours, AttributeError) else ours
+                raise ours if isinstance(ours, _IN_OUR_WORDS) else refusal
     finally:
         torch._C._set_grad_enabled(recording)
 

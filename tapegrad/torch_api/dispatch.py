@@ -8,29 +8,23 @@ from typing import Any
 
 import torch
 
+from tapegrad.engine.signature import name_of
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, adopted, wrap
 from tapegrad.errors import InPlaceError, MissingRule
-from tapegrad.torch_api.inplace import update
+from tapegrad.torch_api.inplace import takes_gradient, update
 from tapegrad.torch_api.keywords import torch_names
+from tapegrad.torch_api.plain import INSTEAD, MADE, PLAIN, VALUES_FROM
 from tapegrad.torch_api.raw import raw
+from tapegrad.torch_api.reasons import reason_for
+from tapegrad.torch_api.users import entry_of
 
-# Functions whose results take no gradient: they run on the torch tensor and return what torch returns.
-PLAIN = frozenset(
-    """
-    eq ne lt le gt ge not_equal less less_equal greater greater_equal equal allclose isclose
-    isnan isinf isfinite isposinf isneginf isreal signbit is_nonzero logical_and logical_or logical_not logical_xor
-    any all argmax argmin argsort argwhere nonzero count_nonzero searchsorted bucketize
-    zeros_like ones_like empty_like full_like rand_like randn_like randint_like
-    new_zeros new_ones new_empty new_full new_tensor one_hot multinomial
-    is_floating_point is_complex is_tensor is_same_size result_type can_cast numel nelement size dim ndimension stride
-    storage_offset data_ptr untyped_storage is_contiguous element_size get_device
-    long int short char byte bool __and__ __or__ __xor__ __invert__
-    """.split()
-)
-
-# Of these, what comes from there on is a number or fills the result: its gradient would be lost.
-VALUES_FROM = {"full_like": 1, "new_full": 2, "new_tensor": 1, "isclose": 2, "allclose": 2}
+# A tensor without a past, however it is written.
+DETACHING: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.detach: lambda input: input.detach(),
+    torch.Tensor.detach: lambda input: input.detach(),
+    torch.detach_copy: lambda input: input.detach().clone(),
+}
 
 
 def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
@@ -47,14 +41,17 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         kwargs.pop("requires_grad", None)  # nn.init.eye_ says it of the tensor that it fills
         func(*raw(args), **raw(kwargs), out=raw(out))
         return out
-    if entry := TABLE.get(func):
+    if entry := TABLE.get(func) or entry_of(func):
         return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
-    if name in PLAIN:
+    if func in DETACHING:
+        return DETACHING[func](*args, **kwargs)
+    if name in PLAIN or name in MADE:
         if name in VALUES_FROM and torch.is_grad_enabled():
             args, kwargs = adopted((args, kwargs), name, "an argument")
             named = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
             refuse_values(name, (args[VALUES_FROM[name] :], named))
-        return func(*raw(args), **raw(kwargs))
+        result = func(*raw(args), **raw(kwargs))
+        return wrapped(result) if name in MADE else result
     recording = False
     if torch.is_grad_enabled():
         args, kwargs = adopted((args, kwargs), name, "an argument")
@@ -66,7 +63,7 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         target = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
         if recording and isinstance(target, Tensor):
             return update(target, name, args[1:], kwargs)
-        if recording:
+        if recording and takes_gradient(target):
             raise InPlaceError(
                 f"{name}(): a Tensor that requires grad would be written into a plain torch.Tensor, which cannot "
                 f"record it; wrap the target with tapegrad.tensor(...), or write a .detach()ed value"
@@ -82,9 +79,10 @@ def refuse_values(name: str, values: Any) -> None:
     """Refuse Tensors that require grad for values of which a constant is made."""
     for t in tensors_in(values):
         if isinstance(t, Tensor) and t.requires_grad:
+            instead = INSTEAD.get(name, "value.expand(size)")
             raise MissingRule(
                 f"{name}(): the result takes no gradient, and that of the value it is made of, of shape "
-                f"{tuple(t.shape)}, would be lost; use value.expand(size), or value.detach() if it is a constant"
+                f"{tuple(t.shape)}, would be lost; use {instead}, or value.detach() if it is a constant"
             )
 
 
@@ -95,6 +93,10 @@ def missing(func: Callable[..., Any]) -> str:
         return (
             f"torch.autograd.{name}(): torch.autograd does not see tapegrad's tape; use tapegrad.grad, or t.backward()"
         )
+    if (reason := reason_for(name)) is not None:
+        return f"{name}(): {reason}"
+    if isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        return f"{func}(): it is an operator of torch's library, of which torch's functions are made{_instead(func)}"
     near = get_close_matches(name, sorted({name_of(f) for f in TABLE}), n=3)
     nearest = f" The nearest it has: {', '.join(near)}." if near else ""
     return (
@@ -103,9 +105,12 @@ def missing(func: Callable[..., Any]) -> str:
     )
 
 
-def name_of(func: Callable[..., Any]) -> str:
-    """A function's name, for messages."""
-    return str(getattr(func, "__name__", func))
+def _instead(operator: Any) -> str:
+    """What to write instead of one of torch.ops."""
+    name = str(operator).split(".")[1]  # aten.sin.default
+    places = {"torch.": torch, "torch.nn.functional.": torch.nn.functional, "torch.Tensor.": torch.Tensor}
+    known = [f"{prefix}{name}" for prefix, place in places.items() if getattr(place, name, None) in TABLE]
+    return f"; use {known[0]}" if known else "; use those, give it a rule with tapegrad.rule, or .detach() its inputs"
 
 
 def tensors_in(value: Any) -> Iterator[Tensor | torch.Tensor]:

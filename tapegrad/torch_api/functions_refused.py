@@ -13,6 +13,10 @@ import torch
 from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import MissingRule
 from tapegrad.torch_api.dispatch import tensors_in
+from tapegrad.torch_api.functions.sampling import dirichlet
+
+# Functions of torch's own that have a rule here.
+WITH_RULES = {torch.distributions.dirichlet._Dirichlet: dirichlet}
 
 
 def guard() -> None:
@@ -54,6 +58,8 @@ def guard_functions() -> None:
         if torch.is_grad_enabled():
             for t in tensors_in((args, kwargs)):
                 if isinstance(t, Tensor) and t.requires_grad:
+                    if cls in WITH_RULES:
+                        return WITH_RULES[cls](*args, **kwargs)
                     raise MissingRule(refusal(cls.__name__, t))
         return apply(cls, *args, **kwargs)
 
@@ -64,7 +70,7 @@ def refusal(name: str, t: Tensor) -> str:
     """What to say of a Tensor that a function of torch.autograd's was given."""
     instead = "give its forward and backward to tapegrad.rule, write it in terms of torch's functions"
     if name == "CheckpointFunction":
-        instead = "use checkpoint(..., use_reentrant=False)"
+        instead = "use tapegrad.checkpoint"
     return (
         f"{name}.apply(): a torch.autograd.Function does not see tapegrad's tape, and the gradient of its argument of "
         f"shape {tuple(t.shape)} would be lost; {instead}, or .detach() the argument if it is a constant"

@@ -16,10 +16,10 @@ def torch_names(kwargs: dict[str, Any], entry: Callable[..., Any] | None = None)
     """Keyword arguments under the names that rules know, but for ``entry``'s own: vecdot has an x."""
     if RENAMED.keys().isdisjoint(kwargs):
         return kwargs
-    own = _argument_names(entry) if entry is not None else ()
+    own: Any = entry.parameters if isinstance(entry, Op) else () if entry is None else _argument_names(entry)
     return {name if name in own else RENAMED.get(name, name): value for name, value in kwargs.items()}
 
 
 @cache
 def _argument_names(entry: Callable[..., Any]) -> frozenset[str]:
-    return frozenset(entry.parameters if isinstance(entry, Op) else inspect.signature(entry).parameters)
+    return frozenset(inspect.signature(entry).parameters)

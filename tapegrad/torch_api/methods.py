@@ -15,11 +15,12 @@ from tapegrad.engine.tensor import Tensor
 from tapegrad.rules import complex as complex_rules
 from tapegrad.rules import reduction, shape
 from tapegrad.torch_api import leaves
-from tapegrad.torch_api.dispatch import PLAIN, VALUES_FROM, call
+from tapegrad.torch_api.dispatch import call
 from tapegrad.torch_api.functions.shape import reverse_dims
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.keywords import torch_names
 from tapegrad.torch_api.operators import operators
+from tapegrad.torch_api.plain import MADE, PLAIN, VALUES_FROM
 from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.values import Values
 
@@ -33,17 +34,19 @@ def _reduction(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
     run = op.road
 
     def method(
-        self: Tensor, dim: Any = None, keepdim: Any = False, *, keepdims: Any = _NOT_GIVEN, **kwargs: Any
+        self: Tensor, dim: Any = _NOT_GIVEN, keepdim: Any = False, *, keepdims: Any = _NOT_GIVEN, **kwargs: Any
     ) -> Any:  # keepdims: numpy's name for it
-        if keepdims is _NOT_GIVEN:
+        if dim is _NOT_GIVEN:
+            if keepdim is False and keepdims is _NOT_GIVEN and not kwargs:
+                return run(self, None, False)
+        elif keepdims is _NOT_GIVEN:
             if type(keepdim) is bool and not kwargs:
                 return run(self, dim, keepdim)
         elif type(keepdims) is bool and keepdim is False and not kwargs:
             return run(self, dim, keepdims)
-        else:
-            kwargs["keepdims"] = keepdims
+        kwargs |= {} if keepdims is _NOT_GIVEN else {"keepdims": keepdims}
         kwargs |= {} if keepdim is False else {"keepdim": keepdim}
-        return entry(self, *(() if dim is None else (dim,)), **torch_names(kwargs, entry))
+        return entry(self, *(() if dim is _NOT_GIVEN else (dim,)), **torch_names(kwargs, entry))
 
     return method
 
@@ -60,13 +63,20 @@ def _extreme(op: Op, pair: type, entry: Callable[..., Any]) -> Callable[..., Any
     return method
 
 
-def _shaping(op: Op) -> Callable[..., Any]:
+def _shaping(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
     run = op.road
 
     def method(self: Tensor, *size: Any, **kwargs: Any) -> Any:
-        return run(self, size) if len(size) > 1 and not kwargs else op(self, *size, **kwargs)
+        return run(self, size) if len(size) > 1 and not kwargs else entry(self, *size, **kwargs)
 
     return method
+
+
+def _view(input: Tensor, *size: Any, **kwargs: Any) -> Any:
+    """``view`` with sizes; with a dtype the bits are read as other numbers, which takes no gradient."""
+    if "dtype" in kwargs or (len(size) == 1 and isinstance(size[0], torch.dtype)):
+        return input._data.view(*size, **kwargs)
+    return shape.view(input, *size, **kwargs)
 
 
 def _commonest() -> dict[str, Callable[..., Any]]:
@@ -75,8 +85,8 @@ def _commonest() -> dict[str, Callable[..., Any]]:
         "mean": _reduction(reduction.mean, TABLE[torch.Tensor.mean]),
         "max": _extreme(reduction.max_dim, torch.return_types.max, TABLE[torch.Tensor.max]),
         "min": _extreme(reduction.min_dim, torch.return_types.min, TABLE[torch.Tensor.min]),
-        "view": _shaping(shape.view),
-        "reshape": _shaping(shape.reshape),
+        "view": _shaping(shape.view, _view),
+        "reshape": _shaping(shape.reshape, shape.reshape),
     }
 
 
@@ -94,6 +104,8 @@ def _copied(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _plain(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if entry := TABLE.get(function):  # a user's rule
+            return entry(self, *args, **torch_names(kwargs))
         return function(self._data, *raw(args), **raw(kwargs))
 
     return _documented(method, name, "takes no gradient, and returns a plain torch.Tensor or a number")
@@ -121,11 +133,16 @@ INSTEAD = {
 }
 
 
-def _unruled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return call(function, (self, *args), kwargs)
 
-    return _documented(method, name, "without a rule, so it refuses where a gradient is asked for")
+    no_rule = "without a rule, so it refuses where a gradient is asked for"
+    return _documented(method, name, "makes a Tensor that takes no gradient" if name in MADE else no_rule)
+
+
+def _forget_grad(self: Tensor) -> None:
+    self.grad = None
 
 
 def _absent(name: str) -> property:
@@ -159,6 +176,7 @@ def install() -> None:
         members[name] = property(operator.attrgetter(f"_data.{name}"), doc=f"As ``torch.Tensor.{name}``.")
     members |= {
         "__torch_function__": classmethod(_torch_function),
+        "grad": vars(Tensor)["grad"].deleter(_forget_grad),
         "T": property(reverse_dims, doc="The dimensions in reverse order."),
         "mT": property(lambda self: self.transpose(-2, -1), doc="Each matrix transposed."),
         "mH": property(shape.adjoint, doc="Each matrix transposed and conjugated."),
@@ -185,4 +203,4 @@ def _member(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return _documented(method, name, RECORDED)
     if name in PLAIN and name not in VALUES_FROM:
         return _plain(name, function)
-    return _in_place(name) if name.endswith("_") else _unruled(name, function)
+    return _in_place(name) if name.endswith("_") else _called(name, function)

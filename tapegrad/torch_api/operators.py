@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
+from sys import getrefcount
 from typing import Any
 
+import numpy as np
 import torch
 
 from tapegrad.engine.tensor import Tensor, adopted
+from tapegrad.numbers import constant
 from tapegrad.rules import elementwise, indexing, matmul
 from tapegrad.torch_api.dispatch import call
 from tapegrad.torch_api.functions.matmul import batched
 from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.raw import raw
+from tapegrad.torch_api.temporaries import TEMPORARY, is_for_item
+
+
+def _tensor(factor: Any, beside: Tensor) -> Any:
+    """A factor of a matrix product; if it is one of NumPy's arrays, as a tensor."""
+    if not isinstance(factor, np.ndarray):
+        return factor
+    return constant(matmul.matmul, (factor, beside), 0) if factor.ndim else torch.tensor(factor)
 
 
 def _reflected_pow(self: Tensor, base: Any) -> Any:
@@ -22,13 +34,15 @@ def _reflected_pow(self: Tensor, base: Any) -> Any:
 
 
 def _reflected_matmul(self: Tensor, left: Any) -> Any:
-    return batched(left, self)
+    return batched(_tensor(left, self), self)
 
 
 def _matmul(self: Tensor, other: Any) -> Any:
     if type(other) is not Tensor and not isinstance(other, torch.Tensor):
-        return NotImplemented
-    if type(other) is not Tensor:
+        if not isinstance(other, np.ndarray):
+            return NotImplemented
+        other = _tensor(other, self)
+    elif type(other) is not Tensor:
         other = adopted(other, "matmul", "other")
     return matmul.two_matrices.road(self, other) if self._data.ndim == 2 == other.ndim else batched(self, other)
 
@@ -42,11 +56,44 @@ def _getitem(self: Tensor, index: Any) -> Any:
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:
-    update(self, "__setitem__", (index, value), {})
+    temporary = (value,) if getrefcount(value) <= TEMPORARY else ()
+    update(self, "__setitem__", (index, value), {}, temporary)
 
 
-def _comparison(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
+def _augmented(name: str) -> Callable[[Tensor, Any], Tensor]:
+    def method(self: Tensor, other: Any) -> Tensor:
+        item = False
+        if getrefcount(self) <= TEMPORARY:
+            frame = sys._getframe(1)
+            item = is_for_item(frame.f_code, frame.f_lasti)
+        return update(self, name, (other,), {}, item=item)
+
+    return method
+
+
+def _reversed(self: Tensor) -> Any:
+    return self.flip(0) if self.ndim else self
+
+
+def _plain(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
+    """An operator whose result takes no gradient."""
     return lambda self, other: function(self._data, raw(other))
+
+
+def _reflected(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
+    return lambda self, other: function(raw(other), self._data)
+
+
+_IN_PLACE = {
+    "iadd": "add_",
+    "isub": "sub_",
+    "imul": "mul_",
+    "itruediv": "div_",
+    "idiv": "div_",
+    "imod": "remainder_",
+    "ifloordiv": "floor_divide_",
+    "ipow": "pow_",
+}
 
 
 def operators() -> dict[str, Callable[..., Any]]:
@@ -63,6 +110,7 @@ def operators() -> dict[str, Callable[..., Any]]:
         "__mul__": elementwise.mul.road,
         "__rmul__": elementwise.mul.road,
         "__truediv__": elementwise.div.road,
+        "__div__": elementwise.div.road,  # Python 2's, which torch has kept
         "__rtruediv__": _reflected_div,
         "__rdiv__": _reflected_div,
         "__mod__": elementwise.remainder.road,
@@ -74,12 +122,15 @@ def operators() -> dict[str, Callable[..., Any]]:
         "__matmul__": _matmul,
         "__rmatmul__": _reflected_matmul,
         "__setitem__": _setitem,
-        "__iadd__": lambda self, other: update(self, "add_", (other,), {}),
-        "__isub__": lambda self, other: update(self, "sub_", (other,), {}),
-        "__imul__": lambda self, other: update(self, "mul_", (other,), {}),
-        "__itruediv__": lambda self, other: update(self, "div_", (other,), {}),
-        "__imod__": lambda self, other: update(self, "remainder_", (other,), {}),
-        "__ifloordiv__": lambda self, other: update(self, "floor_divide_", (other,), {}),
-        "__ipow__": lambda self, other: update(self, "pow_", (other,), {}),
+        "__invert__": lambda self: ~self._data,
+        "__reversed__": _reversed,
     }
-    return forms | {f"__{n}__": _comparison(getattr(operator, n)) for n in ("eq", "ne", "lt", "le", "gt", "ge")}
+    for name in ("eq", "ne", "lt", "le", "gt", "ge"):
+        forms[f"__{name}__"] = _plain(getattr(operator, name))
+    for name in ("and", "or", "xor", "lshift", "rshift"):  # of integers and truth values
+        function = getattr(operator, f"__{name}__")
+        forms |= {f"__{name}__": _plain(function), f"__r{name}__": _reflected(function)}
+        forms[f"__i{name}__"] = _augmented(f"__i{name}__")
+    for name, method in _IN_PLACE.items():
+        forms[f"__{name}__"] = _augmented(method)
+    return forms

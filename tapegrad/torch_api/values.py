@@ -30,14 +30,30 @@ class Values:
         """The values as nested lists of Python numbers."""
         return self._data.tolist()
 
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """The values as a numpy array that shares storage. As in torch, a tensor that requires grad refuses."""
-        if self.requires_grad:
+    def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
+        """The values as a numpy array that shares storage. As in torch, a tensor that requires grad refuses.
+
+        Args:
+            force: give the values all the same; copied, if they are not the CPU's.
+        """
+        if self.requires_grad and not force:
             raise RuntimeError("numpy: this tensor requires grad; use t.detach().numpy() or t.data.numpy()")
-        return self._data.detach().numpy()  # a detached tensor, so that the storage counts the array as a user
+        # Of a detached tensor, so that the storage counts the array as a user.
+        return self._data.detach().numpy(force=force)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.numpy(), dtype=dtype) if dtype is not None or copy else self.numpy()
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The memory as others read it: ``torch.from_dlpack(t)``. As in torch, a tensor that requires grad refuses."""
+        if self.requires_grad:
+            raise BufferError(
+                "from_dlpack, as_tensor: this tensor requires grad, and its gradient would be lost; use t.detach()"
+            )
+        return self._data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._data.__dlpack_device__()
 
     def __len__(self) -> int:
         if self._data.ndim == 0:  # torch.tensor([t]) ends here, for it knows a sequence by its len()
@@ -72,7 +88,10 @@ class Values:
 
     def __reduce__(self: Any) -> Any:  # pickle and copy.copy
         if self.record is not None:
-            raise RuntimeError("only leaves can be pickled or deep-copied; use t.detach(), or t.data")
+            raise RuntimeError(
+                "copy, pickle: only leaves can be copied so, for a copy of this tensor, which was computed, would lose "
+                "how; use t.clone() for a copy that stays on the tape, or t.detach() for one that takes no gradient"
+            )
         return Tensor, (self._data, self._requires_grad)
 
     def __deepcopy__(self: Any, memo: dict[int, Any]) -> Tensor:

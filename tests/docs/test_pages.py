@@ -29,7 +29,7 @@ def test_links_lead_somewhere(page):
             assert heading in [re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles], link
 
 
-@pytest.mark.parametrize("script", ["make_rules.py", "make_backward.py", "make_derivations.py"])
+@pytest.mark.parametrize("script", ["make_rules.py", "make_backward.py", "make_derivations.py", "make_torch.py"])
 def test_generated_pages_are_current(script):
     """In a process of its own, where no test has registered anything."""
     command = [sys.executable, str(DOCS / script), "--check"]

@@ -16,7 +16,11 @@ import torch.nn.functional as F
 import tapegrad
 from tapegrad.engine import backward as engine_backward
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers"),
+    # One that falls into a callback of the garbage collector is dropped by Python, with this; the next comes soon.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def interrupted_backwards(runs: int, leaves: int = 12) -> list[str]:
@@ -45,7 +49,7 @@ def interrupted_backwards(runs: int, leaves: int = 12) -> list[str]:
                 p.grad = torch.ones(2, 2) if i % 2 else None
             loss = loss_of()
             try:
-                signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-6, 1.3 * usual))
+                signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-6, 1.3 * usual), 0.5)
                 loss.backward()
                 while True:  # the timer goes off here, if not before
                     pass
@@ -76,7 +80,7 @@ def test_a_loop_over_leaves_would_be_found(monkeypatch):
             leaf.grad = g if leaf.grad is None else leaf.grad + g
 
     monkeypatch.setattr(engine_backward, "accumulate", one_by_one)
-    assert any("others not" in what for what in interrupted_backwards(3000, leaves=60))
+    assert any("others not" in what for what in interrupted_backwards(600, leaves=60))
 
 
 def test_a_mode_that_is_set_before_the_try_would_be_found(monkeypatch):
@@ -140,7 +144,7 @@ def test_functions_that_hide_a_step_from_torch_leave_the_mode_as_it_was():
     try:
         for _ in range(3000):
             try:
-                signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-5, 4e-4))
+                signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-5, 4e-4), 0.5)
                 while True:
                     both()
             except KeyboardInterrupt:

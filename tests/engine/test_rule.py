@@ -11,6 +11,8 @@ from tapegrad.engine.table import TABLE
 from tapegrad.torch_api.composition import composition
 from tests.helpers import assert_same, ours, randn, theirs
 
+CLOSED_OVER = tapegrad.tensor(torch.ones(3), requires_grad=True)
+
 
 @pytest.fixture(autouse=True)
 def _the_table_as_it_was():
@@ -248,8 +250,7 @@ def test_compare_checks_a_rule_of_ones_own():
 
 def test_a_rule_for_a_torch_function():
     x = ours(randn(3))
-    with pytest.raises(tapegrad.MissingRule):
-        torch.special.bessel_j0(x)
+    assert not isinstance(torch.special.bessel_j0(x), tapegrad.Tensor)  # of torch's, without a gradient
     op = tapegrad.rule(
         torch.special.bessel_j0, "input", input=lambda g, input: -g * torch.special.bessel_j1(input.detach())
     )
@@ -321,6 +322,77 @@ def test_a_formula_with_another_arguments_shape():
         @tapegrad.rule(x=lambda g, y_shape: g)
         def plus(x, y):
             return x + y
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (lambda x: 3.0, "it returned a float"),
+        (lambda x: None, "it returned a NoneType"),
+        (lambda x: (x, x), "it returned a tuple"),
+        (lambda x: [x], "it returned a list"),
+        (lambda x: x.numpy(), "it returned a ndarray"),
+        (lambda x: x * CLOSED_OVER, "it returned a tapegrad.Tensor; .* uses a Tensor that is no argument"),
+    ],
+)
+def test_what_a_body_must_return(body, says):
+    @tapegrad.rule(x=lambda g: g)
+    def planted(x):
+        return body(x)
+
+    with pytest.raises(TypeError, match=rf"^planted\(\): it must return a torch\.Tensor; {says}"):
+        planted(ours(randn(3)))
+
+
+def test_a_body_that_closes_over_a_tensor_of_torchs_with_grad():
+    foreign = theirs(randn(3))
+
+    @tapegrad.rule(x=lambda g: g)
+    def planted(x):
+        return x * foreign
+
+    with pytest.raises(tapegrad.ForeignTensor, match=r"^planted\(\): .* must be an argument"):
+        planted(ours(randn(3)))
+
+
+def test_a_body_without_its_auxiliary_output():
+    @tapegrad.rule(aux=["index"], x=lambda g: g)
+    def planted(x):
+        return x * 1
+
+    with pytest.raises(TypeError, match=r"a tuple of 2 torch tensors: its output, then index"):
+        planted(ours(randn(3)))
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize(
+    ("formula", "says"),
+    [
+        (lambda g: g.data.to_sparse(), r"layout torch\.sparse_coo, .*to_dense"),
+        (lambda g: g.data.to("meta"), "on the meta device"),
+        (lambda g: None, "returned NoneType"),
+        (lambda g: 3.0, "returned float"),
+        (lambda g: (g, g), "returned tuple"),
+    ],
+)
+def test_a_gradient_of_another_kind(formula, says, create_graph):
+    @tapegrad.rule(x=formula)
+    def planted(x):
+        return x * 2
+
+    x = ours(randn(3))
+    with pytest.raises(TypeError, match=rf"^rule for planted, gradient of x: .*{says}"):
+        tapegrad.grad(planted(x).sum(), [x], create_graph=create_graph)
+
+
+def test_an_error_in_a_formula_tells_whose_it_is():
+    @tapegrad.rule(x=lambda g, x: g.nothing)
+    def planted(x):
+        return x * 2
+
+    with pytest.raises(AttributeError) as caught:
+        planted(ours(randn(3))).sum().backward()
+    assert caught.value.__notes__ == ["tapegrad: in the rule for planted, gradient of x, given g (3,), x (3,)"]
 
 
 @pytest.mark.parametrize("shape", [(5,), (), (3, 4), (1, 5), (1,), (4, 3, 5)])

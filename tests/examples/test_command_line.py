@@ -84,7 +84,7 @@ def test_an_interrupt_ends_quietly(run, small, tmp_path, monkeypatch):
 
     monkeypatch.setattr(cli, "train", interrupt)
     code, _, err = run("train", "--names", small, "--out", tmp_path)
-    assert code == 2
+    assert code == 130
     assert err == "python -m examples.makemore train: error: interrupted\n"
 
 

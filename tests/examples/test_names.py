@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,6 +76,20 @@ def write_bad_list(tmp_path, kind):
     }
     if kind == "directory":
         path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "nul in its name":
+        path = Path("a\0b")
+    elif kind == "200 MB line":
+        with path.open("wb") as file:  # a hole of zeros, then the line
+            file.write(b"a")
+            file.truncate(200_000_000)
+    elif kind == "9 MB line":
+        path.write_bytes(b"ann\nbob\ncid\ndan\neve\n" + b"a" * 9_000_000)
     elif kind != "missing":
         path.write_bytes(content[kind])
     return path
@@ -89,6 +105,12 @@ def write_bad_list(tmp_path, kind):
         ("few", "too few names.*: 5,"),
         ("latin-1", r"not UTF-8 text \(byte 7\)"),
         ("utf-16", r"not UTF-8 text \(byte 0\)"),
+        ("pipe", "is no file"),
+        ("device", "is no file"),
+        ("loop", "cannot read"),
+        ("nul in its name", "cannot read"),
+        ("200 MB line", "too large: more than 10,000,000 bytes"),
+        ("9 MB line", "one has 9,000,000 characters, more than 100,000"),
     ],
 )
 def test_bad_lists(run, tmp_path, kind, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,34 @@ def test_off_it_looks_at_nothing(monkeypatch):
     y.sum().backward()
     assert x.grad.isnan().any() or x.grad.isinf().any()
     assert not hasattr(y.record, "where")
+
+
+def test_walks_in_other_threads_go_on_while_it_is_switched_on_and_off():
+    """A walk keeps the detector that it found at its start, and an op asks for the one there is."""
+    errors, walks, done = [], [0], threading.Event()
+    before = sys.getswitchinterval()
+
+    def work():
+        while not done.is_set():
+            x = ours(torch.ones(3))
+            try:
+                (x * 2).tanh().sum().backward()
+                walks[0] += 1
+            except Exception as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(3000):
+            with detect_anomaly():
+                pass
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(before)
+    assert not errors
+    assert walks[0] > 0

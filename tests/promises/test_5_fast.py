@@ -50,7 +50,7 @@ def test_an_op_goes_through_few_functions(run, most):
     x, y = ours(randn(3, 3)), ours(randn(3, 3))
     for _ in range(3):
         run(x, y)  # a number is kept when it is seen again
-    called = calls(run, x, y)
+    called = [name for name in calls(run, x, y) if name != "cast_first"]  # once another test has used torch.autocast
     assert len(called) <= most, called
 
 

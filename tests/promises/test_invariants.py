@@ -112,14 +112,15 @@ def test_there_is_source_to_check():
     assert {"tensor.py", "backward.py", "elementwise.py", "compare.py"} <= {path.name for path in modules()}
 
 
-NAME_IT = {"inspect/compare.py", "torch_api/functions_refused.py", "nn/leaves.py", "nn/as_torch.py"}
+NAME_IT = {"inspect/compare.py", "inspect/check.py", "torch_api/functions_refused.py", "nn/leaves.py", "nn/as_torch.py"}
 
 
 @pytest.mark.parametrize("path", [p for p in modules() if relative(p) not in NAME_IT], ids=relative)
 def test_the_source_does_not_use_it(path):
     """Code, that is: comments, docstrings and messages may say what is not used.
 
-    compare.py is another matter: it replays a tape on torch, to compare with the gradients that torch gives. One file
+    compare.py is another matter: it replays a tape on torch, to compare with the gradients that torch gives; check.py
+    takes passes that ran on torch. One file
     has torch.autograd.Function refuse Tensors, and nn/ is the bridge: it hands torch's own leaves their gradients, and
     makes a torch.autograd.Function of what was recorded.
     """

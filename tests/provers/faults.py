@@ -219,7 +219,7 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault(
             "b = torch.zeros(3); s, t = tensor(b), tensor(b); s += x",
-            Gives("`s` stands for a new buffer; `t` and `b` stay as they are", "t.tolist() == b.tolist() == [0, 0, 0]"),
+            Raises(tapegrad.InPlaceError, "shares its memory with another"),
             Gives("changes all three, which are one, and records it", "s is t is b and b.tolist() == [1, 2, 3]"),
         ),
         Fault(
@@ -340,7 +340,7 @@ FAULTS: dict[str, list[Fault]] = {
     "Functions": [
         Fault(
             "torch.geqrf(x[None])[0].sum().backward()",
-            Raises(tapegrad.MissingRule, "geqrf(): tapegrad has no rule"),
+            Raises(tapegrad.MissingRule, "geqrf(): torch has no derivative of it either"),
             Raises(RuntimeError, "derivative for 'geqrf' is not implemented"),
         ),
         Fault(
@@ -356,7 +356,7 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault(
             "import copy; copy.deepcopy(x * 2)",
-            Raises(RuntimeError, "only leaves can be pickled or deep-copied"),
+            Raises(RuntimeError, "only leaves can be copied so"),
             Raises(RuntimeError, "Only Tensors created explicitly by the user"),
         ),
         Fault(
@@ -371,13 +371,16 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault(
             "torch.utils.checkpoint.checkpoint(torch.sin, x, use_reentrant=True)",
-            Raises(tapegrad.MissingRule, "use_reentrant=False"),
+            Raises(tapegrad.MissingRule, "use tapegrad.checkpoint"),
             Gives("takes the gradient over to its own tape", "True"),
         ),
         Fault(
-            "torch.distributions.Beta(x, w).rsample()",
+            "class Twice(torch.autograd.Function):\n"
+            "    forward = staticmethod(lambda ctx, x: x * 2)\n"
+            "    backward = staticmethod(lambda ctx, g: g * 2)\n"
+            "Twice.apply(x)",
             Raises(tapegrad.MissingRule, "a torch.autograd.Function does not see tapegrad's tape"),
-            Gives("draws, with a gradient", "True"),
+            Gives("takes the gradient that is given there", "True"),
         ),
         Fault(
             "torch.full_like(c, x.sum())",

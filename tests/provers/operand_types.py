@@ -51,7 +51,7 @@ def mixture(odd: int, its: torch.dtype, others: torch.dtype, scalar: bool) -> Ch
 
 # --- NumPy's numbers ---
 
-NUMBERS = (np.uint8, np.int8, np.int64, np.float32, np.float64, np.bool_)
+NUMBERS = (np.uint8, np.int8, np.int64, np.float16, np.float32, np.float64, np.longdouble, np.bool_)
 
 
 def with_numpy(call: Call) -> Iterator[Call]:
@@ -112,15 +112,21 @@ def differences(function: Function, call: Call, change: Change = plain, what: st
         return
     try:
         mine = Changed(function, call, lambda t: tapegrad.tensor(t, True), change)
-    except (*REFUSALS, OverflowError):
+    except (*REFUSALS, OverflowError) as error:
+        if change is plain:
+            yield f"{what}: refused: {str(error)[:90]}"
         return
     wrong = [*unequal("value", mine.outputs, yours.outputs)]
     if not wrong and mine.outputs:
         v = mine.cotangents()
         try:
             wanted = torch.autograd.grad(yours.outputs, yours.leaves, v, allow_unused=True)
-            got = tapegrad.grad(mine.outputs, mine.leaves, v, allow_unused=True)
         except REFUSALS:
+            return
+        try:
+            got = tapegrad.grad(mine.outputs, mine.leaves, v, allow_unused=True)
+        except REFUSALS as error:
+            yield f"{what}: backward: {str(error)[:90]}"
             return
         wrong = [*unequal("gradient", got, wanted)]
     if name_of(function).startswith("F.lp_pool") and "inf" in what:

@@ -145,9 +145,14 @@ class Form:
 
 
 def forms() -> list[Form]:
-    """The elementwise functions among the samples, found by looking: what comes of an element depends on it alone."""
+    """The elementwise functions among the samples, found by looking: what comes of an element depends on it alone.
+
+    Of a vector, a norm along no dimension is one, too; but torch squares for it, and is NaN where the squares are 0.
+    """
     found: dict[str, Form] = {}
     for function, calls in SAMPLES.items():
+        if function is torch._weight_norm:
+            continue
         for call in calls:
             specs = list(specs_in([*call.args, *call.kwargs.values()]))
             if not 1 <= len(specs) <= 3 or not all(s.kind == "real" and s.dtype is None for s in specs):

@@ -59,9 +59,21 @@ def test_product_with_several_zeros():
         tapegrad.grad(out, [src], create_graph=True)
 
 
-def test_scatter_refuses_reduce():
-    with pytest.raises(MissingRule, match="scatter_add"):
-        torch.scatter(ours(randn(3)), 0, torch.tensor([0]), ours(randn(1)), reduce="add")
+@pytest.mark.filterwarnings("ignore:The reduce argument")
+@pytest.mark.parametrize(("reduce", "of_scatter_reduce"), [("add", "sum"), ("multiply", "prod")])
+def test_scatter_with_reduce(reduce, of_scatter_reduce):
+    """torch has no derivative of it, but of scatter_reduce, which is to be used instead."""
+    x, index, src = randn(3), torch.tensor([0, 2, 0]), randn(3, seed=1)
+    mine, yours = [ours(x), ours(src)], [theirs(x), theirs(src)]
+    a = mine[0].scatter(0, index, mine[1], reduce=reduce)
+    b = yours[0].scatter_reduce(0, index, yours[1], of_scatter_reduce)
+    assert torch.equal(a.data, torch.scatter(x, 0, index, src, reduce=reduce))
+    a.backward(randn(3, seed=2))
+    b.backward(randn(3, seed=2))
+    for p, q in zip(mine, yours, strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+    number = ours(x).scatter(0, index, 2.0, reduce=reduce)
+    assert torch.equal(number.data, torch.scatter(x, 0, index, 2.0, reduce=reduce))
 
 
 def test_functions_of_one_name():

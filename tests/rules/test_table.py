@@ -38,9 +38,13 @@ def test_every_formula_is_used():
                 used |= {(TABLE[function].name, argument) for argument in TABLE[function].formulas}  # nothing to do
             if mine.outputs:
                 v = [ours(v) for v in mine.cotangents()]
-                first = tapegrad.grad(mine.outputs, mine.leaves, v, create_graph=True, allow_unused=True)
-                for t in [*mine.outputs, *first]:
-                    if t is not None and t.requires_grad and not t.is_leaf:
+                used |= {
+                    found for t in mine.outputs if not t.is_leaf for found in formulas_on(tapegrad.tape(t, names={}))
+                }
+                twice = "drawn" not in call.at_kink  # torch's slopes of quantiles have no rule
+                first = tapegrad.grad(mine.outputs, mine.leaves, v, create_graph=twice, allow_unused=True)
+                for t in first:
+                    if getattr(t, "requires_grad", False) and not t.is_leaf:
                         used |= formulas_on(tapegrad.tape(t, names={}))
     entries = [e for f, e in TABLE.items() if is_torchs(f) or getattr(f, "__module__", "").startswith("tapegrad")]
     declared = {(e.name, argument) for e in entries if isinstance(e, Op) for argument in e.formulas}
@@ -68,7 +72,8 @@ def test_what_a_network_is_made_of_is_exact():
     """Tolerances are for the few functions whose kernels cannot be followed; these are not among them."""
     assert all(0 < call.rtol <= 64 for calls in SAMPLES.values() for call in calls if call.reason)
     inexact = {f for f, calls in SAMPLES.items() if any(call.reason for call in calls)}
-    assert len(inexact) < len(SAMPLES) / 8
+    calls = [call for calls in SAMPLES.values() for call in calls]
+    assert sum(bool(call.reason) for call in calls) < len(calls) / 13  # some functions are inexact in a few calls alone
     exact = [
         operator.add,
         operator.sub,

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 
 import tapegrad
-from tapegrad.engine.table import TABLE
 from tests.helpers import assert_same, ours, randn
 
 
@@ -89,7 +88,6 @@ def test_an_op_that_hands_back_its_argument():
     loss = (y * x + same(y)).sum()
     assert tapegrad.compare(loss, names={"x": x, "y": y, "loss": loss}).exact
     assert_written(loss, {"x": x, "y": y})
-    TABLE.pop(same.function)
 
 
 def test_a_rule_and_an_op_with_constants_out_of_sight():
@@ -104,7 +102,6 @@ def test_a_rule_and_an_op_with_constants_out_of_sight():
     loss = (weighted(x) * constant * constant_2 + weighted(x)).sum()
     text = assert_written(loss, {"x": x, "constant": constant, "constant_0": constant_2, "constant_2": constant_2})
     assert "constant_2" in text
-    TABLE.pop(weighted.function)
 
 
 def test_numbers_drawn_in_an_op_are_not_taken_for_the_same():
@@ -119,7 +116,6 @@ def test_numbers_drawn_in_an_op_are_not_taken_for_the_same():
     exec(tape.source(names={"x": x}, forward=True), functions)
     value, _ = functions["forward"](**tape.bindings(names={"x": x}, forward=True))
     assert value.abs() > 1e-3
-    TABLE.pop(noisy.function)
 
 
 @pytest.mark.parametrize("style", ["plain", "exact"])

@@ -87,13 +87,8 @@ PLAIN_CALLS = {
     "allclose": lambda t: torch.allclose(t, t, equal_nan=True),
     "torch.equal": lambda t: torch.equal(t[:1], t[:1]),
     "equal": lambda t: t[:1].equal(t[:1]),
-    "zeros_like": torch.zeros_like,
-    "ones_like": torch.ones_like,
-    "full_like": lambda t: torch.full_like(t, 2.5),
     "empty_like": lambda t: torch.empty_like(t).shape,
     "zeros_like of a type": lambda t: torch.zeros_like(t, dtype=torch.int64),
-    "new_zeros": lambda t: t.new_zeros(2),
-    "new_tensor": lambda t: t.new_tensor([1.0]),
     "long": lambda t: t[:1].long(),
     "int": lambda t: t[:1].int(),
     "bool": lambda t: t.bool(),
@@ -102,7 +97,6 @@ PLAIN_CALLS = {
     "type": lambda t: t[:1].type(torch.int32),
     "one_hot": lambda t: F.one_hot(t.max(1).indices, num_classes=t.shape[1]),
     "one_hot of longs": lambda t: F.one_hot(t[:1].abs().long(), 5),
-    "bernoulli": lambda t: torch.bernoulli(torch.zeros_like(t)),
     "searchsorted": lambda t: torch.searchsorted(torch.tensor([0.0, 1.0, 2.0]), t[0]),
     "contains": lambda t: 1.5 in t,
 }
@@ -120,6 +114,33 @@ def test_what_carries_no_gradient_is_torchs(name, requires_grad):
         assert not mine.requires_grad
     else:
         assert mine == yours
+
+
+MADE = {
+    "zeros_like": torch.zeros_like,
+    "zeros_like of a type": lambda t: torch.zeros_like(t, dtype=torch.float16),
+    "ones_like": torch.ones_like,
+    "full_like": lambda t: torch.full_like(t, 2.5),
+    "new_zeros": lambda t: t.new_zeros(2),
+    "new_ones": lambda t: t.new_ones((2, 1)),
+    "new_full": lambda t: t.new_full((2,), 3.0),
+    "new_tensor": lambda t: t.new_tensor([1.0]),
+    "bernoulli": lambda t: torch.bernoulli(torch.zeros_like(t)),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_what_is_made_like_a_tensor_is_one(name, requires_grad):
+    """Torch's value, as a Tensor: what requires grad may be written into it."""
+    call = MADE[name]
+    mine, yours = call(tapegrad.tensor(DATA.clone(), requires_grad)), call(DATA.clone())
+    assert type(mine) is tapegrad.Tensor
+    assert same_bits(mine.data, yours)
+    assert not mine.requires_grad
+    value = tapegrad.tensor(torch.ones(()), requires_grad=True)
+    mine[0] += value
+    assert mine.requires_grad
 
 
 def test_multinomial_draws_the_same():

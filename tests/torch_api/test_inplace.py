@@ -262,5 +262,5 @@ def test_a_constant_can_be_written_into_a_plain_tensor():
 
 def test_a_method_without_a_rule():
     x = ours(randn(3, 3)) * 1
-    with pytest.raises(MissingRule, match="fill_diagonal_"):
-        x.fill_diagonal_(1.0)
+    with pytest.raises(MissingRule, match=r"^igamma_\(\): torch has no derivative"):
+        x.igamma_(torch.ones(3, 3))

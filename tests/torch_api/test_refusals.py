@@ -165,7 +165,6 @@ FUNCTIONS = {
     "Reversed": lambda x: Reversed.apply(x, 1.0),
     "Rounded": lambda x: Rounded.apply(x),
     "a subclass": lambda x: type("Squared", (Square,), {}).apply(x),
-    "_Dirichlet": lambda x: torch.distributions.Beta(x.exp(), x.exp()).rsample(),
     "CheckpointFunction": lambda x: torch.utils.checkpoint.checkpoint(torch.sin, x, use_reentrant=True),
 }
 
@@ -173,7 +172,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_of_torch_autograds_refuses_a_tensor(name):
     x = ours(randn(3))
-    words = "use_reentrant=False" if name == "CheckpointFunction" else r"tapegrad\.rule"
+    words = r"use tapegrad\.checkpoint" if name == "CheckpointFunction" else r"tapegrad\.rule"
     with pytest.raises(MissingRule, match=rf"\.apply\(\): .*gradient of its argument of shape .*{words}.*\.detach\(\)"):
         FUNCTIONS[name](x)
     if name in ("Reversed", "Rounded"):
@@ -187,8 +186,9 @@ def test_every_function_of_torchs_refuses_a_tensor():
     functions = [f for f in descendants(torch.autograd.Function) if not f.__module__.startswith(own)]
     assert len(functions) > 1
     for function in functions:
-        with pytest.raises(MissingRule, match="would be lost"):
-            function.apply(x)
+        if function is not torch.distributions.dirichlet._Dirichlet:  # which has a rule
+            with pytest.raises(MissingRule, match="would be lost"):
+                function.apply(x)
 
 
 def descendants(cls):

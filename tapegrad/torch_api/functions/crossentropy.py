@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,6 +12,11 @@ from tapegrad.rules import crossentropy
 from tapegrad.rules.opmath import in_float32
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.spellings import reduction_of
+
+
+def class_indices(target: Any) -> Any:
+    """Class indices as rules know them; uint8 would be a mask to what they index."""
+    return target.long() if target.dtype is torch.uint8 else target
 
 
 @composition(F.nll_loss)
@@ -23,21 +29,23 @@ def nll_loss(
     reduce: Any = None,
     reduction: str = "mean",
 ) -> Any:
-    reduction = reduction_of(reduction, size_average, reduce)
+    reduction, target = reduction_of(reduction, size_average, reduce), class_indices(target)
     return crossentropy.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
 def cross_entropy_of_probabilities(input: Any, target: Any, weight: Any, reduction: str, smoothing: float) -> Any:
     """Cross-entropy against probabilities of the classes."""
     dim = crossentropy.class_dim(input)
-    if smoothing > 0:
-        target = target * (1 - smoothing) + smoothing / input.shape[dim]
+    classes = input.shape[dim]
+    if smoothing > 0 and classes:
+        target = target * (1 - smoothing) + smoothing / classes
     logprobs = F.log_softmax(input, dim) * target
     if weight is not None:
         logprobs = logprobs * weight.view([-1] + [1] * (input.ndim - 2))
     if reduction == "none":
         return -logprobs.sum(dim)
-    return -logprobs.sum() / (input.numel() / input.shape[dim]) if reduction == "mean" else -logprobs.sum()
+    targets = input.numel() / classes if classes else math.nan
+    return -logprobs.sum() / targets if reduction == "mean" else -logprobs.sum()
 
 
 def smooth_loss(logprobs: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
@@ -64,14 +72,16 @@ def cross_entropy(
     label_smoothing: float = 0.0,
 ) -> Any:
     reduction = reduction_of(reduction, size_average, reduce)
-    if not 0.0 <= label_smoothing <= 1.0:
+    if label_smoothing > 1.0:
         raise RuntimeError(f"cross_entropy(): label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
+    label_smoothing = label_smoothing if label_smoothing > 0.0 else 0.0  # of less torch takes no notice
     if target.shape == input.shape:
         if not target.is_floating_point():
             raise RuntimeError(f"cross_entropy(): expected floating point class probabilities, got {target.dtype}")
         if ignore_index >= 0:
             raise RuntimeError("cross_entropy(): ignore_index is not supported for floating point target")
         return cross_entropy_of_probabilities(input, target, weight, reduction, label_smoothing)
+    target = class_indices(target)
     if label_smoothing == 0.0:
         return crossentropy.cross_entropy(input, target, weight, ignore_index, reduction)[0]
     logprobs = F.log_softmax(input, crossentropy.class_dim(input))

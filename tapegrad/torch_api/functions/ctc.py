@@ -29,6 +29,7 @@ def ctc_loss(
     steps, n, _ = log_probs.shape
     lengths = torch.as_tensor(input_lengths).reshape(-1).long()
     counts = torch.as_tensor(target_lengths).reshape(-1).long()
+    refuse_lengths(steps, n, targets, lengths, counts)
     labels = padded_targets(targets, counts, n, blank)
     states = torch.full((n, 2 * labels.shape[1] + 1), blank)  # a blank before, between and after the labels
     states[:, 1::2] = labels
@@ -64,6 +65,20 @@ def ctc_loss(
     if reduction == SUM:
         return loss.sum()
     return loss if batched else loss.squeeze(0)
+
+
+def refuse_lengths(steps: int, n: int, targets: torch.Tensor, lengths: torch.Tensor, counts: torch.Tensor) -> None:
+    """Refuse what torch refuses, lengths that do not fit; by their values, which change from call to call."""
+    labels = targets.shape[-1]
+    for name, given, most in (("input_lengths", lengths, steps), ("target_lengths", counts, labels)):
+        if len(given) != n or not ((given >= 0) & (given <= most)).all():
+            raise RuntimeError(f"ctc_loss(): {name} must be {n} numbers from 0 to {most}, not {given.tolist()}")
+    fits = targets.shape[0] == n if targets.ndim == 2 else labels == int(counts.sum())
+    if not fits:
+        raise RuntimeError(
+            f"ctc_loss(): targets, of shape {tuple(targets.shape)}, must be {n} rows, or all labels one after another, "
+            f"as many as target_lengths, {counts.tolist()}, add up to"
+        )
 
 
 def padded_targets(targets: torch.Tensor, counts: torch.Tensor, n: int, fill: int) -> torch.Tensor:

@@ -72,17 +72,19 @@ def neighbours(y: Any, dim: int) -> tuple[Any, Any]:
 
 
 def steps(x: Any, y: Any, dim: int) -> Any:
-    """The distances of the sample points, shaped to go with ``y``."""
-    if x.shape[dim if x.ndim == y.ndim else 0] != y.shape[dim]:
+    """The distances of the sample points, shaped to go with ``y``: those of one dimension lie along ``dim``."""
+    if x.ndim == 1 and x.shape[0] != y.shape[dim]:
         raise RuntimeError(f"trapezoid(): expected a point for each of {y.shape[dim]} samples, got {tuple(x.shape)}")
     if x.ndim == 1 and y.ndim > 1:
         return x.diff().view([-1 if d == dim % y.ndim else 1 for d in range(y.ndim)])
-    return x.diff(dim=dim)
+    return x.view((1,) * (y.ndim - x.ndim) + x.shape).diff(dim=dim)
 
 
 @composition(torch.trapezoid, torch.trapz)
 def trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
     """The integral of ``y`` along ``dim``, sampled at ``x`` or in steps of ``dx``."""
+    if not y.shape[dim]:
+        return y.detach().sum(dim)  # of no samples: a constant, as in torch
     left, right = neighbours(y, dim)
     if x is None:
         return (y.sum(dim) - (y.select(dim, 0) + y.select(dim, -1)) * 0.5) * (1 if dx is None else dx)

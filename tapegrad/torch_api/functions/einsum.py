@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from tapegrad.engine.tensor import Tensor
 from tapegrad.rules import einsum as rules
 from tapegrad.torch_api.composition import composition
 
@@ -21,3 +22,17 @@ def einsum(*args: Any) -> Any:
     if len(args) % 2:
         return rules.einsum(f"{','.join(terms[:-1])}->{terms[-1]}", *args[:-1:2])
     return rules.einsum(",".join(terms[:-1]), *args[::2])
+
+
+def _with_sublists(equation: Any, operands: Any, *args: Any, **kwargs: Any) -> Any:
+    """torch's way down from ``torch.einsum``, which takes a Tensor for an equation if it stands first in a call.
+
+    If others follow, torch hands the call over all the same; of one alone, it hands us nothing.
+    """
+    if isinstance(equation, Tensor):
+        return einsum(equation, *operands)
+    return _torch_einsum(equation, operands, *args, **kwargs)
+
+
+_torch_einsum = torch._VF.einsum  # type: ignore[attr-defined]  # torch's stubs have no such functions
+torch._VF.einsum = _with_sublists  # type: ignore[attr-defined]

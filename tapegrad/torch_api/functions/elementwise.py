@@ -105,6 +105,11 @@ def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Any:
     return step_function(torch.bernoulli(raw(input), *([] if p is None else [p]), generator=generator), input)
 
 
+@composition(torch.poisson)
+def poisson(input: Any, generator: Any = None) -> Any:
+    return step_function(torch.poisson(raw(input), generator), input)
+
+
 @composition(torch.normal)
 def normal(mean: Any, std: Any = 1.0, *, generator: Any = None) -> Any:
     value = torch.normal(raw(mean), raw(std), generator=generator)

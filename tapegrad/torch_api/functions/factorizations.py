@@ -92,6 +92,11 @@ def _cholesky(input: Any, upper: bool = False) -> Any:
 def householder_product(A: Any, tau: Any) -> Any:
     """The first columns of the product of reflections I - tau v v^H; each v is a column of A below its diagonal."""
     m, n = A.shape[-2:]
+    if not m >= n >= tau.shape[-1]:
+        raise RuntimeError(
+            f"linalg.householder_product(): A, of shape {tuple(A.shape)}, must have as many columns as tau, of shape "
+            f"{tuple(tau.shape)}, has elements, or more, and as many rows as columns, or more"
+        )
     eye = torch.eye(m, n, dtype=A.dtype, device=A.device)
     below = A.tril(-1) + eye
     product = torch.where(torch.ones_like(raw(A), dtype=torch.bool), eye, A)  # recorded, even without a reflection

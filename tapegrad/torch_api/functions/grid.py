@@ -59,6 +59,11 @@ def values_at(input: Any, places: list[Any], padding: int) -> Any:
 
 @composition(torch.grid_sampler)
 def grid_sampler(input: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Any:
+    if interpolation_mode not in range(3) or padding_mode not in range(3):
+        raise ValueError(
+            f"grid_sampler(): interpolation_mode and padding_mode are 0, 1 or 2, not {interpolation_mode} and "
+            f"{padding_mode}"
+        )
     sizes = input.shape[2:]
     places = [pixels(x, size, align_corners) for x, size in zip(grid.unbind(-1)[::-1], sizes, strict=True)]
     if interpolation_mode == BICUBIC:
@@ -126,7 +131,9 @@ def cubic(t: Any, k: int) -> Any:
 
 @composition(torch.affine_grid_generator)
 def affine_grid_generator(theta: Any, size: Any, align_corners: bool) -> Any:
-    _, _, *image = size
+    count, _, *image = size
+    if theta.shape[0] != count:
+        raise RuntimeError(f"affine_grid(): theta, of shape {tuple(theta.shape)}, must have {count} matrices, as size")
     axes = []
     for n in reversed(image):
         axis = torch.linspace(-1, 1, n, dtype=theta.dtype, device=theta.device) if n > 1 else theta.new_zeros(1)

@@ -41,9 +41,12 @@ def indexed_part(src: Any, index: torch.Tensor) -> Any:
 
 @composition(torch.scatter)
 def _scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: Any = None) -> Any:
-    if reduce is not None:
-        raise MissingRule(f"scatter(): no rule for reduce={reduce!r}; use scatter_add or scatter_reduce")
-    return scatter(input, dim, index, value if src is None else indexed_part(src, index))
+    src = value if src is None else indexed_part(src, index)
+    if reduce is None:
+        return scatter(input, dim, index, src)
+    if not hasattr(src, "shape"):
+        src = torch.full(index.shape, src, dtype=input.dtype, device=input.device)
+    return (scatter_add if reduce == "add" else scatter_prod)(input, dim, index, src)
 
 
 # --- adding at indices ---

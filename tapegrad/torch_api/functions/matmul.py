@@ -22,7 +22,7 @@ def has_even_rows(x: Any) -> bool:
     return x.numel() == 0 or all(strides[i] == strides[i + 1] * shape[i + 1] for i in range(len(shape) - 2))
 
 
-@composition(torch.matmul)
+@composition(torch.matmul, torch.linalg.matmul)
 def batched(input: Any, other: Any) -> Any:
     """Products of more than two dimensions, by the same steps as torch, for the bits."""
     if input.ndim == 3 == other.ndim and input.shape[0] != other.shape[0]:

@@ -127,11 +127,14 @@ def matrix_power(input: Any, n: int) -> Any:
     """By repeated squaring."""
     if input.shape[-1] != input.shape[-2]:
         raise RuntimeError(f"matrix_power(): expected square matrices, got {tuple(input.shape)}")
+    n = int(n)
     if n == 0:
         identity = torch.eye(input.shape[-1], dtype=input.dtype, device=input.device).expand(input.shape)
         return torch.where(torch.ones_like(input, dtype=torch.bool), identity, input)  # recorded; no NaN gets in
     if n < 0:
         return matrix_power(torch.linalg.inv(input), -n)
+    if n == 1:
+        return input.clone()
     if n == 3:
         return (input @ input) @ input
     out, square = None, input

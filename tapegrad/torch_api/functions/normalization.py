@@ -172,4 +172,9 @@ def norm_except_dim(v: Any, pow: int = 2, dim: int = 0) -> Any:
 @composition(torch._weight_norm)
 def weight_norm(v: Any, g: Any, dim: int = 0) -> Any:
     """Directions ``v`` of lengths ``g``: Salimans & Kingma 2016."""
-    return v * (g / norm_except_dim(v, 2, dim))
+    norm = norm_except_dim(v, 2, dim)
+    if g.shape != norm.shape:
+        raise RuntimeError(
+            f"_weight_norm(): g, of shape {tuple(g.shape)}, must have the shape of the norms of v, {tuple(norm.shape)}"
+        )
+    return v * (g / norm)

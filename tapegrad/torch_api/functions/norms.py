@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tapegrad.numbers import is_whole
 from tapegrad.rules.norms import at_least, vector_norm
 from tapegrad.rules.reduction import restore
 from tapegrad.torch_api.composition import composition
@@ -18,6 +19,13 @@ from tapegrad.torch_api.composition import composition
 @composition(torch.linalg.vector_norm)
 def _vector_norm(input: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     return vector_norm(input if dtype is None else input.to(dtype), ord, dim, keepdim)
+
+
+def extreme(x: Any, dim: int, keepdim: bool, ord: float) -> Any:
+    """The largest value along a dimension, or for a negative order the smallest; of none, 0, as in torch a constant."""
+    if ord > 0 and not x.shape[dim]:
+        return x.detach().sum(dim, keepdim)
+    return x.amax(dim, keepdim) if ord > 0 else x.amin(dim, keepdim)
 
 
 @composition(torch.linalg.matrix_norm)
@@ -33,17 +41,17 @@ def matrix_norm(input: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool
             row, column = column, row
         sums = vector_norm(input, 1, column, keepdim)
         row -= 0 if keepdim or row < column else 1
-        return sums.amax(row, keepdim) if ord > 0 else sums.amin(row, keepdim)
+        return extreme(sums, row, keepdim, ord)
     singular = torch.linalg.svdvals(
         input.permute(*[d for d in range(input.ndim) if d not in (row, column)], row, column)
     )
-    value = singular.sum(-1) if ord == "nuc" else singular.amax(-1) if ord > 0 else singular.amin(-1)
+    value = singular.sum(-1) if ord == "nuc" else extreme(singular, -1, False, ord)
     return restore(value, input.shape, dim, False) if keepdim else value
 
 
 @composition(torch.linalg.norm)
 def linalg_norm(input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    dims = [dim] if isinstance(dim, int) else dim
+    dims = [dim] if is_whole(dim) else dim
     if ord is not None and (isinstance(ord, str) or len(dims or range(input.ndim)) == 2):
         return matrix_norm(input, ord, dims or (0, 1), keepdim, dtype=dtype)
     return _vector_norm(input, 2 if ord is None else ord, dim, keepdim, dtype=dtype)

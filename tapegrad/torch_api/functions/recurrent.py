@@ -63,8 +63,15 @@ def lstm_cell(x: Any, state: State, weights: Sequence[Any]) -> State:
 
 def _enter_cell(function: Callable[..., Any], cell: Cell) -> None:
     def own(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
-        weights = [w_ih, w_hh] if b_ih is None else [w_ih, w_hh, b_ih, b_hh]
-        state = cell(input_share(input, weights), list(hx) if cell is lstm_cell else [hx], weights)
+        states = list(hx) if cell is lstm_cell else [hx]
+        for h in states:
+            expected = (*input.shape[:-1], w_hh.shape[1])
+            if h.shape != expected:
+                raise RuntimeError(
+                    f"{function.__name__}(): hx, of shape {tuple(h.shape)}, must be {expected}, by input and w_hh"
+                )
+        weights = [w_ih, w_hh, b_ih, b_hh]
+        state = cell(input_share(input, weights), states, weights)
         return tuple(state) if cell is lstm_cell else state[0]
 
     composition(function)(own)
@@ -192,10 +199,11 @@ def pad_packed_sequence(
     return torch.where(inside, data[index.clamp(min=0)], padding_value), lengths
 
 
-@composition(torch._C._nn.pad_sequence)
+@composition(torch._C._nn.pad_sequence)  # what torch.nn.utils.rnn.pad_sequence calls
 def pad_sequence(
     sequences: Sequence[Any], batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
 ) -> Any:
+    sequences = [x.to(sequences[0].dtype) for x in sequences]
     longest = max(x.shape[0] for x in sequences)
     padded = []
     for x in sequences:

@@ -8,6 +8,7 @@ import torch
 
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.unbroadcast import unbroadcast
+from tapegrad.numbers import is_whole
 from tapegrad.rules.shape import moved, movedim, squeeze
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.raw import raw
@@ -60,7 +61,7 @@ def reverse_dims(input: Any) -> Any:
 
 def roll_by_half(input: Any, dim: Any, shift: Any) -> Any:
     """Roll each dimension by half its length."""
-    dims = tuple(range(input.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    dims = tuple(range(input.ndim)) if dim is None else (dim,) if is_whole(dim) else tuple(dim)
     return input.roll([shift(input.shape[d]) for d in dims], dims)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from operator import index as whole
 from typing import Any
 
 import torch
@@ -113,8 +114,9 @@ def unbind(input: Any, dim: int = 0) -> Any:
 @composition(torch.split)
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> Any:
     n, sizes = tensor.shape[dim], split_size_or_sections
-    if isinstance(sizes, int):
-        sizes = [min(sizes, n - start) for start in range(0, n, sizes)] if n else [0]
+    if not isinstance(sizes, (list, tuple)):
+        size = whole(sizes)
+        sizes = [min(size, n - start) for start in range(0, n, size)] if n else [0]
     return split_with_sizes(tensor, sizes, dim)
 
 
@@ -141,7 +143,7 @@ def split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
 @composition(torch.chunk, torch.unsafe_chunk)
 def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
     n = input.shape[dim]
-    return split(input, -(-n // chunks) if n else [0] * chunks, dim)
+    return split(input, -(-n // whole(chunks)) if n else [0] * chunks, dim)
 
 
 @composition(torch.tensor_split)

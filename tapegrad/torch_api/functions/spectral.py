@@ -11,10 +11,12 @@ from tapegrad.rules.factorizations import inv
 from tapegrad.rules.spectral import (
     eigenvalues,
     eigh_stacked,
+    least_squares,
     matrix_exp,
     pseudoinverse,
     qr_stacked,
     singular_values,
+    squared_miss,
     svd_stacked,
     unstack_qr,
     unstack_svd,
@@ -69,6 +71,8 @@ def svdvals(A: Any, *, driver: Any = None) -> Any:
 
 @composition(torch.linalg.cond)
 def cond(A: Any, p: Any = None) -> Any:
+    if not A.numel():
+        return A.detach().sum((-2, -1))  # 0, as in torch a constant
     if p in (None, 2, -2):
         S = svdvals(A)
         return S[..., -1] / S[..., 0] if p == -2 else S[..., 0] / S[..., -1]
@@ -101,6 +105,18 @@ def pinv(A: Any, rcond: Any = None, hermitian: bool = False, *, atol: Any = None
 @composition(torch.pinverse)
 def pinverse(input: Any, rcond: float = 1e-15) -> Any:
     return pseudoinverse(input, rcond, None, None, False)
+
+
+@composition(torch.linalg.lstsq)
+def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: Any = None) -> Any:
+    if B.ndim == 1 or B.shape == A.shape[:-1]:  # a vector, or one for each matrix
+        columns = lstsq(A, B.unsqueeze(-1), rcond, driver=driver)
+        return named_tuple("linalg_lstsq", columns[0].squeeze(-1), *columns[1:])
+    driver = driver or ("gels" if A.is_cuda else "gelsy")
+    X, rank, singular_values = least_squares(A, B, rcond, driver)
+    given = driver != "gelsy" and A.shape[-2] > A.shape[-1] and (driver == "gels" or bool((rank == A.shape[-1]).all()))
+    misses = squared_miss(A, B, rcond, driver) if given else X.reshape(-1)[:0]
+    return named_tuple("linalg_lstsq", X, misses, rank, singular_values)
 
 
 composition(torch.matrix_exp)(lambda input: matrix_exp(input))

@@ -223,6 +223,10 @@ SAMPLES[torch.stack] = [
     call([real(), real()]), call((real(2, 3), real(2, 3)), -2), call([real(0, 3), real(0, 3)]),
     call([real(2, dtype=torch.float64), real(2, dtype=torch.float32)]),
 ]  # fmt: skip
+SAMPLES[torch._C._nn.pad_sequence] = [
+    call([real(3), real(1)]), call([real(2, 3), real(4, 3), const(1, 3)], True), call([real(2), real(3)], False, 0.5),
+    call([real(2, 2), real(3, 2)], True, -1.0, "left"), call([real(2)]),
+]  # fmt: skip
 SAMPLES[torch.Tensor.contiguous] = [call(real(2, 3)), call(real(2, 3, 2, 2), memory_format=torch.channels_last)]
 SAMPLES[torch.Tensor.to] = [
     call(real(2, 3), torch.float64), call(real(2, 3), torch.float32).kink("few bits"),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tests.provers.samples.basics import AWAY, MINUS, SATURATED
+from tests.provers.samples.basics import AWAY, MINUS, SATURATED, VECTORS
 from tests.provers.samples.calls import (
     INF,
     NAN,
@@ -155,6 +155,20 @@ SAMPLES[torch.nan_to_num] = [
 
 # --- drawn from a distribution ---
 
+
+def shares_drawn(concentration: Any) -> Any:
+    """As torch.distributions.Dirichlet draws them."""
+    return torch.distributions.dirichlet._Dirichlet.apply(concentration)
+
+
+SAMPLES[F.gumbel_softmax] = [
+    call(real(2, 3), **options).kink("random").inexact(VECTORS, rtol=16)
+    for options in ({}, {"tau": 0.5, "hard": True}, {"dim": 0}, {"tau": 0.5, "hard": True, "dim": 0})
+]  # fmt: skip
+DRAWN = "torch's slope of a quantile has no derivative"
+SAMPLES[torch._standard_gamma] = [call(real(2, 3, lo=0.5, hi=3)).kink("drawn").torch_once(DRAWN)]
+SAMPLES[shares_drawn] = [call(real(2, 3, lo=0.5, hi=3)).kink("drawn").torch_once(DRAWN)]
+SAMPLES[torch.poisson] = [call(real(2, 3, lo=0.5, hi=3)).kink("steps")]
 SAMPLES[torch.bernoulli] = [call(real(2, 3, **UNIT)).kink("steps")]
 SAMPLES[torch.normal] = [
     call(real(2, 3), real(2, 3, **AWAY)).kink("steps"), call(real(3), 2.0).kink("steps"),

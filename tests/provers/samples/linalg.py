@@ -210,6 +210,16 @@ SAMPLES[torch.linalg.tensorsolve] = [
     call(real(1, 2, 2), real(1, 2)),
     call(real(2, 2, 1), real(2), dims=(0,)),
 ]
+# LAPACK's default, gelsy, has bits that depend on where in memory the matrices lie.
+SAMPLES[torch.linalg.lstsq] = rounded(
+    call(TALL, real(3, 2), driver="gels"),
+    call(WIDE, real(2, 2), driver="gels"),
+    call(POSITIVE, real(2, 1), driver="gelsd"),
+    call(real(3, 2), real(3), driver="gelss"),
+    call(real(2, 3, 2), real(2, 3), driver="gels"),
+    call(TALL, real(3, 2), 1e-3, driver="gelsd"),
+    call(TALL, const(3, 1), driver="gelss"),
+)
 SAMPLES[torch.linalg.vander] = [
     call(real(3)),
     call(real(2), N=4),

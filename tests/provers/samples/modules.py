@@ -151,6 +151,3 @@ SAMPLES[torch.linalg.householder_product] = [
 SAMPLES[F.upsample] = [call(real(1, 1, 2), scale_factor=2)]
 SAMPLES[F.upsample_bilinear] = [call(real(1, 1, 2, 2), scale_factor=2).inexact(FUSED, rtol=4)]
 SAMPLES[F.upsample_nearest] = [call(real(1, 1, 2, 2), scale_factor=2)]
-SAMPLES[F.gumbel_softmax] = [
-    call(real(2, 3)).kink("drawn at random"), call(real(2, 3), 0.5, True, dim=0).kink("drawn at random"),
-]  # fmt: skip

@@ -119,6 +119,7 @@ GRIDS: dict[Callable[..., Any], list[Call]] = {
     torch.select: [Call((real(2, 3), d, i)) for d in (0, -1) for i in (0, 1, -1)],
     torch.narrow: [Call((real(2, 3), d, s, n)) for d in (1, -1) for s in (0, 1, -2) for n in (0, 1, 2)],
     torch.gather: [Call((real(3, 4), d, ints(2, 2, below=3))) for d in (0, 1, -1)] + options(real(3, 4), 0, ints(2, 2, below=3), sparse_grad=[False]),
+    torch.embedding: [Call((real(3, 2), ints(4, below=3), -1, scaled, False)) for scaled in (False, True)],
     torch.index_select: [Call((real(3, 4), d, ints(5, below=3))) for d in (0, 1, -2)],
     # matrices
     torch.linalg.solve: [Call((real(3, 3), real(3, n)), {"left": True}) for n in (1, 2)] + [Call((real(3, 3), real(n, 3)), {"left": False}) for n in (1, 2)],

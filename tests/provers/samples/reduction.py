@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.provers.samples.basics import AWAY, SOFT, VECTORS
-from tests.provers.samples.calls import INF, NAN, Call, call, const, ints, real, reductions, values
+from tests.provers.samples.calls import INF, NAN, Call, Spec, call, const, ints, real, reductions, values
 
 SAMPLES: dict[Callable[..., Any], list[Call]] = {}
 
@@ -105,9 +105,17 @@ SAMPLES[torch.trapezoid] = [
     call(real(4)), call(real(2, 3)), call(real(3, 2), dim=0), call(real(4), dx=0.3), call(real(2, 3), real(3)),
     call(real(2, 3), real(2, 3)), call(real(3, 2), x=const(3), dim=0), call(real(33, 17), real(17)),
     call(const(4), real(4)), call(y=real(3), dx=2),
+    call(real(2, 2, 3), real(2, 3)), call(real(3, 1), real(3, 4), dim=0), call(real(2, 1), real(1)),
 ]  # fmt: skip
 SAMPLES[torch.trapz] = SAMPLES[torch.trapezoid]
 SAMPLES[torch.cumulative_trapezoid] = SAMPLES[torch.trapezoid]
+POINTS = Spec((5,), "real", given=(0.0, 0.5, 1.5, 1.75, 2.0))  # their own gradient has other roundings: test_calls.py
+SAMPLES[torch.gradient] = [
+    call(real(3, 4)), call(real(5), spacing=0.5), call(real(3, 4), spacing=None, dim=1), call(real(2)),
+    call(real(3, 4), spacing=(2.0, 0.5)), call(real(3, 2), dim=(-2,)), call(real(33, 17)),
+    call(real(3, 4), spacing=0.5, edge_order=2), call(real(5), spacing=[POINTS]),
+    call(real(5, 2), spacing=[POINTS], dim=0, edge_order=2),
+]  # fmt: skip
 
 # --- norms ---
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Callable
 from typing import Any
 from weakref import finalize
@@ -31,5 +32,5 @@ def _drop(file: str, entry: tuple[Any, ...]) -> None:
 
 
 def identifier(name: str) -> str:
-    """A name as Python takes it."""
-    return "".join([c if c.isalnum() else "_" for c in name])
+    """A name as Python takes it, whatever a user has called a function: it becomes source."""
+    return re.sub(r"\W|^(?=\d)", "_", name[:60], flags=re.ASCII)

@@ -1,4 +1,9 @@
-"""``py.typed`` is a promise: to mypy and pyright a Tensor is a torch.Tensor, and a name that it has not is an error."""
+"""``py.typed`` is a promise: to mypy and pyright a Tensor is a torch.Tensor, and a name that it has not is an error.
+
+    python -m pytest -n 0 tests/docs/types_of_programs.py
+
+CI runs it with the other checks of types. It is not among the tests, for to read torch's types takes half a minute.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,28 @@
+"""Libraries that training code calls, and that ask for torch's own class, learn that a Tensor is one to them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import torch
+from torch.utils.data._utils import collate
+
+from tapegrad.engine.tensor import Tensor
+
+
+def introduce() -> None:
+    """Tell DataLoader, ``torch.load`` and einops of Tensors."""
+    collate.default_collate_fn_map[Tensor] = lambda batch, **_: torch.stack(batch)
+    torch.serialization.add_safe_globals([Tensor])  # for weights_only=True: to make one runs no code of others
+    if importlib.util.find_spec("einops"):
+        backends.append(_einops_backend())
+
+
+backends: list[type] = []  # einops finds the subclasses of its own that somebody holds
+
+
+def _einops_backend() -> type:
+    torchs = importlib.import_module("einops._backends").TorchBackend  # it takes 3 milliseconds
+    is_ours = lambda self, tensor: type(tensor) is Tensor
+    return type("TapegradBackend", (torchs,), {"framework_name": "tapegrad", "is_appropriate_type": is_ours})

@@ -1,0 +1,1 @@
+"""Tapes that come again, run as one planned program: ``tapegrad.compile``."""
