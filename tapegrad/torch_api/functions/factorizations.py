@@ -96,7 +96,7 @@ def householder_product(A: Any, tau: Any) -> Any:
         )
     eye = torch.eye(m, n, dtype=A.dtype, device=A.device)
     below = A.tril(-1) + eye
-    product = eye.expand(A.shape)
+    product = torch.where(eye.bool() & False, A, eye)  # of no reflections, it still comes from A, whose gradient is 0
     for i in reversed(range(tau.shape[-1])):
         v = below[..., i : i + 1]
         product = product - tau[..., i : i + 1, None] * v @ (v.mT @ product)
