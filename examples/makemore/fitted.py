@@ -51,12 +51,6 @@ def save(training: Training, chars: str, path: Path, run: str) -> None:
     checkpoint.save(stored, path)
 
 
-def is_module(stored: dict[str, Any]) -> bool:
-    """Whether a checkpoint says that it is of a module, and not of the lecture's network."""
-    config = stored.get("config")
-    return type(config) is dict and "model" in config
-
-
 def load(stored: dict[str, Any], path: Path, device: torch.device) -> Fitted:
     """The trained module of a checkpoint.
 
@@ -86,9 +80,9 @@ def resume(training: Training, stored: dict[str, Any], path: Path) -> str:
     Raises:
         UserError: the checkpoint is none of this example, or of other settings.
     """
+    same_settings(plain(training.settings), stored, path, free=("steps",))
     if why := fault(stored):
         raise checkpoint.refusal(path, why)
-    same_settings(plain(training.settings), stored["config"], path, free=("steps",))
     losses = losses_of(stored, path)
     if len(losses) > training.settings.steps:
         raise UserError(f"argument --steps: the training in {path} has come to {len(losses)} steps already")
