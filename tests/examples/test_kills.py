@@ -9,4 +9,4 @@ from tests.provers import kills
 
 @pytest.mark.parametrize("model", ["bigram", "lecture"])
 def test_kills_at_random_moments_lose_nothing(tmp_path, model):
-    kills.survive(tmp_path, 3, "--model", model)
+    kills.survive(tmp_path, 2, "--model", model)
