@@ -45,8 +45,10 @@ found.check()  # whether every line is the engine's gradient, in float64
   a logit lies 800 above the rest, a probability is 0, and `dlogprobs / probs` divides by it. The gradients of the steps
   are then NaN, and `(probs - onehot(Yb)) / 32` is right.
 - **Limits.** What index notation has no words for stays as it is: matrix products, views that merge axes, masks. They
-  are atoms, and simplification goes on around them. Work is bounded: a line that would take too long stays as its rule
-  gives it. What is true of the integers and constants on this tape (that no target is ignored, say) is taken as given.
+  are taken as one thing, and simplification goes on around them. Work is bounded: a line that would take too long stays
+  as its rule gives it, and if that is the last one, "nothing shorter was found". What is true of the integers and
+  constants on this tape (that no target is ignored, say) is taken as given. Where a gradient on the way is not finite,
+  0 times it is NaN in a formula, while the engine leaves the other entries alone.
 """
 
 

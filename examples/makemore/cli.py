@@ -17,6 +17,7 @@ from examples.makemore.errors import Stopped, UserError
 from examples.makemore.fit import RATES
 from examples.makemore.modules import MODULES
 from examples.makemore.names import DEFAULT_LIST, load_data, load_split
+from examples.makemore.resume import LECTURE, model_of
 from examples.makemore.sample import Predictor, sample
 from examples.makemore.train import (
     ENGINES,
@@ -57,7 +58,6 @@ def rate(text: str) -> float:
 
 
 TRAINING = "names hidden batch steps save-every seed engine device dtype out"
-LECTURE = "lecture"  # the model of the lecture, whose parameters are tensors of no module
 NUMBERS = ("float32", "float64")
 OPTIONS: dict[str, dict[str, Any]] = {
     "names": {"type": Path, "default": DEFAULT_LIST, "metavar": "PATH", "help": "names, one a line (the list here)"},
@@ -165,8 +165,8 @@ def run_sample(args: argparse.Namespace) -> bool:
     """Prints twenty new names."""
     path = args.out / checkpoint.FILE_NAME
     stored = checkpoint.load(path, args.device)
-    module = fitted.is_module(stored)
-    model: Predictor = fitted.load(stored, path, args.device) if module else trained.model_of(stored, path)
+    lecture = model_of(stored) == LECTURE
+    model: Predictor = trained.model_of(stored, path) if lecture else fitted.load(stored, path, args.device)
     print(*sample(model, args.seed + 10), sep="\n")
     return True
 

@@ -1,5 +1,6 @@
 """A module's training on disk: stored whole, with all it needs to go on, or to be asked for names."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,6 @@ def save(training: Training, chars: str, path: Path, run: str) -> None:
     checkpoint.save(stored, path)
 
 
-def is_module(stored: dict[str, Any]) -> bool:
-    """Whether a checkpoint says that it is of a module, and not of the lecture's network."""
-    config = stored.get("config")
-    return type(config) is dict and "model" in config
-
-
 def load(stored: dict[str, Any], path: Path, device: torch.device) -> Fitted:
     """The trained module of a checkpoint.
 
@@ -86,19 +81,39 @@ def resume(training: Training, stored: dict[str, Any], path: Path) -> str:
     Raises:
         UserError: the checkpoint is none of this example, or of other settings.
     """
+    same_settings(plain(training.settings), stored, path, free=("steps",))
     if why := fault(stored):
         raise checkpoint.refusal(path, why)
-    same_settings(plain(training.settings), stored["config"], path, free=("steps",))
     losses = losses_of(stored, path)
     if len(losses) > training.settings.steps:
         raise UserError(f"argument --steps: the training in {path} has come to {len(losses)} steps already")
-    try:
-        training.net.load_state_dict(stored["model"])
-        training.optimizer.load_state_dict(stored["optimizer"])
-    except Exception as error:  # torch checks little of it, and trips over the rest in many ways
-        raise checkpoint.refusal(path, "its optimizer's state does not fit") from error
+    moments = stored.get("optimizer")
+    if not isinstance(moments, dict) or not fits(moments.get("state"), training):
+        raise checkpoint.refusal(path, "its optimizer's state does not fit")
+    training.net.load_state_dict(stored["model"])
+    training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": moments["state"]})
     training.losses[:] = losses
     return str(stored["run"])
+
+
+MOMENTS = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "sgd": set()}  # what an optimizer keeps for each parameter
+
+
+def fits(state: Any, training: Training) -> bool:
+    """Whether this can be what the optimizer of a training keeps."""
+    if not isinstance(state, dict):
+        return False
+    for i, p in enumerate(training.net.parameters()):
+        kept = state.get(i, {})
+        if not isinstance(kept, dict):
+            return False
+        kept = {name: t for name, t in kept.items() if t is not None}
+        if set(kept) != MOMENTS[training.settings.optimizer]:
+            return False
+        for name, t in kept.items():
+            if not holds_numbers(t, () if name == "step" else p.shape):
+                return False
+    return True
 
 
 def skeleton(stored: dict[str, Any]) -> nn.Module:
@@ -126,6 +141,13 @@ def fault(stored: dict[str, Any]) -> str:
     if len(dtypes) != 1 or not dtypes <= {torch.float32, torch.float64}:
         return "its parameters are not all float32 or all float64"
     for name, t in state.items():
-        if t.layout is not torch.strided or t.is_meta or t.shape != expected[name].shape or not t.isfinite().all():
+        if not holds_numbers(t, expected[name].shape):
             return f"{name} has values that are not finite, or not that many"
     return ""
+
+
+def holds_numbers(t: Any, shape: Sequence[int]) -> bool:
+    """Whether this is a tensor of a shape, of finite numbers."""
+    if not isinstance(t, torch.Tensor) or t.layout is not torch.strided or t.is_meta or t.shape != tuple(shape):
+        return False
+    return bool(t.isfinite().all())

@@ -9,20 +9,31 @@ import torch
 from examples.makemore import checkpoint
 from examples.makemore.errors import UserError
 
+LECTURE = "lecture"  # the model whose parameters are tensors of no module, and which the settings do not name
 
-def same_settings(now: dict[str, Any], then: dict[str, Any], path: Path, free: Collection[str] = ()) -> None:
+
+def model_of(stored: dict[str, Any]) -> Any:
+    """The name of the model that a checkpoint says it is of."""
+    config = stored.get("config")
+    return config.get("model", LECTURE) if type(config) is dict else LECTURE
+
+
+def same_settings(now: dict[str, Any], stored: dict[str, Any], path: Path, free: Collection[str] = ()) -> None:
     """Checks that a stored training was given the same settings, without which it would not go on to the same bits.
 
     Args:
-        now: what the command line says.
-        then: what is stored.
+        now: what the command line says; with no model it is the lecture's.
+        stored: the checkpoint.
         path: where.
         free: settings that may have changed.
 
     Raises:
-        UserError: one is another; the message says which, and what it was.
+        UserError: one is another, and the message says which, and what it was; or there are none.
     """
-    for name, value in now.items():
+    if type(stored.get("config")) is not dict:
+        raise checkpoint.refusal(path, "it has no settings")
+    then = {**stored["config"], "model": model_of(stored)}
+    for name, value in {"model": LECTURE, **now}.items():
         was = then.get(name)
         if name in free or was == value:
             continue

@@ -60,8 +60,8 @@ def resume(data: Data, config: Config, stored: dict[str, Any], path: Path) -> tu
     Raises:
         UserError: what was loaded from the path is no training of this example, or of other settings.
     """
+    same_settings(settings(data, config), stored, path)
     model = trained.model_of(stored, path)
-    same_settings(settings(data, config), model.config, path)
     losses, g = losses_of(stored, path), torch.Generator()
     try:
         g.set_state(stored["generator"])

@@ -166,7 +166,11 @@ class Chunk:
                 continue
             for parent, part in definitions.contributions(node):
                 if parent in on_path:
-                    part = substituted(self.surface(part), known, definitions)
+                    try:
+                        part = substituted(self.surface(part), known, definitions)
+                    except terms.TooMuch:  # by the names that the tape has
+                        if node is not self.start and definitions.gradient_name(node) in known:
+                            lines[node] = known.pop(definitions.gradient_name(node))
                     collected[parent] = terms.add(collected.get(parent, {}), part)
         return lines
 

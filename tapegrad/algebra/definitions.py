@@ -5,6 +5,7 @@ The records are run once more, in float64, and watched by a trace; what the trac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -166,6 +167,15 @@ class Definitions:
                 result = n.op.run(*args)
             again[n] = result[0] if n.op.aux else result
         return source_of(trace.expression(again[node]))
+
+    def with_indices_spelled(self, text: str) -> str:
+        """A formula to be read, with the indices of maxima as one would write them: ``x.max(1).indices``."""
+        for name, source in self.sources.items():
+            if type(source) is tuple and type(source[0]) is Record and name in text:
+                spelled = self.spelled(source[0])
+                if spelled.endswith(".values") and name.endswith("_indices"):
+                    text = re.sub(rf"\b{name}\b", spelled.removesuffix("values") + "indices", text)
+        return text
 
     def _written_out(self, node: Record) -> set[Record]:
         """A record, and those without a name that its definition is written with: the nearest, if there are many."""

@@ -12,13 +12,14 @@ from tapegrad.algebra import terms
 from tapegrad.algebra.checking import Trials
 from tapegrad.algebra.chunk import Chunk, substituted
 from tapegrad.algebra.code import Code, in_dtype
+from tapegrad.algebra.columns import in_columns
 from tapegrad.algebra.definitions import names_in
 from tapegrad.algebra.reasons import MULTIPLIED, Reasons
 from tapegrad.algebra.terms import Polynomial
-from tapegrad.algebra.tree import Node, Writer, latex, latex_name, passes
+from tapegrad.algebra.tree import Node, Writer, latex, latex_name, passes, replaced
 
+LONGEST = 100  # characters of what was put in, as it stands
 SHORT = 40  # characters of a step between others that is shown although it is longer than the one before
-COLUMN = 58  # where reasons stand
 EFFORT = 30_000  # products that a line may take: beyond, it stays as its rule gives it
 TOTAL = 300_000  # and all lines together
 
@@ -101,8 +102,11 @@ class Derivation:
         """Add the steps to a line, and return what they lead to; None if one of the reasons is false."""
         mentioned = set(names_in(form))
         used = [n for n in known if n in mentioned]
-        form = substituted(form, known, self._definitions)
-        self._step(line, form, f"put in {listed(used)}" if used else "")
+        raw_form, form = form, substituted(form, known, self._definitions)
+        put_in = f"put in {listed(used)}" if used else ""
+        if put_in and len(form) < len(raw_form):  # what cancels is seen before it does
+            put_in = self._as_put_in(line, used, put_in)
+        self._step(line, form, put_in)
         end, path = self._chunk.folding.search(form)
         reasons: list[str] = []
         for k, rule in enumerate(path, 1):
@@ -116,6 +120,16 @@ class Derivation:
                 self._step(line, form, because(reasons))
                 reasons = []
         return end
+
+    def _as_put_in(self, line: Line, used: Sequence[str], reason: str) -> str:
+        """Add a step as it stands when tensors are put in; the reason of the next one."""
+        trees = {x.name: x.tree for x in self.lines if x.name in used}
+        tree = replaced(line.tree, trees)
+        numbers = any(t.kind == "number" for t in trees.values())  # what is multiplied by 0 is seen to vanish
+        if numbers or len(self._text(tree)) > LONGEST or not self._trials.holds([tree], line.node):
+            return reason
+        line.steps.append(Step(tree, reason))
+        return "the terms cancel"
 
     def _step(self, line: Line, form: Polynomial, reason: str) -> None:
         tree = self._chunk.layout.tree(form, len(line.node.shape))
@@ -131,22 +145,31 @@ class Derivation:
         given = f"{start} = 1" if self._chunk.seeded else f"given {start}"
         texts = [text for line in self.lines for text in self._line_texts(line)]
         if self.formula == "0":
-            target = self._definitions.names[self._chunk.target]
-            texts += ["", f"d{target} = 0: {target} makes no difference to {self.given}"]
+            texts += ["", self._why_zero(self._definitions.names[self._chunk.target])]
         elif len(self.lines) > 1 and self.passes[1] >= self.passes[0]:
             texts += ["", "nothing shorter was found"]
         return "\n".join([given, *texts])
 
     __repr__ = __str__
 
+    def _why_zero(self, target: str) -> str:
+        """What a gradient of 0 means; of a bias, whether it is one before a norm that subtracts the mean."""
+        value, shape = self._definitions.run.value(self._chunk.start), self._chunk.target.shape
+        wide = [1] * (value.ndim - len(shape)) + list(shape)
+        axes = [k for k, n in enumerate(wide) if n == 1 < value.shape[k]] if len(wide) == value.ndim else []
+        if axes and float(value.sum(axes).abs().max()) <= 1e-9 * float(value.abs().max()):
+            norm = "batch norm" if axes == [0] else "a norm"
+            return f"d{target} = 0: a bias before {norm}: {self.given} is without the mean, and {target} goes with it"
+        return f"d{target} = 0: {target} makes no difference to {self.given}"
+
     def _text(self, tree: Node) -> str:
-        return in_dtype(Writer().text(tree), self._chunk.target.dtype)
+        text = in_dtype(Writer().text(tree), self._chunk.target.dtype)
+        return self._definitions.with_indices_spelled(text)
 
     def _line_texts(self, line: Line) -> Iterator[str]:
         yield ""
         for k, step in enumerate(line.steps):
-            text = f"{' ' * len(line.name) if k else line.name} = {self._text(step.tree)}"
-            yield f"{text:<{COLUMN}}  # {step.reason}" if step.reason else text
+            yield from in_columns(" " * len(line.name) if k else line.name, self._text(step.tree), step.reason)
 
     def latex(self) -> str:
         """The derivation as an ``aligned`` environment of LaTeX."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -47,6 +48,13 @@ def passes(node: Node) -> int:
     if node.kind == "onehot":  # as many ones as there are rows
         return int(node.size // node.data[1])
     return below + node.size + sum([a.size for a in node.args if a.kind != "number"])
+
+
+def replaced(node: Node, trees: Mapping[str, Node]) -> Node:
+    """A formula with other formulas in the place of names."""
+    if node.kind == "name":
+        return trees.get(node.data, node)
+    return Node(node.kind, tuple([replaced(a, trees) for a in node.args]), node.axes, node.data)
 
 
 def number_text(value: Fraction) -> tuple[str, int]:

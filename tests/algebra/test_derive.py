@@ -131,6 +131,46 @@ def test_long_tapes_end():
     assert time.process_time() - began < 30
 
 
+LONG = {
+    "times a number": lambda y, x: y * 1.001,
+    "times a tensor": lambda y, x: y * x,
+    "plus a tensor": lambda y, x: y + x,
+    "tanh": lambda y, x: y.tanh(),
+    "normalized": lambda y, x: y / y.sum(1, keepdim=True),
+    "squared": lambda y, x: y * y,
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+@pytest.mark.parametrize("n", [300, 1000])
+def test_very_long_tapes_neither_hang_nor_recurse(kind, n):
+    if n > 300 and kind in ("tanh", "normalized"):
+        n = 400
+    x = tapegrad.tensor(torch.rand(3, 4) + 0.5, requires_grad=True)
+    y = x
+    for _ in range(n):
+        y = LONG[kind](y, x)
+    began = time.process_time()
+    found = tapegrad.derive(y.sum(), of=x)
+    assert found.source()
+    assert found.latex()
+    assert str(found)
+    assert tapegrad.tape(y.sum()).source(style="closed")
+    assert time.process_time() - began < 60
+
+
+def test_nothing_is_wider_than_a_screen():
+    for case in CASES:
+        assert max(map(len, str(case.derive(case.run(torch.Generator().manual_seed(7)))).splitlines())) <= 120
+
+
+def test_a_bias_before_batch_norm_is_called_so():
+    case = next(c for c in CASES if c.title == "A bias before batch norm")
+    text = str(case.derive(case.run(torch.Generator().manual_seed(7))))
+    assert "db = 0: a bias before batch norm: bndiff is without the mean" in text
+    assert "= (dbndiff - dbndiff.mean(0)).sum(0)" in text
+
+
 def test_integer_targets_and_ignored_ones():
     x = tapegrad.tensor(torch.randn(4, 5), requires_grad=True)
     target = torch.tensor([1, -100, 0, 4])

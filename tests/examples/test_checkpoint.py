@@ -84,7 +84,10 @@ def start(small, out, *words):
     """A training of its own, that goes on until it is stopped, and has stored something by now."""
     command = [sys.executable, "-m", "examples.makemore", "train", "--names", small, "--out", out, "--hidden", 8]
     command += ["--save-every", 20, *words]
-    process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # which is ignored in what a shell runs behind
+    process = subprocess.Popen(
+        [str(word) for word in command], cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    )
     for _ in range(1200):
         if (out / checkpoint.FILE_NAME).exists() or process.poll() is not None:
             break
