@@ -128,6 +128,7 @@ in_complex(
 
 in_complex(spectral.eigenvalues)
 in_complex(spectral.singular_values)
+in_complex(spectral.squared_miss)
 # log|det A| = Re(log(det A)), and the sign turns by Im(d(log(det A))).
 in_complex(
     factorizations.log_abs_det,
