@@ -187,7 +187,7 @@ def pseudoinverse(A: Any, rcond: Any, atol: Any, rtol: Any, hermitian: bool) -> 
 
 
 def least_squares_gradient(g: Any, out: Any, A: Any, B: Any) -> Any:
-    """That of X = P B, by dP above: conj(B - A X) (P P^H c)^T - P^T g X^T + P^T conj(X) ((1 - P A) c)^T, c = conj(g)."""
+    """That of X = P B, by dP: conj(B - A X) (P P^H c)^T - P^T g X^T + P^T conj(X) ((1 - P A) c)^T, for c = conj(g)."""
     P, c = torch.linalg.pinv(A), g.conj()
     missed = (B - A @ out).conj() @ (P @ P.mH @ c).mT
     return missed - P.mT @ g @ out.mT + P.mT @ out.conj() @ (c - P @ (A @ c)).mT

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from tapegrad.errors import MissingRule
 from tapegrad.rules.normalization import batch_norm, layer_norm
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.raw import raw
@@ -41,14 +40,6 @@ def batch_norm_with_update(
 ) -> Any:
     reserve = torch.empty(0, dtype=torch.uint8, device=input.device)
     return (*native_batch_norm(input, weight, bias, running_mean, running_var, True, momentum, eps), reserve)
-
-
-@composition(torch.native_group_norm)
-def native_group_norm(input: Any, weight: Any, bias: Any, N: int, C: int, HxW: int, group: int, eps: float) -> Any:
-    raise MissingRule(
-        "native_group_norm(): its mean and rstd require grad in torch, which then loses their gradients; use "
-        "torch.nn.functional.group_norm, and compute the statistics from the input"
-    )
 
 
 # --- gradients ---
