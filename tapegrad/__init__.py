@@ -39,6 +39,7 @@ from tapegrad.nn.quiet import quiet
 from tapegrad.nn.recording import recording
 from tapegrad.plan.compiled import compile
 from tapegrad.torch_api.users import rule
+from tapegrad.transforms.functional import hessian, hvp, jacobian, jvp, vhp, vjp
 
 grad, compare = quiet(grad), quiet(compare)
 tapegrad.torch_api.methods.install()
@@ -78,11 +79,17 @@ __all__ = [
     "detect_anomaly",
     "grad",
     "gradcheck",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
     "kernel",
     "recording",
     "rule",
     "tape",
     "tensor",
+    "vhp",
+    "vjp",
 ]
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -39,18 +39,6 @@ class CompileError(RuntimeError):
 
 
 # --- results that the rules are not for ---
-
-
-def complex_result(op: Any, args: Sequence[Any]) -> MissingRule:
-    """The refusal of a complex result, with the argument that made it complex."""
-    values = [
-        (n, v) for n, a in zip(op.parameters, args, strict=True) for v in (a if type(a) in (tuple, list) else (a,))
-    ]
-    cause = [n for n, v in values if isinstance(v, complex) or getattr(getattr(v, "dtype", None), "is_complex", False)]
-    return MissingRule(
-        f"{op.name}(): the result is complex{f', as {cause[0]} is' if cause else ''}, and the rules are for real "
-        f"numbers; compute with real and imaginary parts, or under torch.no_grad()"
-    )
 
 
 def whole_result(op: Any, out: torch.Tensor) -> MissingRule:

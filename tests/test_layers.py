@@ -27,6 +27,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "algebra": {"engine", "inspect", "source.trace", "source.expression", "source.layout", "source.variables"},
     "plan": {"engine", "kernels.scalar", "torch_api.composition", "inspect", "source", "algebra"},
     "nn": {"engine", "torch_api"},
+    "transforms": {"engine", "inspect.grad_mode"},
     "viz": {"engine", "inspect", "source", "public"},
     "errors": set(),
     "numbers": set(),

@@ -42,7 +42,7 @@ def derive(
 
     Raises:
         TypeError: ``loss``, ``of`` or ``start`` is no Tensor of tapegrad's.
-        ValueError: there is no such name, or no gradient flows from ``start`` to ``of``.
+        ValueError: the tape has complex numbers, there is no such name, or no gradient flows from ``start`` to ``of``.
         FreedTape: a backward without ``retain_graph=True`` has freed the tape.
 
     Example:
@@ -78,6 +78,12 @@ def read(loss: Tensor | Tape, scope: Mapping[str, Any]) -> Definitions:
     if len(recorded.outputs) != 1:
         raise ValueError(
             f"derive: this tape has {len(recorded.outputs)} outputs; pass the tape of one, tapegrad.tape(loss)"
+        )
+    nodes: list[Any] = [*recorded, *recorded.leaves]
+    if any(node.dtype.is_complex for node in nodes):
+        raise ValueError(
+            "derive: the tape has complex numbers, and closed forms are of real ones; tape(loss).source() writes out "
+            "the rules of these, too"
         )
     return Definitions(recorded, merged(recorded.names, scope), constants_in(scope))
 

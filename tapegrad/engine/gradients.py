@@ -137,11 +137,18 @@ def fitted(part: Any, node: Any, record: Any, argument: str) -> Any:
         part = unbroadcast(part, shape) if part.shape != shape else part
         if part.dtype is node.dtype:
             return part
-        if not part.dtype.is_complex:
+        if not node.dtype.is_complex and part.dtype.is_complex and record.dtype.is_complex:
+            part = part.real  # dL = Re(g dx), and dx is real
+        if node.dtype.is_complex or not part.dtype.is_complex:
             return part.to(node.dtype)
     except (AttributeError, RuntimeError) as error:
         raise _misfit(node, part, record, argument) from error
     raise _misfit(node, part, record, argument)
+
+
+def conjugated(g: Any) -> Any:
+    """Torch's gradient for what the walk carries, and the other way: complex numbers are conjugated."""
+    return g.conj_physical() if g.is_complex() else g
 
 
 def one_each(parts: Any, nodes: tuple[Any, ...], record: Any, argument: str) -> Any:

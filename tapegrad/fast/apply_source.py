@@ -99,6 +99,7 @@ def _one_tensor(op: Op, x: str, options: list[str]) -> str:
         plain = " and ".join([f"type({name}) in PLAIN" for name in changeable])
         usual = f" and (kept := () if {plain} else versions({', '.join(changeable)})) is not None"
         watched = f"{watched} + kept" if watched != "()" else "kept"
+    variant = "op.in_complex if raw_1.is_complex() else op" if op.complex_formulas is not None else "op"
     return f"""\
 def {_name(op)}({arguments}):
     node_1 = {x}.record or ({x} if {x}._requires_grad else None) if type({x}) is Tensor else None
@@ -110,7 +111,7 @@ def {_name(op)}({arguments}):
                 saved = {_tuple(["out" if keep_out else "None", "raw_1" if keep else "None", *options, *op.aux])}
                 watched = {watched}
                 parents = {_tuple(["node_1", *["None"] * len(options)])}
-                return {", ".join(["recorded(op, saved, parents, watched, out)", *op.aux])}
+                return {", ".join([f"recorded({variant}, saved, parents, watched, out)", *op.aux])}
         except Anomaly:
             raise
         except RuntimeError:

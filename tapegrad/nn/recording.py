@@ -22,7 +22,7 @@ from tapegrad.torch_api.dispatch import call, missing, tensors_in, writes
 F = TypeVar("F", bound=Callable[..., Any])
 _is_grad_enabled = torch.is_grad_enabled
 # What is no function of the table, and is recorded all the same.
-_MEMBERS = {getattr(torch.Tensor, name).__get__: name for name in ("T", "mT", "H", "mH", "real")}
+_MEMBERS = {getattr(torch.Tensor, name).__get__: name for name in ("T", "mT", "H", "mH", "real", "imag")}
 _MEMBERS[torch.Tensor.__getitem__] = "__getitem__"
 _SET_GRAD = vars(torch._C.TensorBase)["grad"].__set__
 

@@ -12,6 +12,7 @@ import torch
 from tapegrad.engine.op import Op
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor
+from tapegrad.rules import complex as complex_rules
 from tapegrad.rules import reduction, shape
 from tapegrad.torch_api import leaves
 from tapegrad.torch_api.dispatch import call
@@ -181,6 +182,7 @@ def install() -> None:
         "mH": property(shape.adjoint, doc="Each matrix transposed and conjugated."),
         "H": property(shape.hermitian, doc="A matrix transposed and conjugated."),
         "real": property(shape.real, doc="The real part."),
+        "imag": property(complex_rules.imag, doc="The imaginary part."),
     }
     for name, member in members.items():
         setattr(Tensor, name, member)

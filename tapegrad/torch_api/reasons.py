@@ -42,7 +42,8 @@ _FUNCTIONS = {
     f"{_LOW_LEVEL}; use x[indices]": "index",
     "use x.to(device), whose gradient comes back to where x is": "ipu mtia xpu",
     "torch refuses it, too: a tensor keeps its size; use torch.cat of the other parts": "__delitem__",
-    f"{_LOW_LEVEL}; use F.group_norm": "native_group_norm",
+    "its mean and rstd require grad in torch, which then loses their gradients; use F.group_norm, and compute the "
+    "statistics from the input": "native_group_norm",
     f"{_LOW_LEVEL}; use F.layer_norm": "native_layer_norm",
     f"{_LOW_LEVEL}; use F.dropout": "native_dropout",
     "torch keeps it for old programs; use torch.linalg.matrix_norm": "nuclear_norm frobenius_norm",

@@ -130,7 +130,11 @@ class Run:
     def cotangents(self) -> list[torch.Tensor]:
         """Random numbers in the shapes of the outputs."""
         generator = torch.Generator().manual_seed(7)
-        return [torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.dtype) for o in self.outputs]
+        wide = [torch.complex128 if o.dtype.is_complex else torch.float64 for o in self.outputs]
+        return [
+            torch.randn(o.shape, generator=generator, dtype=d).to(o.dtype)
+            for o, d in zip(self.outputs, wide, strict=True)
+        ]
 
 
 def as_called(function: Function) -> Function:

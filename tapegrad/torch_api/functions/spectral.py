@@ -25,13 +25,13 @@ from tapegrad.rules.spectral import (
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.factorizations import named_tuple
 
-# --- A = V diag(L) V^T ---
+# --- A = V diag(L) V^H ---
 
 
 @composition(torch.linalg.eigh)
 def eigh(A: Any, UPLO: str = "L") -> Any:
     both = eigh_stacked(A, UPLO)
-    return named_tuple("linalg_eigh", both[..., 0, :], both[..., 1:, :])
+    return named_tuple("linalg_eigh", both[..., 0, :].real, both[..., 1:, :])
 
 
 @composition(torch.linalg.eigvalsh)
@@ -39,14 +39,14 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Any:
     return eigenvalues(A, UPLO)[0]
 
 
-# --- A = U diag(S) V^T ---
+# --- A = U diag(S) V^H ---
 
 
 @composition(torch.linalg.svd)
 def svd(A: Any, full_matrices: bool = True, *, driver: Any = None) -> Any:
     stacked, U_full, Vh_full = svd_stacked(A, full_matrices, driver)
     U, S, V = unstack_svd(stacked, A.shape)
-    Vh, k = V.mT, S.shape[-1]
+    S, Vh, k = S.real, V.mH, S.shape[-1]
     if U_full.shape[-1] > k:  # what completes the bases takes no gradient, as in torch
         U = torch.cat([U, U_full[..., k:]], -1)
     if Vh_full.shape[-2] > k:
@@ -60,7 +60,7 @@ def _svd(input: Any, some: bool = True, compute_uv: bool = True) -> Any:
         *batch, m, n = input.shape
         return named_tuple("svd", input.new_zeros(*batch, m, m), svdvals(input), input.new_zeros(*batch, n, n))
     U, S, Vh = svd(input, not some)
-    return named_tuple("svd", U, S, Vh.mT)
+    return named_tuple("svd", U, S, Vh.mH)
 
 
 @composition(torch.linalg.svdvals)
