@@ -39,6 +39,11 @@ class Checked(Row):
 class Checks(Comparison):
     """Rows of hand-written gradients beside the right ones; prints as the lecture's table, with a hint where wrong."""
 
+    _columns = (*Comparison._columns, "hint")
+
+    def _cells(self, row: Any) -> tuple[object, ...]:
+        return (*super()._cells(row), row.hint)
+
 
 def check(loss: Any, gradients: Mapping[str, Any], names: Mapping[str, Any] | None = None) -> Checks:
     """Check gradients that were worked out by hand, and say what is wrong with those that are.

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tapegrad import markup
 from tapegrad.engine.tape import shape_text
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
@@ -87,6 +88,26 @@ class Comparison(tuple[Row, ...]):
         return "\n".join(map(str, self))
 
     __repr__ = __str__
+
+    _columns: tuple[str, ...] = ("gradient of", "shape", "exact", "approximate", "maxdiff")
+
+    def _cells(self, row: Any) -> tuple[object, ...]:
+        return (row.name, row.shape or "a number", row.exact, row.approximate, f"{row.maxdiff:.4g}")
+
+    def _repr_html_(self) -> str:
+        exact, good = sum(row.exact for row in self), sum(row.approximate for row in self)
+        head = markup.caption(f"{exact} of {len(self)} exact", f"{good} approximate" if good != exact else "")
+        return markup.block(
+            head,
+            markup.table(
+                self._columns,
+                len(self),
+                lambda i: self._cells(self[i]),
+                right=[4],
+                marked=lambda i: not self[i].approximate,
+                longest=400,
+            ),
+        )
 
 
 def compare(loss: torch.Tensor | Tape, names: Mapping[str, torch.Tensor] | None = None) -> Comparison:
