@@ -15,7 +15,7 @@ ROWS, COLUMNS = 8, 8  # of a tensor
 LINES = 60  # of a table
 CHARACTERS = 200  # of a cell
 
-_FRAME = "display: inline-block; max-width: 100%; overflow-x: auto; margin: 0.3em 0"
+_FRAME = "display: inline-block; max-width: 100%; overflow-x: auto; margin: 0.3em 0; color: inherit"
 _TABLE = "border-collapse: collapse; margin: 0; color: inherit; background: transparent; border: 0"
 _CODE = "; font-family: monospace"
 _CELL = "padding: 0.15em 0.7em; text-align: {}; vertical-align: top"

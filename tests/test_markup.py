@@ -118,7 +118,7 @@ def test_a_tape_before_and_after_its_walk():
 
 
 def test_a_long_tape_is_cut_in_the_middle():
-    x = y = ours(randn(2))
+    y = ours(randn(2))
     for _ in range(5000):
         y = y * 1.0001
     text = read(tapegrad.tape(y.sum()))
@@ -162,10 +162,7 @@ def test_hostile_names_do_not_break_out(name):
     tape.backward()
     read(tape)
     read(tapegrad.compare(tape))
-    try:
-        read(tapegrad.derive(loss, of=x, names=names))
-    except (NotImplementedError, ValueError) as error:
-        assert "derive" in str(error)
+    read(tapegrad.derive(loss, of=x, names=names))
     html = markup.text(name)
     assert not set(html) & set("<>\"'\n\u2028\x00\u202e")
     assert len(html) < 2000
