@@ -14,8 +14,8 @@ import pytest
 
 from tests.helpers import ROOT
 
-# A layer, and the layers or modules that its files may import; errors, markup and numbers everybody may, and the package
-# itself everything.
+# A layer, and the layers or modules that its files may import; errors, markup and numbers everybody may, and the
+# package itself everything.
 DIRECTIONS: dict[str, set[str]] = {
     "engine": set(),
     "rules": {"engine"},
