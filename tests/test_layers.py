@@ -26,6 +26,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "source": {"engine", "inspect", "algebra"},
     "algebra": {"engine", "inspect", "source.trace", "source.expression", "source.layout", "source.variables"},
     "plan": {"engine", "kernels.scalar", "torch_api.composition", "inspect", "source", "algebra"},
+    "teaching": {"engine", "inspect", "source"},
     "nn": {"engine", "torch_api"},
     "transforms": {"engine"},
     "viz": {"engine", "inspect", "source", "public"},
