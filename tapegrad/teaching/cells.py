@@ -53,8 +53,8 @@ def cells_of(lesson: Lesson, chosen: Sequence[Any], setup: str, title: str, solv
     yield code("\n".join(imports))
     yield from _start(lesson, setup)
     yield words("## The forward pass")
-    known = {*lesson.leaves, *lesson.constants}
-    forward = [s.text for s in lesson.complete(lesson.forward, known)]
+    known = {*lesson.leaves, *lesson.constants, *[t for s in lesson.forward for t in s.targets]}
+    forward = [s.text for s in lesson.forward]
     yield code("\n".join(["torch.set_grad_enabled(True)  # tapegrad records", *forward]), "forward")
     yield words(
         "Its tape knows every gradient. From here on nothing is recorded: what you compute is numbers and no more."

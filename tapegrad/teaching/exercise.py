@@ -128,8 +128,8 @@ _WAYS = ((True, "plain"), (False, "plain"), (True, "exact"), (False, "exact"))
 def _tried(tape: Tape, scope: Any, chosen: Sequence[Any], setup: str, title: str) -> tuple[Lesson, list[Cell]]:
     """The lesson, and its solution, which was run.
 
-    At best it has the user's own lines, if they can stand in a notebook, and textbook formulas, if they are close enough:
-    where large numbers cancel, only the engine's own order of operations may be.
+    At best it has the user's own lines, if they can stand in a notebook, and textbook formulas, if they are close
+    enough: where large numbers cancel, only the engine's own order of operations may be.
     """
     for quote, style in _WAYS:
         try:

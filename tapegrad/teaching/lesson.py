@@ -52,7 +52,7 @@ class Lesson:
         constants: variable -> torch tensor.
         numbers: variable -> number, of those that the user's lines name.
         modules: name -> module, likewise.
-        forward: the statements of the forward pass, in order.
+        forward: the statements of the forward pass, in order, with what they need that has no name of the user's.
         helpers: statements that compute what backward lines need and have no name of the user's.
         units: the gradients, in the order of the backward pass.
     """
@@ -85,6 +85,7 @@ class Lesson:
         self.helpers: list[Statement] = []
         self.forward: list[Statement] = []
         self._read_forward(statements_of(source)["forward"][:-2], quote)
+        self.forward = self.complete(self.forward, {*self.leaves, *self.constants})
         self.units = self._read_backward(statements_of(source)["backward"][:-1], results_of(source, "backward"))
 
     def _variable(self, name: str) -> str:

@@ -87,5 +87,6 @@ def span(text: str) -> str:
 
 def escaped(text: str) -> str:
     """Text of a user's within Markdown, as it stands: of one line, of printable characters."""
-    shown = "".join([c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:200]])
+    text = " ".join(text[:200].split())
+    shown = "".join([c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text])
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", shown)

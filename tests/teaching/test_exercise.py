@@ -241,10 +241,10 @@ def test_the_solution_says_why(tanh):
 @pytest.mark.parametrize(
     "t",
     [
-        randn(3, dtype=torch.float32), randn(50, 50), torch.tensor(-0.0), torch.tensor([float("inf"), float("nan"), 0.1]),
+        randn(3, dtype=torch.float32), randn(50, 50), torch.tensor(-0.0), torch.tensor([torch.inf, torch.nan, 0.1]),
         torch.arange(96).reshape(32, 3), torch.tensor([True]), randn(3).bfloat16(), randn(4, 5).T, torch.zeros(0, 3),
-        torch.tensor([1e-45, 1.1754943e-38, 16777217.0, 1e20, 1e300], dtype=torch.float64), torch.tensor([1 - 2j]).conj(),
-        randn(200, dtype=torch.float32),
+        torch.tensor([1e-45, 1.1754943e-38, 16777217.0, 1e20, 1e300], dtype=torch.float64),
+        torch.tensor([1 - 2j]).conj(), randn(200, dtype=torch.float32),
     ],
 )  # fmt: skip
 def test_values_to_the_last_bit(t):
@@ -271,7 +271,7 @@ def test_setup_makes_them(tmp_path):
 def test_what_is_too_large_or_has_no_elements(tmp_path):
     w = ours(torch.zeros(600, 600))
     loss = w.exp().sum()
-    with pytest.raises(ValueError, match="take 1,440,000 bytes.*pass setup= with code that makes w"):
+    with pytest.raises(ValueError, match=r"take 1,440,000 bytes.*pass setup= with code that makes w"):
         tapegrad.exercise(loss, path=tmp_path / "e.ipynb")
     setup = "w = tapegrad.tensor(torch.zeros(600, 600), requires_grad=True)"
     solved(*tapegrad.exercise(loss, path=tmp_path / "e.ipynb", setup=setup))
