@@ -13,7 +13,7 @@ from tapegrad.engine.tensor import Tensor, raw
 from tapegrad.engine.unbroadcast import unbroadcast
 from tapegrad.inspect.compare import Comparison, Row
 from tapegrad.inspect.grad_mode import in_grad_mode
-from tapegrad.inspect.hints import Facts, Named, hint
+from tapegrad.inspect.hints import Facts, Named, hint, negligible
 from tapegrad.inspect.names import scope_of, tensors_in
 from tapegrad.inspect.parts import Parts
 from tapegrad.inspect.replay import replay
@@ -99,7 +99,8 @@ def _row(name: Any, given: Any, known: Any) -> Checked:
     if given.shape != truth.shape or not given.is_floating_point():
         return Checked(name, shape, False, False, float("inf"), in_grad_mode(False, lambda: hint(given, facts)))
     row = Row.of(name, given.to(truth.dtype), truth)
-    text = "" if row.approximate else in_grad_mode(False, lambda: hint(given, facts))
+    look = hint if not row.approximate else negligible
+    text = "" if row.exact else in_grad_mode(False, lambda: look(given, facts))
     if not row.approximate and not text:
         text = "it is wrong, and none of the usual mistakes gives it; look at the line that computes " + facts.name
     return Checked(name, shape, row.exact, row.approximate, row.maxdiff, text)
@@ -168,7 +169,7 @@ class _OnTape:
             pullback, parent = record.op.recorded_pullbacks[position], (record.parents or ())[position]
             if type(parent) is tuple or pullback is None:
                 continue
-            step = self._ahead(record)
+            step, alone = self._ahead(record), self._alone(record)
 
             def tried(
                 g: torch.Tensor,
@@ -189,9 +190,9 @@ class _OnTape:
                 ):  # it does not fit: it is not what was done
                     return None
 
-            ones = tried(torch.ones_like(g), record.saved)
-            if ones is not None:
-                yield ones, f"this is the local derivative of {step} alone: multiply it by d{step}"
+            local = None if alone is None else tried(alone, record.saved)
+            if local is not None:
+                yield local, f"this is the local derivative of {step} alone: multiply it by d{step}"
             full = self._saved(record)
             for i, j in ((0, 1 + position), (1, 2)):
                 if j < len(full) and i < len(record.saved) and isinstance(full[j], torch.Tensor):
@@ -209,6 +210,21 @@ class _OnTape:
                     last = torch.zeros_like(self._value(node))
                     last[index] = g
                     yield rest + last, "what an index takes twice was written, not added: use += or index_add_"
+
+    def _alone(self, record: Record) -> torch.Tensor | None:
+        """The gradient that would come to a record if that of the next one with a name were 1; None if paths part."""
+        if record in self._tape.names or record in self._tape.outputs:
+            return torch.ones_like(self._parts.gradients[record])
+        onward = self._parts.into(record)
+        if len(onward) != 1:
+            return None
+        user = onward[0].record
+        position = user.op.parameters.index(onward[0].argument)
+        pullback, g = user.op.recorded_pullbacks[position], self._alone(user)
+        if g is None or pullback is None or type((user.parents or ())[position]) is tuple:
+            return None
+        part: torch.Tensor = pullback(g, user.saved, record)
+        return part if part.shape == record.shape else unbroadcast(part, record.shape)
 
     def _saved(self, record: Record) -> tuple[Any, ...]:
         """All that a record was computed from, also what its rule does not ask for."""

@@ -162,5 +162,4 @@ def test_a_methods_argument_does_not_name_what_it_is_called_on():
     s = (a * b).masked_fill(mask, 0.0)
     loss = torch.masked_fill(s.exp(), mask, 1.0).sum()
     tape = tapegrad.tape(loss)
-    assert called(tape) == ["a", "b", "s", "loss"]
-    assert tape.name(tape[0]) == "mul_0"
+    assert called(tape) == ["a", "b", "mul_0", "s", "exp_2", "masked_fill_3", "loss"]
