@@ -19,6 +19,7 @@ from tapegrad.inspect.parts import Parts
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
 
+_SIGNS = {"add": "+", "sub": "-", "rsub": "-", "mul": "*", "div": "/", "pow": "**"}
 _NEAR = 3  # records away from a node, within which a tensor may be a factor of its gradient
 
 
@@ -39,10 +40,11 @@ class Checked(Row):
 class Checks(Comparison):
     """Rows of hand-written gradients beside the right ones; prints as the lecture's table, with a hint where wrong."""
 
-    _columns = (*Comparison._columns, "hint")
+    def _columns(self) -> tuple[str, ...]:
+        return (*super()._columns(), "hint") if any(row.hint for row in self) else super()._columns()
 
     def _cells(self, row: Any) -> tuple[object, ...]:
-        return (*super()._cells(row), row.hint)
+        return (*super()._cells(row), row.hint)[: len(self._columns())]
 
 
 def check(loss: Any, gradients: Mapping[str, Any], names: Mapping[str, Any] | None = None) -> Checks:
@@ -127,7 +129,7 @@ class _OnTape:
             truth,
             parts=[(self._ahead(s.record), s.sent) for s in sent],
             others={tape.name(n): g for n, g in named.items() if n in tape.names and g.shape == truth.shape},
-            values={tape.name(n): v for n, v in self._near(node).items()},
+            values={self._spelled(n): v for n, v in self._near(node).items()},
             slips=lambda: self._slips(node),
             sizes=sorted({n for r in (*tape, *tape.leaves) for n in (*r.shape, r.shape.numel()) if n > 1}),
         )
@@ -141,6 +143,23 @@ class _OnTape:
         while record not in self._tape.names and record in users:
             record = users[record]
         return self._tape.name(record)
+
+    def _spelled(self, node: Any) -> str:
+        """What to call a node: its name, or of a simple step without one, such as ``1 - p``, what it computes."""
+        name = self._tape.name(node)
+        if type(node) is not Record or node in self._tape.names:
+            return name
+        operands = [
+            self._tape.names.get(p) if p is not None else str(a) if isinstance(a, (int, float)) else None
+            for p, a in zip(node.parents or (), node.args, strict=True)
+            if type(p) is not tuple
+        ]
+        if not operands or not all(operands):
+            return name
+        texts = [str(text) for text in operands]
+        if node.op.name in _SIGNS and len(texts) == 2:
+            return f"({f' {_SIGNS[node.op.name]} '.join(texts[::-1] if node.op.name == 'rsub' else texts)})"
+        return f"{node.op.name}({', '.join(texts)})" if len(texts) == 1 else name
 
     def _value(self, node: Any) -> torch.Tensor:
         if not self._values:

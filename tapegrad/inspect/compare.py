@@ -89,18 +89,20 @@ class Comparison(tuple[Row, ...]):
 
     __repr__ = __str__
 
-    _columns: tuple[str, ...] = ("gradient of", "shape", "exact", "approximate", "maxdiff")
+    def _columns(self) -> tuple[str, ...]:
+        return ("gradient of", "shape", "exact", "approximate", "maxdiff")
 
     def _cells(self, row: Any) -> tuple[object, ...]:
         return (row.name, row.shape or "a number", row.exact, row.approximate, f"{row.maxdiff:.4g}")
 
     def _repr_html_(self) -> str:
         exact, good = sum(row.exact for row in self), sum(row.approximate for row in self)
-        head = markup.caption(f"{exact} of {len(self)} exact", f"{good} approximate" if good != exact else "")
+        words = [f"{exact} exact"] if exact == len(self) else [f"{good} approximate", f"{exact} exact"]
+        head = markup.caption(f"of {len(self)}: {', '.join(words)}")
         return markup.block(
             head,
             markup.table(
-                self._columns,
+                self._columns(),
                 len(self),
                 lambda i: self._cells(self[i]),
                 right=[4],
