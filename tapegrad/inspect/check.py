@@ -41,7 +41,11 @@ class Checks(Comparison):
     """Rows of hand-written gradients beside the right ones; prints as the lecture's table, with a hint where wrong."""
 
     def _columns(self) -> tuple[str, ...]:
-        return (*super()._columns(), "hint") if any(row.hint for row in self) else super()._columns()
+        return (
+            (*super()._columns(), "hint")
+            if any(isinstance(row, Checked) and row.hint for row in self)
+            else super()._columns()
+        )
 
     def _cells(self, row: Any) -> tuple[object, ...]:
         return (*super()._cells(row), row.hint)[: len(self._columns())]
