@@ -14,11 +14,13 @@ import torch
 ROWS, COLUMNS = 8, 8  # of a tensor
 LINES = 60  # of a table
 CHARACTERS = 200  # of a cell
+_SHORT = 30  # characters that stay on one line
 
 _FRAME = "display: inline-block; max-width: 100%; overflow-x: auto; margin: 0.3em 0; color: inherit"
 _TABLE = "border-collapse: collapse; margin: 0; color: inherit; background: transparent; border: 0"
 _CODE = "; font-family: monospace"
 _CELL = "padding: 0.15em 0.7em; text-align: {}; vertical-align: top"
+_WHOLE = "; white-space: nowrap"
 _RULE = "; border-bottom: 1px solid rgba(128, 128, 128, 0.6)"
 _MARKED = "; background: rgba(220, 120, 0, 0.18)"
 _CAPTION = "padding: 0.1em 0.7em; font-weight: 600"
@@ -74,8 +76,9 @@ def _line(tag: str, cells: Sequence[object], right: Sequence[int], style: str, l
     made = []
     for i, cell in enumerate(cells):
         scope = ' scope="col"' if tag == "th" else ""
-        own = _CELL.format("right" if i in right else "left") + style
-        made.append(f'<{tag}{scope} style="{own}">{text(cell, longest)}</{tag}>')
+        shown = text(cell, longest)
+        own = _CELL.format("right" if i in right else "left") + style + (_WHOLE if len(shown) <= _SHORT else "")
+        made.append(f'<{tag}{scope} style="{own}">{shown}</{tag}>')
     return f'<tr style="background: transparent">{"".join(made)}</tr>'
 
 

@@ -42,9 +42,9 @@ are what you are checked against. After that nothing more is recorded, and what 
     "exercise 1": """
 ## Exercise 1: line by line
 
-Call the gradient of `probs` `dprobs`, and so on. A gradient always has the shape of its tensor, and that is half the
-answer: where the forward pass copied, gradients are summed; where it summed, they are copied; where a tensor was used
-twice, two gradients add up.
+The name of a gradient has a `d` in front: `dprobs` is that of `probs`. A gradient always has the shape of its tensor,
+and that is half the answer: where the forward pass copied, gradients are summed; where it summed, they are copied;
+where a tensor was used twice, two gradients add up.
 """,
     "all": """
 ### All 26

@@ -93,12 +93,12 @@ class Comparison(tuple[Row, ...]):
         return ("gradient of", "shape", "exact", "approximate", "maxdiff")
 
     def _cells(self, row: Any) -> tuple[object, ...]:
-        return (row.name, row.shape or "a number", row.exact, row.approximate, f"{row.maxdiff:.4g}")
+        return (row.name, row.shape or "a number", row.exact, row.approximate, f"{row.maxdiff:.4g}".replace("nan", ""))
 
     def _repr_html_(self) -> str:
         exact, good = sum(row.exact for row in self), sum(row.approximate for row in self)
         words = [f"{exact} exact"] if exact == len(self) else [f"{good} approximate", f"{exact} exact"]
-        head = markup.caption(f"of {len(self)}: {', '.join(words)}")
+        head = markup.caption(f"of {len(self)}: {', '.join(words)}") if len(self) != 1 else ""
         return markup.block(
             head,
             markup.table(
