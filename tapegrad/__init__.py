@@ -38,6 +38,7 @@ from tapegrad.nn.checkpoint import checkpoint
 from tapegrad.nn.quiet import quiet
 from tapegrad.nn.recording import recording
 from tapegrad.plan.compiled import compile
+from tapegrad.teaching.exercise import exercise
 from tapegrad.torch_api.users import rule
 from tapegrad.transforms.functional import hessian, hvp, jacobian, jvp, vhp, vjp
 
@@ -77,6 +78,7 @@ __all__ = [
     "compile",
     "derive",
     "detect_anomaly",
+    "exercise",
     "grad",
     "gradcheck",
     "hessian",
