@@ -30,10 +30,12 @@ DIRECTIONS: dict[str, set[str]] = {
     "transforms": {"engine"},
     "viz": {"engine", "inspect", "source", "public"},
     "errors": set(),
+    "mistakes": set(),
+    "tracebacks": set(),
     "numbers": set(),
     "written": set(),
 }
-EVERYBODYS = {"errors", "numbers", "written"}
+EVERYBODYS = {"errors", "mistakes", "numbers", "tracebacks", "written"}
 # Lines at most; of the engine, lines of code, so that explaining is free.
 ENGINE, MODULE, FORMULA = 950, 400, 5
 

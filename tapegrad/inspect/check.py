@@ -18,6 +18,7 @@ from tapegrad.inspect.names import scope_of, tensors_in
 from tapegrad.inspect.parts import Parts
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
+from tapegrad.tracebacks import trimmed
 
 _NEAR = 3  # records away from a node, within which a tensor may be a factor of its gradient
 
@@ -40,6 +41,7 @@ class Checks(Comparison):
     """Rows of hand-written gradients beside the right ones; prints as the lecture's table, with a hint where wrong."""
 
 
+@trimmed
 def check(loss: Any, gradients: Mapping[str, Any], names: Mapping[str, Any] | None = None) -> Checks:
     """Check gradients that were worked out by hand, and say what is wrong with those that are.
 

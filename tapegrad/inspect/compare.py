@@ -16,6 +16,7 @@ from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.names import scope_of
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
+from tapegrad.tracebacks import trimmed
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Comparison(tuple[Row, ...]):
     __repr__ = __str__
 
 
+@trimmed
 def compare(loss: torch.Tensor | Tape, names: Mapping[str, torch.Tensor] | None = None) -> Comparison:
     """Compare the gradient of every node with torch.autograd's, by replaying the tape on torch tensors.
 
