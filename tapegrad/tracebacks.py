@@ -83,7 +83,7 @@ def trimmed(function: F) -> F:
 
 
 def trimmed_members(cls: type, names: Iterable[str] = ()) -> None:
-    """Trim the errors of methods of a class, all if none are named, and of setting properties, which are read as ever."""
+    """Trim the errors of a class's methods, all if none are named, and of setting properties, not of reading them."""
     for name in names or [name for name, member in vars(cls).items() if isinstance(member, FunctionType)]:
         member = vars(cls)[name]
         if isinstance(member, property):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import wraps
 from types import FunctionType
 from typing import Any
 
@@ -133,6 +134,20 @@ def _plain(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return _documented(method, name, "takes no gradient, and returns a plain torch.Tensor or a number")
 
 
+def _value(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """One of the methods that ask for values, whose errors name it."""
+
+    @wraps(function)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(self, *args, **kwargs)
+        except Exception as error:
+            explain(error, name, None, (self, *args), kwargs)
+            raise
+
+    return method
+
+
 def _in_place(name: str) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         try:
@@ -198,12 +213,12 @@ def install() -> None:
     """Give Tensor its vocabulary; once more when ops have got other roads, for methods and operators hold them."""
     # No __getattr__: with one, Python cannot read even plain attributes quickly.
     members: dict[str, Any] = {
-        name: trimmed(value) if isinstance(value, FunctionType) else value
+        name: _value(name, value) if isinstance(value, FunctionType) else value
         for name, value in vars(Values).items()
         if name not in vars(_Empty)
     }
     members |= {name: _absent(name) for name in INSTEAD}
-    members |= {f.__name__: trimmed(f) for f in (leaves.detach, leaves.register_hook, leaves.requires_grad_)}
+    members |= {f.__name__: f for f in (leaves.detach, trimmed(leaves.register_hook), trimmed(leaves.requires_grad_))}
     members["is_leaf"] = property(leaves.is_leaf, doc=leaves.is_leaf.__doc__)
     for name in dir(torch.Tensor):
         function = getattr(torch.Tensor, name)
