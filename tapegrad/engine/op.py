@@ -112,7 +112,7 @@ class Op:
         own = f"saved[{self.saved_names.index(argument)}]"
         shape = f"parent.shape if type(parent) is not tuple else shapes(parent, {own})"
         source = f"lambda g, saved, parent: formula({', '.join(['g', *self.values(argument, formula, shape)])})"
-        pullback: Pullback = eval(source, {"formula": formula, "shapes": _shapes, "__name__": __name__})
+        pullback: Pullback = eval(source, {"formula": formula, "shapes": _shapes, "__tapegrad__": True})
         return pullback
 
     def values(self, argument: str, formula: Formula, shape: str) -> list[str]:
