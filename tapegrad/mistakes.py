@@ -20,7 +20,7 @@ from tapegrad.tracebacks import trim, users_frame
 PLAIN_TYPES = (int, float, complex, bool, str, torch.dtype, torch.device)
 
 _KERNELS = (RuntimeError, IndexError, TypeError, ValueError, NotImplementedError)  # what they raise; not their kinds
-_NAMED = re.compile(r"(torch\.)?[\w.]+(\(\)|:)")  # "permute(): ...", "linalg.inv: ..."
+_NAMED = re.compile(r"[\w.<>]+(\(\)|:)")  # "permute(): ...", "linalg.inv: ..."
 _ABOUT_DTYPES = re.compile(r"dtype|type|Float|Double|Long|Half|Int\b|Bool", re.IGNORECASE)
 _MOST = 6  # operands that are told of a sequence
 

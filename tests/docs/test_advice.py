@@ -19,6 +19,9 @@ import torch
 import torch.nn.functional as F
 
 import tapegrad
+from tapegrad.engine.signature import name_of
+from tapegrad.engine.table import TABLE
+from tapegrad.torch_api.reasons import reason_for
 from tests.helpers import ROOT
 from tests.provers.advice import CASES, ELSEWHERE
 
@@ -64,7 +67,7 @@ EACH = [pytest.param(case, id=case.wrong[:60]) for case in CASES]
 @pytest.mark.parametrize("case", EACH)
 def test_the_advice_works(case):
     told = message(case.wrong)
-    assert re.match(r"[\w.'\[\]() ]+(\(\))?[,:( ]", told), told  # what it is about
+    assert re.match(r"[\w.<>'\[\]() ]+[,:( ]", told), told  # what it is about
     for code in case.right:
         run(code)
 
@@ -121,6 +124,11 @@ def test_every_message_with_advice_has_its_case():
         and not any(pattern.search(one) for one in told)
     ]
     assert not missing, "\n".join(missing)
+
+
+def test_no_reason_is_given_for_what_has_a_rule():
+    named = {name_of(function) for function in TABLE}
+    assert [name for name in sorted(named) if reason_for(name) is not None] == []
 
 
 def test_what_is_run_elsewhere_exists():
