@@ -32,10 +32,12 @@ DIRECTIONS: dict[str, set[str]] = {
     "viz": {"engine", "inspect", "source", "public"},
     "errors": set(),
     "markup": set(),
+    "mistakes": set(),
+    "tracebacks": set(),
     "numbers": set(),
     "written": set(),
 }
-EVERYBODYS = {"errors", "markup", "numbers", "written"}
+EVERYBODYS = {"errors", "markup", "mistakes", "numbers", "tracebacks", "written"}
 # Lines at most; of the engine, lines of code, so that explaining is free.
 ENGINE, MODULE, FORMULA = 950, 400, 5
 

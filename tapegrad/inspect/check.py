@@ -18,6 +18,7 @@ from tapegrad.inspect.names import scope_of, tensors_in
 from tapegrad.inspect.parts import Parts
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
+from tapegrad.tracebacks import trimmed
 
 _SIGNS = {"add": "+", "sub": "-", "rsub": "-", "mul": "*", "div": "/", "pow": "**"}
 _NEAR = 3  # records away from a node, within which a tensor may be a factor of its gradient
@@ -51,6 +52,7 @@ class Checks(Comparison):
         return (*super()._cells(row), row.hint)[: len(self._columns())]
 
 
+@trimmed
 def check(loss: Any, gradients: Mapping[str, Any], names: Mapping[str, Any] | None = None) -> Checks:
     """Check gradients that were worked out by hand, and say what is wrong with those that are.
 

@@ -17,6 +17,7 @@ from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.names import scope_of
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
+from tapegrad.tracebacks import trimmed
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Comparison(tuple[Row, ...]):
         )
 
 
+@trimmed
 def compare(loss: torch.Tensor | Tape, names: Mapping[str, torch.Tensor] | None = None) -> Comparison:
     """Compare the gradient of every node with torch.autograd's, by replaying the tape on torch tensors.
 

@@ -19,6 +19,7 @@ from tapegrad.inspect.bindings import read
 from tapegrad.inspect.forward_code import Line, code_of
 from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.names import Scope, name_nodes, scope_of, tensors_in
+from tapegrad.tracebacks import trimmed
 
 _MOST = 8  # inputs that a row shows
 _WIDEST = 60  # characters of a label
@@ -241,6 +242,7 @@ def norm_text(g: torch.Tensor | None) -> str:
     return "?" if g.is_meta else f"{float(g.detach().norm()):.4g}"
 
 
+@trimmed
 def tape(*outputs: torch.Tensor, names: Mapping[str, Any] | None = None, code: Any = None) -> Tape:
     """The tape that led to some tensors: a sequence of Records, oldest first, that prints as a table.
 

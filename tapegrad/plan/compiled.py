@@ -25,6 +25,7 @@ from tapegrad.plan.plan import Lease, Plan, refused
 from tapegrad.plan.program import Arena
 from tapegrad.plan.reach import reach
 from tapegrad.plan.recording import Recorder
+from tapegrad.tracebacks import trim, trimmed
 
 MOST = 8  # plans of one function; the one that was not used for the longest time goes
 _generation = [0]  # of the table: rules that have changed make other plans
@@ -111,6 +112,7 @@ def _renew(entry: Any) -> None:
 def compile(function: Callable[..., Any], *, backend: Any = "replay", style: str = "exact") -> Compiled: ...
 @overload
 def compile(*, backend: Any = "replay", style: str = "exact") -> Callable[[Callable[..., Any]], Compiled]: ...
+@trimmed
 def compile(function: Any = None, *, backend: Any = "replay", style: str = "exact") -> Any:
     """Run a function that is called again and again as one planned program, forward and backward.
 
@@ -149,7 +151,7 @@ def compile(function: Any = None, *, backend: Any = "replay", style: str = "exac
         loss(W, x, y).backward()
     """
     if function is None:
-        return lambda body: Compiled(body, backend, style)
+        return trimmed(lambda body: Compiled(body, backend, style))
     return Compiled(function, backend, style)
 
 
@@ -176,15 +178,19 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function, or its plan."""
-        for ready in self._ready:
-            found = ready.enter(args, kwargs)
-            if found is not None and not is_watched() and self._generation == _generation[0]:
-                if ready is not self._ready[0]:
-                    self._to_front(ready)
-                return ready.run(*found)
-        if is_watched():  # also by the recording of a compiled function that calls this one
-            return self.function(*args, **kwargs)
-        return self._first(args, kwargs)
+        try:
+            for ready in self._ready:
+                found = ready.enter(args, kwargs)
+                if found is not None and not is_watched() and self._generation == _generation[0]:
+                    if ready is not self._ready[0]:
+                        self._to_front(ready)
+                    return ready.run(*found)
+            if is_watched():  # also by the recording of a compiled function that calls this one
+                return self.function(*args, **kwargs)
+            return self._first(args, kwargs)
+        except Exception as error:
+            trim(error)
+            raise
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """A method, where a compiled function stands in a class."""

@@ -14,10 +14,12 @@ import torch
 from tapegrad.engine.backward import grad
 from tapegrad.engine.tensor import Tensor, raw
 from tapegrad.inspect.grad_mode import in_grad_mode
+from tapegrad.tracebacks import trimmed
 
 Function = Callable[..., Any]
 
 
+@trimmed
 def vjp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The product of a cotangent with the Jacobian: as ``torch.autograd.functional.vjp``.
 
@@ -44,6 +46,7 @@ def vjp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
     return _as(outs, one_out, create_graph), _as(found, one_in, create_graph)
 
 
+@trimmed
 def jvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The product of the Jacobian with a tangent: as ``torch.autograd.functional.jvp``.
 
@@ -73,6 +76,7 @@ def jvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
     return _as(outs, one_out, create_graph), _as(found, one_out, create_graph)
 
 
+@trimmed
 def jacobian(func: Function, inputs: Any, create_graph: bool = False, strict: bool = False) -> Any:
     """The Jacobian: as ``torch.autograd.functional.jacobian``.
 
@@ -103,6 +107,7 @@ def jacobian(func: Function, inputs: Any, create_graph: bool = False, strict: bo
     return rows[0] if one_out else tuple(rows)
 
 
+@trimmed
 def hessian(func: Function, inputs: Any, create_graph: bool = False, strict: bool = False) -> Any:
     """The Hessian of a function with one element: as ``torch.autograd.functional.hessian``.
 
@@ -125,6 +130,7 @@ def hessian(func: Function, inputs: Any, create_graph: bool = False, strict: boo
     return full[0][0] if one else full
 
 
+@trimmed
 def hvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The product of the Hessian with a vector: as ``torch.autograd.functional.hvp``.
 
@@ -149,6 +155,7 @@ def hvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
     return value if create_graph else raw(value), found[0] if one else found
 
 
+@trimmed
 def vhp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The product of a vector with the Hessian, which is symmetric: as ``torch.autograd.functional.vhp``.
 
