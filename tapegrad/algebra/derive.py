@@ -66,7 +66,7 @@ def derive(
                 f"derive: no gradient flows from start, {definitions.names[given]!r}, to "
                 f"{definitions.names[target]!r}; leave start out to have one chosen"
             )
-        chunk = Chunk(definitions, given, target, seeded=given is output and output.shape.numel() == 1)
+        chunk = _chunk(definitions, given, target)
     return Derivation(chunk)
 
 
@@ -132,7 +132,7 @@ def cheapest(definitions: Definitions, output: Any, target: Any) -> Chunk:
         )
     best: tuple[int, Chunk] | None = None
     for start in starts:
-        chunk = Chunk(definitions, start, target, seeded=start is output and output.shape.numel() == 1)
+        chunk = _chunk(definitions, start, target)
         found = closed_form(chunk)
         if found is None:
             break  # from here on, something lies between that algebra cannot see through
@@ -140,7 +140,13 @@ def cheapest(definitions: Definitions, output: Any, target: Any) -> Chunk:
             best = (found.lines - found.cost, chunk)
         if not found.cost:
             break  # it is a number
-    return best[1] if best is not None else Chunk(definitions, starts[0], target, seeded=starts[0] is output)
+    return best[1] if best is not None else _chunk(definitions, starts[0], target)
+
+
+def _chunk(definitions: Definitions, start: Any, target: Any) -> Chunk:
+    """From a start to a target; the gradient of a loss that is a number is 1."""
+    (output,) = definitions.tape.outputs
+    return Chunk(definitions, start, target, seeded=start is output and output.shape.numel() == 1)
 
 
 def _named(definitions: Definitions, node: Any) -> bool:

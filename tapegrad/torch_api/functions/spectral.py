@@ -89,7 +89,7 @@ def qr(A: Any, mode: str = "reduced") -> Any:
     return named_tuple("linalg_qr", *unstack_qr(qr_stacked(A, mode), A.shape[-2]))
 
 
-@composition(torch.qr)
+@composition(*[torch.qr] if hasattr(torch, "qr") else [])  # deprecated by torch, and due to go
 def _qr(input: Any, some: bool = True) -> Any:
     return named_tuple("qr", *qr(input, "reduced" if some else "complete"))
 
