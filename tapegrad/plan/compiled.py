@@ -245,15 +245,14 @@ def record(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     if recorder.inputs[known:]:
         raise _unreachable(recorder, recorder.inputs[known])
     read = {v for call in recorder.calls for v in call.reads}
-    objects = {id(value): i for i, (_, value) in enumerate(scope.tensors)}
+    objects = {id(value) for _, value in scope.tensors}
     outputs = Outputs(result, since, objects)
     starts = [r for r in outputs.records if r is not None]
     form, start_rows = form_of(starts, since, recorder.template)
     rows: list[Row | None] = [None if r is None else start_rows.pop(0) for r in outputs.records]
     try:
-        guard = Guard(
-            function, scope, {id(v.tensor) for v in read if v.tensor is not None}, form.nodes, not outputs.is_one
-        )
+        used = {id(v.tensor) for v in read if v.tensor is not None}
+        guard = Guard(function, scope, used, form.nodes, outputs.given)
     except LookupError as error:
         raise CompileError(
             f"compile: a Tensor of shape {tuple(error.args[0][0].shape)} takes a gradient, and is neither an argument "
@@ -275,12 +274,16 @@ def _saved(recorder: Recorder, starts: list[Record], form: Form) -> list[tuple[V
     return [(v, v.tensor if v.tensor is not None else made[v]) for v in form.saved]
 
 
+_looking = RLock()  # whoever looks which tensors are alive holds them meanwhile
+
+
 def _refuse_kept(recorder: Recorder, outputs: Outputs, form: Form) -> None:
     """Refuse a function that keeps a tensor that it made: a plan would leave it as it is now."""
-    kept = _kept(recorder, outputs, form)
-    if kept:
-        gc.collect()
+    with _looking:
         kept = _kept(recorder, outputs, form)
+        if kept:
+            gc.collect()
+            kept = _kept(recorder, outputs, form)
     if kept:
         line = next((call.line for call in recorder.calls if kept[0] in call.outs), "")
         raise CompileError(
