@@ -89,7 +89,11 @@ class Guard:
         taking = {id(n) for n in nodes}  # Tensors are compared element by element
         for i, (path, value) in enumerate(scope.tensors):
             raw = value._data if type(value) is Tensor else value
-            if i < scope.arguments or {id(raw), id(value)} & wanted or (type(value) is Tensor and id(node(value)) in taking):
+            if (
+                i < scope.arguments
+                or {id(raw), id(value)} & wanted
+                or (type(value) is Tensor and id(node(value)) in taking)
+            ):
                 lines += self._tensor(path, value, raw, seen)
         self._names["check"] = _checker(self.tensors)
         tests = [f"check({', '.join(self._raw.values())})"] if self._raw else []

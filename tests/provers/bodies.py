@@ -64,7 +64,9 @@ class Draft:
     def add(self, text: str, i: int, j: int) -> None:
         """Add a line, with earlier values in the place of ``u`` and ``v``."""
         made = f"v{len(self.values)}"
-        mode, _, rest = text.partition(": ") if text.startswith("torch.no_grad:") or "enable_grad:" in text else ("", "", text)
+        mode, _, rest = (
+            text.partition(": ") if text.startswith("torch.no_grad:") or "enable_grad:" in text else ("", "", text)
+        )
         inner = rest.replace("v0", made)
         line = self._filled(inner, i, j)
         if "=" not in rest.split("(")[0] and not rest.startswith(("buffer.", "x.mul_")):

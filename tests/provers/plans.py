@@ -94,7 +94,11 @@ class World:
         """All that can be seen of it."""
         names = {name: v for name, v in self.names.items() if isinstance(v, (Tensor, torch.Tensor))}
         shown = names | {f"result {n}": t for n, t in self.tensors.items()}
-        shown |= {f"the gradient of {name}": t.grad for name, t in shown.items() if type(t) is Tensor and (t.is_leaf or t.retains_grad)}
+        shown |= {
+            f"the gradient of {name}": t.grad
+            for name, t in shown.items()
+            if type(t) is Tensor and (t.is_leaf or t.retains_grad)
+        }
         shown |= {f"held gradient {i}": g for i, g in enumerate(self.held)}
         shown |= {f"data {i}": x for i, x in self.data.items()}
         return shown | {f"what hook {i} saw": g for i, g in enumerate(self.seen)} | {"random numbers": self.state}
