@@ -45,7 +45,7 @@ from tapegrad.tracebacks import trimmed, trimmed_members
 from tapegrad.transforms.functional import hessian, hvp, jacobian, jvp, vhp, vjp
 
 grad, compare, kernel = trimmed(quiet(grad)), quiet(compare), trimmed(kernel)
-trimmed_members(Tensor, ("__init__", "retain_grad", "data", "grad", "requires_grad"))
+trimmed_members(Tensor, ("__init__", "backward", "retain_grad", "data", "grad", "requires_grad"))
 trimmed_members(recording, ["__call__"])  # __torch_function__ sees every call of torch
 for described in (Tape, Derivation, Comparison, Checks):
     trimmed_members(described)

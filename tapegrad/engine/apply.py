@@ -35,50 +35,48 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
         MissingRule: the op has no rule for the gradient of an argument that requires it.
     """
     try:
-        raws: list[Any] = []
-        parents: list[Any] = []
-        tensors, wanted = False, 0  # wanted: a bit for each argument that is to get a gradient
-        for i, arg in enumerate(args):
-            raw: Any = arg
-            parent: Any = None
-            if type(arg) is Tensor:
-                tensors = True
-                raw, parent = arg._data, node(arg)
-            elif type(arg) in (tuple, list) and Tensor in map(type, arg):
-                tensors = True
-                raw = tuple([a._data if type(a) is Tensor else a for a in arg])
-                parent = tuple([node(a) if type(a) is Tensor else None for a in arg])
-                parent = parent if any(p is not None for p in parent) else None
-            elif type(arg) in COPIED or isinstance(arg, NUMPYS):
-                raw = constant(op, args, i)
-            raws.append(raw)
-            parents.append(parent)
-            if parent is not None:
-                wanted |= 1 << i
-        result = op.run(*raws)
-        if not tensors:
-            return result
-        out, *aux = result if op.aux else (result,)
-        if not op.trusted and any(out is raw for raw in raws):
-            out = out.view_as(out)  # a new tensor, as the argument itself cannot be recorded as a result
-        if (
-            not wanted
-            or not torch.is_grad_enabled()
-            or out.dtype not in CONTINUOUS
-            or out.requires_grad
-            or out is raws[0]
-        ):
-            t: Any = _unrecorded(op, args, out, bool(wanted))
-        else:
-            keep_out, *keep = op.plan(wanted)
-            saved = (out if keep_out else None, *map(_saved, raws, keep, parents), *aux)
-            t = recorded(op, saved, tuple(parents), watch(op, saved, parents), out)
-            if op.complex_formulas is not None and any(p.dtype.is_complex for p in parents_of(t.record)):
-                t.record.op = op.in_complex
-        return (t, *aux) if op.aux else t
+        return _applied(op, args)
     except Exception as error:
         explain(error, op.name, op.signature, args)
         raise
+
+
+def _applied(op: Op, args: tuple[Any, ...]) -> Any:
+    raws: list[Any] = []
+    parents: list[Any] = []
+    tensors, wanted = False, 0  # wanted: a bit for each argument that is to get a gradient
+    for i, arg in enumerate(args):
+        raw: Any = arg
+        parent: Any = None
+        if type(arg) is Tensor:
+            tensors = True
+            raw, parent = arg._data, node(arg)
+        elif type(arg) in (tuple, list) and Tensor in map(type, arg):
+            tensors = True
+            raw = tuple([a._data if type(a) is Tensor else a for a in arg])
+            parent = tuple([node(a) if type(a) is Tensor else None for a in arg])
+            parent = parent if any(p is not None for p in parent) else None
+        elif type(arg) in COPIED or isinstance(arg, NUMPYS):
+            raw = constant(op, args, i)
+        raws.append(raw)
+        parents.append(parent)
+        if parent is not None:
+            wanted |= 1 << i
+    result = op.run(*raws)
+    if not tensors:
+        return result
+    out, *aux = result if op.aux else (result,)
+    if not op.trusted and any(out is raw for raw in raws):
+        out = out.view_as(out)  # a new tensor, as the argument itself cannot be recorded as a result
+    if not wanted or not torch.is_grad_enabled() or out.dtype not in CONTINUOUS or out.requires_grad or out is raws[0]:
+        t: Any = _unrecorded(op, args, out, bool(wanted))
+    else:
+        keep_out, *keep = op.plan(wanted)
+        saved = (out if keep_out else None, *map(_saved, raws, keep, parents), *aux)
+        t = recorded(op, saved, tuple(parents), watch(op, saved, parents), out)
+        if op.complex_formulas is not None and any(p.dtype.is_complex for p in parents_of(t.record)):
+            t.record.op = op.in_complex
+    return (t, *aux) if op.aux else t
 
 
 def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor, wanted: bool) -> Any:

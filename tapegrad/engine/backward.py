@@ -14,7 +14,6 @@ from tapegrad.engine.tensor import Tensor, adopted, kind, native, node, raw, wra
 from tapegrad.engine.versions import refuse_other_shapes
 from tapegrad.engine.walk import walk
 from tapegrad.errors import MissingRule
-from tapegrad.tracebacks import trim
 
 _set_grad_enabled = torch._C._set_grad_enabled  # what torch.no_grad() calls, without its object
 
@@ -44,13 +43,11 @@ def backward(
         FreedTape: the tape was walked before without ``retain_graph=True``.
         StaleTensor: a value that a rule needs was changed in place since it was recorded.
     """
+    if create_graph:
+        raise MissingRule("backward: t.grad cannot be on a tape; use tapegrad.grad(loss, inputs, create_graph=True)")
     recording = torch.is_grad_enabled()
     try:  # with nothing before it where an interrupt could leave the mode off
         _set_grad_enabled(False)
-        if create_graph:
-            raise MissingRule(
-                "backward: t.grad cannot be on a tape; use tapegrad.grad(loss, inputs, create_graph=True)"
-            )
         start, g = _start(self, gradient, "backward")
         targets = None if inputs is None else _targets(inputs)
         found = None
@@ -60,9 +57,6 @@ def backward(
             found = walk([(start, g)], targets, retain_graph=bool(retain_graph))
         refuse_other_shapes(found, getattr(start, "rank", -inf))  # of a leaf, nothing was recorded
         accumulate(found)
-    except Exception as error:
-        trim(error)
-        raise
     finally:
         _set_grad_enabled(recording)
 

@@ -19,8 +19,10 @@ from tapegrad.inspect.tape import Tape, with_code
 from tapegrad.teaching.cells import cells_of
 from tapegrad.teaching.lesson import Lesson
 from tapegrad.teaching.notebook import Cell, nbformat_of, write
+from tapegrad.tracebacks import trimmed
 
 
+@trimmed
 def exercise(
     loss: torch.Tensor | Tape,
     blank: Sequence[Any] | None = None,
