@@ -33,6 +33,9 @@ _FUNCTIONS = {
         batch_norm_backward_elemt batch_norm_backward_reduce batch_norm_elemt batch_norm_gather_stats
         batch_norm_gather_stats_with_counts batch_norm_stats batch_norm_update_stats
         cudnn_batch_norm miopen_batch_norm""",
+    f"{_LOW_LEVEL}; use the one of that name in torch.nn.functional": """
+        binary_cross_entropy_with_logits cosine_embedding_loss hinge_embedding_loss kl_div margin_ranking_loss
+        poisson_nll_loss triplet_margin_loss""",
     f"{_LOW_LEVEL}; use x[indices]": "index",
     "use x.to(device), whose gradient comes back to where x is": "ipu mtia xpu",
     "torch refuses it, too: a tensor keeps its size; use torch.cat of the other parts": "__delitem__",

@@ -18,6 +18,7 @@ Function = Callable[..., Any]
 DEPRECATED = [  # torch keeps them, and so do we
     pytest.mark.filterwarnings("ignore:.*deprecated"),
     pytest.mark.filterwarnings("ignore:Using padding='same'"),
+    pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental"),
 ]
 FLOATS = (torch.float32, torch.float64)
 REFUSALS = (TypeError, RuntimeError, AttributeError, ValueError, IndexError)

@@ -141,6 +141,11 @@ class Call:
         return any(s.dtype is torch.float32 for s in specs_in([*self.args, *self.kwargs.values()]) if s.leaf)
 
     @property
+    def has_complex(self) -> bool:
+        """Whether an argument is complex."""
+        return any(s.kind == "complex" for s in specs_in([*self.args, *self.kwargs.values()]))
+
+    @property
     def leaf_first(self) -> bool:
         """Whether the first argument is a leaf, so that a method can be called on it."""
         return bool(self.args) and isinstance(self.args[0], Spec) and self.args[0].leaf

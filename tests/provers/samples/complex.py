@@ -28,6 +28,10 @@ def near(*calls: Call, rtol: float = 64) -> list[Call]:
     return [c.inexact(ORDER, rtol=rtol) for c in calls]
 
 
+def _exact(*calls: Call) -> list[Call]:
+    return list(calls)
+
+
 # --- parts ---
 
 SAMPLES[torch.complex] = [
@@ -43,31 +47,35 @@ SAMPLES[torch.view_as_complex] = [call(real(3, 2)), call(real(2, 3, 2)), call(re
 SAMPLES[torch.view_as_real] = [call(z(3)), call(z(2, 3)), call(z())]
 SAMPLES[torch.imag] = [call(z(3)), call(z(2, 3)), call(z(0))]
 SAMPLES[torch.real] = [call(z(3)), call(z(2, 3))]
-SAMPLES[torch.Tensor.cfloat] = [call(real(3)), call(z(3))]
+SAMPLES[torch.Tensor.cfloat] = [call(x(3)).kink("rounded to single precision") for x in (real, z)]
 SAMPLES[torch.Tensor.cdouble] = [call(real(3)), call(z(3))]
 SAMPLES[torch.Tensor.chalf] = [call(real(3)).kink("rounded to half precision")]
 
 # --- functions that are not holomorphic ---
 
-for _function in (torch.abs, torch.angle, torch.sgn):
-    SAMPLES[_function] = near(call(z(3)), call(z(2, 3)))
+SAMPLES[torch.abs] = [call(z(3)), call(z(2, 3))]
+for _function in (torch.angle, torch.sgn):
+    SAMPLES[_function] = near(*SAMPLES[torch.abs])
 SAMPLES[torch.conj] = [call(z(3)), call(z(2, 3))]
 SAMPLES[torch.vdot] = near(call(z(3), z(3)), call(z(3), z(3, leaf=False)))
-SAMPLES[torch.linalg.vector_norm] = near(call(z(3)), call(z(2, 3), 3, dim=1), call(z(2, 2), 1))
-SAMPLES[torch.var] = near(call(z(4)), call(z(2, 3), 1))
-SAMPLES[torch.std] = near(call(z(4)), call(z(2, 3), 1))
+SAMPLES[torch.linalg.vector_norm] = [call(z(3)), call(z(2, 3), 3, dim=1), call(z(2, 2), 1)]
+SAMPLES[torch.var] = [call(z(4)), call(z(2, 3), 1)]
+SAMPLES[torch.std] = SAMPLES[torch.var]
 SAMPLES[torch.renorm] = near(call(z(2, 3), 2, 0, 0.5))
-SAMPLES[torch.logcumsumexp] = near(call(z(4), 0), rtol=256)
+SAMPLES[torch.logcumsumexp] = [call(z(4), 0)]
 
 # --- holomorphic ones ---
 
-for _function in (torch.exp, torch.log, torch.sin, torch.tanh, torch.sqrt, torch.reciprocal, torch.prod, torch.cumsum):
-    SAMPLES[_function] = near(call(z(3), 0) if _function is torch.cumsum else call(z(3)))
+for _function in (torch.exp, torch.log, torch.sin, torch.sqrt, torch.reciprocal):
+    SAMPLES[_function] = [call(z(3))]
+SAMPLES[torch.cumsum] = [call(z(3), 0)]
+for _function in (torch.tanh, torch.prod):
+    SAMPLES[_function] = near(call(z(3)))
 for _function in (torch.add, torch.sub, torch.mul, torch.div):
-    SAMPLES[_function] = near(call(z(2, 3), z(3)), call(z(3), real(3)), call(real(2, 3), z(3)))
-SAMPLES[torch.pow] = near(call(z(3), 2), call(z(3), z(3)), call(z(3), real(3)))
-SAMPLES[torch.mm] = near(call(z(2, 3), z(3, 2)), call(z(2, 3), z(3, 2, leaf=False)))
-SAMPLES[torch.linalg.inv] = near(call(z(2, 2)))
+    SAMPLES[_function] = [call(z(2, 3), z(3)), call(z(3), real(3)), call(real(2, 3), z(3))]
+SAMPLES[torch.pow] = [call(z(3), 2), call(z(3), z(3)), call(z(3), real(3))]
+SAMPLES[torch.mm] = [call(z(2, 3), z(3, 2)), call(z(2, 3), z(3, 2, leaf=False))]
+SAMPLES[torch.linalg.inv] = [call(z(2, 2))]
 SAMPLES[torch.linalg.slogdet] = near(call(z(2, 2)))
 SAMPLES[torch.linalg.lstsq] = near(call(z(3, 2), z(3, 2), driver="gels"), call(z(2, 3), z(2, 1), driver="gels"))
 
@@ -76,14 +84,15 @@ SAMPLES[torch.linalg.lstsq] = near(call(z(3, 2), z(3, 2), driver="gels"), call(z
 for _name in ("fft", "ifft", "rfft", "ihfft", "irfft", "hfft"):
     _one, _two, _many = (getattr(torch.fft, _name + end) for end in ("", "2", "n"))
     _x = real if _name in ("rfft", "ihfft") else z
-    SAMPLES[_one] = near(call(_x(4)), call(_x(2, 3), n=5), call(_x(3, 2), n=2, dim=0, norm="ortho"), call(real(3)))
-    SAMPLES[_two] = near(call(_x(2, 3)), call(_x(3, 2), (2, 4), norm="forward"))
-    SAMPLES[_many] = near(call(_x(2, 3)), call(_x(2, 2, 2), dim=(0, 2)), call(_x(2, 3), s=(3, 4)))
-SAMPLES[torch.stft] = near(
+    _close = near if _name in ("ihfft", "irfft") else _exact  # their gradients sum in another order
+    SAMPLES[_one] = _close(call(_x(4)), call(_x(2, 3), n=5), call(_x(3, 2), n=2, dim=0, norm="ortho"), call(real(3)))
+    SAMPLES[_two] = _close(call(_x(2, 3)), call(_x(3, 2), (2, 4), norm="forward"))
+    SAMPLES[_many] = _close(call(_x(2, 3)), call(_x(2, 2, 2), dim=(0, 2)), call(_x(2, 3), s=(3, 4)))
+SAMPLES[torch.stft] = _exact(
     call(real(12), 4, return_complex=True, window=const(4)), call(real(2, 9), 4, 2, center=False, return_complex=True, window=const(4)),
     call(z(8), 4, window=const(4), return_complex=True), call(real(8), 4, 2, 2, window=const(2), normalized=True, return_complex=True),
 )  # fmt: skip
-SAMPLES[torch.istft] = near(
+SAMPLES[torch.istft] = _exact(
     call(z(3, 5), 4, window=const(4, lo=0.5, hi=1)), call(z(2, 3, 4), 4, 2, window=const(4, lo=0.5, hi=1), length=5),
     call(z(4, 4), 4, window=const(4, lo=0.5, hi=1), return_complex=True), call(z(4, 4), 4, window=const(4, lo=0.5, hi=1), onesided=False),
 )  # fmt: skip
@@ -92,7 +101,7 @@ SAMPLES[torch.istft] = near(
 
 SQUARE = [call(real(2, 2)), call(real(2, 2, 2)), call(z(2, 2))]
 OTHERS = [call(real(3, 2)), call(real(2, 3)), call(z(3, 2))]
-SAMPLES[torch.linalg.eigvals] = near(*SQUARE)
+SAMPLES[torch.linalg.eigvals] = SQUARE
 for _function in (
     torch.linalg.lu,
     torch.linalg.lu_factor,
@@ -101,11 +110,13 @@ for _function in (
     torch.Tensor.lu,
     torch._lu_with_info,
 ):
-    SAMPLES[_function] = near(*SQUARE, *OTHERS)
+    SAMPLES[_function] = [*SQUARE, *near(*OTHERS)]
 LU = values(2.0, -1.0, 0.5, 1.5, shape=(2, 2))
 PIVOTS = whole(2, 2)
 PIVOTS = Spec(PIVOTS.shape, "int", given=PIVOTS.given, dtype=torch.int32)
-SAMPLES[torch.lu_unpack] = near(call(LU, PIVOTS), call(real(3, 2), PIVOTS), call(z(2, 2), PIVOTS, unpack_pivots=False))
+SAMPLES[torch.lu_unpack] = _exact(
+    call(LU, PIVOTS), call(real(3, 2), PIVOTS), call(z(2, 2), PIVOTS, unpack_pivots=False)
+)
 SAMPLES[torch.linalg.lu_solve] = near(
     call(LU, PIVOTS, real(2, 3)), call(LU, PIVOTS, real(3, 2), left=False), call(LU, PIVOTS, real(2, 1), adjoint=True),
     call(z(2, 2), PIVOTS, z(2, 1), adjoint=True),
@@ -119,9 +130,9 @@ SAMPLES[torch.ormqr] = [
     )
 ]  # fmt: skip
 SAMPLES[torch.svd_lowrank] = near(
-    call(real(4, 3), q=3), call(real(2, 4), q=2), call(real(3, 3), q=3, M=real(3, 3)), rtol=512
+    call(real(4, 3), q=3), call(real(2, 4), q=2), call(real(3, 3), q=3, M=real(3, 3)), rtol=64
 )
-SAMPLES[torch.pca_lowrank] = near(call(real(4, 3), q=3), call(real(4, 2), center=False), rtol=512)
+SAMPLES[torch.pca_lowrank] = near(call(real(4, 3), q=3), call(real(4, 2), center=False), rtol=64)
 
 
 def sizes_of_eigenvectors(A: Any) -> Any:
@@ -130,7 +141,7 @@ def sizes_of_eigenvectors(A: Any) -> Any:
     return L.abs().sum(-1) + V.abs()[..., 0, :].square().sum(-1)
 
 
-SAMPLES[sizes_of_eigenvectors] = near(*SQUARE, rtol=256)
+SAMPLES[sizes_of_eigenvectors] = near(*SQUARE, rtol=64)
 
 # --- torch's functions behind its functions ---
 
