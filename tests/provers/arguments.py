@@ -517,7 +517,14 @@ KINDS: dict[str, Callable[[Base], Iterator[Trial]]] = {
 
 
 # On bad input torch's own kernels read and write outside of their memory, and the process dies.
-CRASHING = {torch.embedding_bag, F.embedding_bag, torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu}
+CRASHING = {
+    *(torch.embedding_bag, F.embedding_bag, torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu),
+    *(torch.lu_solve, torch.linalg.lu_solve, torch.lu_unpack, torch.ormqr),
+    # Steps within torch's functions, which have looked at the arguments before.
+    *(torch._unsafe_masked_index, torch._unsafe_masked_index_put_accumulate),
+    *(torch._softmax_backward_data, torch._log_softmax_backward_data, torch.native_layer_norm),
+    *(torch.native_batch_norm, torch._native_batch_norm_legit),
+}
 
 
 def search(kind: str, functions: Sequence[Function] | None = None, calls: int | None = None) -> Iterator[str]:
