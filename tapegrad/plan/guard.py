@@ -64,7 +64,7 @@ class Guard:
         scope: what it can reach.
         used: ids of the torch tensors, of those that are no arguments, that the plan reads.
         nodes: the nodes that gradients go to, in order.
-        objects: what else ``enter`` is to give: Tensors and torch tensors that the function returns as it was given them.
+        objects: what else ``enter`` is to give: tensors of either kind that the function returns as it was given them.
 
     Attributes:
         enter: (args, kwargs) -> None if the plan is not for this call; otherwise the torch tensors that it reads, the

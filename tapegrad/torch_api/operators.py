@@ -163,7 +163,7 @@ def operators() -> dict[str, Callable[..., Any]]:
         "__setitem__": _setitem,
         "__invert__": trimmed(lambda self: ~self._data),
         "__reversed__": _reversed,
-        "__delitem__": trimmed(lambda self, index: call(torch.Tensor.__delitem__, (self, index), {})),
+        "__delitem__": trimmed(lambda self, index: call(vars(torch._C.TensorBase)["__delitem__"], (self, index), {})),
     }
     for name in ("eq", "ne", "lt", "le", "gt", "ge"):
         forms[f"__{name}__"] = _plain(getattr(operator, name))

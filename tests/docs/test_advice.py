@@ -75,8 +75,8 @@ def test_the_advice_works(case):
 # --- none is left out ---
 
 VERBS = (
-    "use pass write wrap convert call set detach sum give make ask install name choose compute change take return leave "
-    "let add renormalize shard draw keep look run multiply put read"
+    "use pass write wrap convert call set detach sum give make ask install name choose compute change take return "
+    "leave let add renormalize shard draw keep look run multiply put read"
 ).split()
 ADVICE = re.compile(rf"[;:.] (or )?({'|'.join(VERBS)})\b|\.detach\(\)|\bfirst\b", re.IGNORECASE)
 _SOURCE = re.compile(r"if |# |.*\n")  # lines of code that we write
@@ -128,6 +128,7 @@ def test_every_message_with_advice_has_its_case():
 
 def test_no_reason_is_given_for_what_has_a_rule():
     named = {name_of(function) for function in TABLE}
+    named -= {n for n in named if callable(f := getattr(torch, n, None)) and f not in TABLE}  # F.kl_div, torch.kl_div
     assert [name for name in sorted(named) if reason_for(name) is not None] == []
 
 

@@ -143,7 +143,7 @@ def test_the_source_does_not_use_it(path):
 
 @pytest.mark.parametrize("path", modules(), ids=relative)
 def test_no_rule_calls_a_derivative_of_torchs(path):
-    """The derivatives are ours: no ``aten.*_backward``, convolution's excepted; a decorator names what a rule is for."""
+    """The derivatives are ours: no ``aten.*_backward``, convolution's excepted; decorators name what rules are for."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):

@@ -237,6 +237,21 @@ CALLS = [
 ]
 
 REASONS = [
+    case(
+        "torch.linspace(v[0], 3, 5)",
+        "(v[0] + (3 - v[0]) * torch.linspace(0, 1, 5)).sum().backward()",
+        "torch.linspace(v[0].item(), 3, 5)",
+    ),
+    case(
+        "torch.logspace(v[0], 3, 5)",
+        "(10.0 ** (v[0] + (3 - v[0]) * torch.linspace(0, 1, 5))).sum().backward()",
+        "torch.logspace(v[0].item(), 3, 5)",
+    ),
+    case("torch.kl_div(v, torch.ones(3))", "F.kl_div(v, torch.ones(3), reduction='sum').backward()"),
+    case(
+        "torch.normal(leaf(torch.ones(3) * 1j), torch.ones(3))",
+        "torch.normal(leaf(torch.ones(3) * 1j).detach().data, torch.ones(3))",
+    ),
     case("torch.view_as_real_copy(v * 1j)", "torch.view_as_real(v * 1j).clone().sum().backward()"),
     case("torch.nn.functional.grouped_mm(x.T, x)", "torch.linalg.matmul(x.T, x).sum().backward()"),
     case(
@@ -378,8 +393,10 @@ TOOLS = [
         "tapegrad.tape(tapegrad.rule(x=f)(lambda x: x * 1)(v).sum()).source()",
     ),
     case(
-        "def f(g):\n    t = g.expand(2, 3); return t.as_strided((3,), (1,)).clone()\ntapegrad.tape(tapegrad.rule(x=f)(lambda x: x * 1)(v).sum()).source(style='plain')",
-        "def f(g):\n    t = g.expand(2, 3); return t.as_strided((3,), (1,)).clone()\ntapegrad.tape(tapegrad.rule(x=f)(lambda x: x * 1)(v).sum()).source(style='exact')",
+        "def f(g):\n    t = g.expand(2, 3); return t.as_strided((3,), (1,)).clone()\n"
+        "tapegrad.tape((tapegrad.rule(x=f)(lambda x: x * 1)(v) * v).sum()).source(style='plain')",
+        "def f(g):\n    t = g.expand(2, 3); return t.as_strided((3,), (1,)).clone()\n"
+        "tapegrad.tape((tapegrad.rule(x=f)(lambda x: x * 1)(v) * v).sum()).source(style='exact')",
     ),
     case(
         "t = tapegrad.tape(v.exp().sum()); t.grad('v')", "t = tapegrad.tape(v.exp().sum()); t.backward(); t.grad('v')"
@@ -510,6 +527,7 @@ ELSEWHERE = {
     "derive: what was read of the rules": "tests/provers/test_derivations.py: it takes a rule that is read wrongly",
     "source: a {} cannot be written": "tests/source/test_every_sample.py",
     "DistributedDataParallel(": "tests/nn/test_processes.py: it takes two processes",
+    "exercise: ": "tests/teaching/test_exercise.py",
     "fully_shard:": "tests/nn/test_processes.py",
     "grad: this parameter, of shape": "tests/nn/test_processes.py",
     "tapegrad.viz needs the graphviz package": "tests/viz/test_render.py: it takes a Python without the package",

@@ -1,7 +1,7 @@
 """Random functions, compiled and eager side by side.
 
 A hypothesis state machine makes up a function, as source, and then what a user does with it: calls of other shapes and
-values, forward and backward passes that interleave, results and gradients that are kept, hooks, optimizer steps, dropout
+values, forward and backward passes that interleave, results and gradients that are kept, hooks, optimizers, dropout
 under seeds, ``no_grad``, captured tensors that change, threads, and exceptions half way. Each step runs in a world
 whose function is compiled and in one whose function is not. Results, gradients, buffers and the state of the random
 numbers must agree to the bit, and errors in their kind.

@@ -22,8 +22,8 @@ def test_every_entry_has_samples():
     """A function in the table without samples is untested; of internal ones, ``test_every_formula_is_used`` asks."""
     sampled = {id(unwrap(TABLE[f])) for f in SAMPLES if f in TABLE}
     missing = {name_of(f) for f, entry in TABLE.items() if id(unwrap(entry)) not in sampled and is_torchs(f)}
-    # torch's internals have samples under their public names; cuda() needs another device: test_devices.py; eigenvectors
-    # have phases that mean nothing: ``sizes_of_eigenvectors``.
+    # torch's internals have samples under their public names; cuda() needs another device: test_devices.py; what eig
+    # gives has phases that mean nothing: ``sizes_of_eigenvectors``.
     others = {"torch.Tensor.cuda", "torch.linalg.linalg_eig"}
     assert {name for name in missing if not name.startswith("torch._C.")} <= others
 
