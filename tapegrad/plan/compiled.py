@@ -95,7 +95,7 @@ _next_walk = backward.written_walk
 def install() -> None:
     """Let ``backward`` try plans first."""
     global _next_walk
-    if backward.written_walk is not planned_walk:
+    if _renew not in listeners:  # once: autocast and DDP may have put walks of their own before it since
         _next_walk = backward.written_walk
         backward.written_walk = planned_walk
         listeners.append(_renew)
