@@ -255,7 +255,7 @@ REASONS = [
     case("torch.view_as_real_copy(v * 1j)", "torch.view_as_real(v * 1j).clone().sum().backward()"),
     case("torch.nn.functional.grouped_mm(x.T, x)", "torch.linalg.matmul(x.T, x).sum().backward()"),
     case(
-        "torch.miopen_rnn(v, [v], 0, v, None, 0, 1, 1, False, 0.0, False, False, [])",
+        "torch.miopen_rnn(v, [v], 0, v, None, 0, 1, 1, False, 0.0, False, False, [], None)",
         "m = torch.nn.RNN(3, 2)\nwith tapegrad.recording(): m(x)[0].sum().backward()",
         "m = torch.nn.GRU(3, 2)\nwith tapegrad.recording(): m(x)[0].sum().backward()",
         "m = torch.nn.LSTM(3, 2)\nwith tapegrad.recording(): m(x)[0].sum().backward()",
