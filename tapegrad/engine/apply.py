@@ -8,13 +8,15 @@ from typing import Any
 import torch
 
 from tapegrad.engine.op import Op
+from tapegrad.engine.tape import parents_of
 from tapegrad.engine.tensor import Tensor, adopted, node, recorded, wrap
 from tapegrad.engine.versions import watch
-from tapegrad.errors import complex_result, whole_result
+from tapegrad.errors import whole_result
+from tapegrad.mistakes import explain
 from tapegrad.numbers import COPIED, NUMPYS, constant
 
 # Types that can carry a gradient.
-CONTINUOUS = {d for d in vars(torch).values() if isinstance(d, torch.dtype) and d.is_floating_point}
+CONTINUOUS = {d for d in vars(torch).values() if isinstance(d, torch.dtype) and (d.is_floating_point or d.is_complex)}
 
 
 def apply(op: Op, args: tuple[Any, ...]) -> Any:
@@ -32,6 +34,14 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
         ForeignTensor: an argument is a torch tensor that torch.autograd has computed.
         MissingRule: the op has no rule for the gradient of an argument that requires it.
     """
+    try:
+        return _applied(op, args)
+    except Exception as error:
+        explain(error, op.name, op.signature, args)
+        raise
+
+
+def _applied(op: Op, args: tuple[Any, ...]) -> Any:
     raws: list[Any] = []
     parents: list[Any] = []
     tensors, wanted = False, 0  # wanted: a bit for each argument that is to get a gradient
@@ -59,11 +69,13 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     if not op.trusted and any(out is raw for raw in raws):
         out = out.view_as(out)  # a new tensor, as the argument itself cannot be recorded as a result
     if not wanted or not torch.is_grad_enabled() or out.dtype not in CONTINUOUS or out.requires_grad or out is raws[0]:
-        t = _unrecorded(op, args, out, bool(wanted))
+        t: Any = _unrecorded(op, args, out, bool(wanted))
     else:
         keep_out, *keep = op.plan(wanted)
         saved = (out if keep_out else None, *map(_saved, raws, keep, parents), *aux)
         t = recorded(op, saved, tuple(parents), watch(op, saved, parents), out)
+        if op.complex_formulas is not None and any(p.dtype.is_complex for p in parents_of(t.record)):
+            t.record.op = op.in_complex
     return (t, *aux) if op.aux else t
 
 
@@ -73,9 +85,7 @@ def _unrecorded(op: Op, args: Sequence[Any], out: torch.Tensor, wanted: bool) ->
         return op.road(*[adopted(arg, op.name, name) for name, arg in zip(op.parameters, args, strict=True)])
     if type(args[0]) is Tensor and out is args[0]._data:
         return args[0]  # there was nothing to do: like torch, hand back the tensor itself
-    if out.is_complex() and wanted and torch.is_grad_enabled():
-        raise complex_result(op, args)
-    if out.dtype in CONTINUOUS or out.is_complex():
+    if out.dtype in CONTINUOUS:
         return wrap(out, None)
     if wanted and op.trusted and torch.is_grad_enabled():
         raise whole_result(op, out)

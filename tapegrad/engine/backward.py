@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.gradients import accumulate
+from tapegrad.engine.gradients import accumulate, conjugated
 from tapegrad.engine.tape import Record
 from tapegrad.engine.tensor import Tensor, adopted, kind, native, node, raw, wrap
 from tapegrad.engine.versions import refuse_other_shapes
@@ -148,10 +148,10 @@ def _start(t: Any, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
             f"that does; set requires_grad=True on a leaf, and compute outside torch.no_grad()"
         )
     if g is None:
-        if t._data.numel() != 1:
+        if t._data.numel() != 1 or t._data.is_complex():
             raise RuntimeError(
                 f"{caller}: grad can be implicitly created only for scalar outputs, this one has shape "
-                f"{tuple(t.shape)}; sum it, or pass a gradient of that shape"
+                f"{tuple(t.shape)}{' and is complex' * t._data.is_complex()}; sum it, or pass a gradient of that shape"
             )
         return start, torch.ones_like(t._data)
     if not isinstance(g, (Tensor, torch.Tensor)):
@@ -159,7 +159,7 @@ def _start(t: Any, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
     data = g._data if isinstance(g, Tensor) else native(g, caller, "gradient")
     if kind(data) != kind(t):
         raise RuntimeError(f"{caller}: the gradient must match its tensor: expected {kind(t)}, got {kind(data)}")
-    return start, g if isinstance(g, Tensor) and torch.is_grad_enabled() else data
+    return start, conjugated(g if isinstance(g, Tensor) and torch.is_grad_enabled() else data)
 
 
 def _target(t: Any, caller: str, i: int) -> Any:

@@ -7,12 +7,16 @@ A formula is written with torch's own argument names. Its parameters say what it
 * the name of any argument: its value;
 * ``<argument>_shape``: the shape of the argument that the gradient is for;
 * the name of an auxiliary output (``aux=``), such as the ``indices`` of a maximum.
+
+Where numbers are complex ``g`` is the conjugate of torch's gradient, so that dL = Re(sum(g * d(out))): then the formula
+of a holomorphic function is that of real numbers, the plain transpose. See ``docs/complex.md``.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +24,7 @@ import torch
 
 from tapegrad.engine.signature import binder, name_of, signature_of
 from tapegrad.errors import MissingRule
+from tapegrad.tracebacks import trim
 
 Formula = Callable[..., Any]
 Pullback = Callable[[Any, Any, Any], Any]  # (g, saved, parent) -> gradient of one argument, or a sequence of them
@@ -40,6 +45,8 @@ class Op:
         saved_names: what the values in ``Record.saved`` are, in order.
         bind, arity: how a call's arguments are put in order, and with how many positional ones they already are.
         elementwise: whether each gradient is known to have the shape and dtype of the cotangent.
+        complex_formulas: in place of ``formulas``, where numbers are complex and the function is not holomorphic; None
+            if it is, so that complex arguments have complex outputs. They ask for no value that ``formulas`` do not.
         trusted: whether the rule is ours: then a new tensor comes out, or the first argument if nothing was to be done.
         road: runs it, given all arguments in order: ``apply``, or what does the same for this op alone. The table sets
             it, for this file knows nothing of Tensors.
@@ -64,6 +71,7 @@ class Op:
         # With so many positional arguments there is nothing to bind.
         self.arity = len(self.parameters) if self.starred is None and not self.keywords else -1
         self.aux, self.elementwise, self.trusted = tuple(aux), False, trusted
+        self.complex_formulas: dict[str, Formula] | None = None if trusted else {}
         for name in formulas:
             if name not in self.parameters:
                 raise TypeError(f"rule for {self.name}: it has no argument {name!r}, only {', '.join(self.parameters)}")
@@ -75,12 +83,20 @@ class Op:
         self.pullbacks = tuple([self._pullback(name, self.kernels) for name in self.parameters])
         self.recorded_pullbacks = tuple([self._pullback(name, self.formulas) for name in self.parameters])
         self._plans: dict[int, tuple[bool, ...]] = {}
-        self.__dict__.pop("in_half", None)
+        self.__dict__.pop("in_half", self.__dict__.pop("in_complex", None))
 
     @cached_property
     def in_half(self) -> Op:
         """What is recorded in its place where the output is float16 or bfloat16: see ``kernels/half_precision.py``."""
         return self
+
+    @cached_property
+    def in_complex(self) -> Op:
+        """What is recorded in its place where the output, or an argument, is complex: formulas alone, no kernels."""
+        op = copy(self)
+        op.formulas = op.kernels = self.formulas | (self.complex_formulas or {})
+        op.prepare()
+        return op
 
     def _pullback(self, argument: str, formulas: dict[str, Formula]) -> Pullback | None:
         formula = formulas.get(argument)
@@ -96,7 +112,7 @@ class Op:
         own = f"saved[{self.saved_names.index(argument)}]"
         shape = f"parent.shape if type(parent) is not tuple else shapes(parent, {own})"
         source = f"lambda g, saved, parent: formula({', '.join(['g', *self.values(argument, formula, shape)])})"
-        pullback: Pullback = eval(source, {"formula": formula, "shapes": _shapes})
+        pullback: Pullback = eval(source, {"formula": formula, "shapes": _shapes, "__tapegrad__": True})
         return pullback
 
     def values(self, argument: str, formula: Formula, shape: str) -> list[str]:
@@ -154,7 +170,11 @@ class Op:
         if len(args) != self.arity or kwargs:
             if self.starred in kwargs:  # reshape(x, shape=(2, 3))
                 args = (*(args or (kwargs.pop(self.parameters[0]),)), kwargs.pop(self.starred))
-            args = self.bind(*args, **kwargs)
+            try:
+                args = self.bind(*args, **kwargs)
+            except Exception as error:
+                trim(error)
+                raise
         return self.road(*args)
 
     def __repr__(self) -> str:

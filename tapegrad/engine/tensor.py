@@ -12,12 +12,12 @@ from warnings import warn
 from weakref import ref
 
 import torch
-from torch import bfloat16, float16
+from torch import float32, float64
 
 from tapegrad.engine.hooks import Hooks
 from tapegrad.engine.op import Op
 from tapegrad.engine.tape import Record, Watched, next_rank, observers
-from tapegrad.errors import ForeignTensor, MissingRule
+from tapegrad.errors import ForeignTensor
 
 if TYPE_CHECKING:
     Base = torch.Tensor  # for type checkers and editors: what torch's tensors can do, Tensors can
@@ -67,10 +67,8 @@ class Tensor(Base):
             return
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"Tensor.data: expected a torch.Tensor, got {type(value).__name__}")
-        if self._requires_grad and not value.is_floating_point():
-            raise RuntimeError(
-                f"Tensor.data: this tensor requires grad, which {value.dtype} cannot; set requires_grad = False first"
-            )
+        if self._requires_grad and not (value.is_floating_point() or value.is_complex()):
+            raise RuntimeError(f"Tensor.data: {value.dtype} takes no gradient; set requires_grad = False first")
         if value.shape != self._data.shape or value.dtype != self._data.dtype:
             self._reshaped = next_rank()
         before, self._data = self._data, native(value, "Tensor.data", "value").detach()
@@ -131,13 +129,8 @@ class Tensor(Base):
                     "use .detach() for a copy that takes no gradient"
                 )
             return
-        if value and self._data.is_complex():
-            raise MissingRule(f"requires_grad: this tensor is {self.dtype}, and the rules are for real numbers")
-        if value and not self._data.is_floating_point():
-            raise RuntimeError(
-                f"requires_grad: only floating point tensors can require gradients, this one is {self.dtype}; convert "
-                f"it first, for example with .float()"
-            )
+        if value and not (self._data.is_floating_point() or self._data.is_complex()):
+            raise RuntimeError(f"requires_grad: only floating point and complex can, not {self.dtype}; use .float()")
         if value and self._data.is_inference() and not torch.is_inference_mode_enabled():
             raise RuntimeError(
                 "requires_grad: this tensor was made in torch.inference_mode(), so that torch cannot tell when it "
@@ -200,7 +193,7 @@ def recorded(op: Op, saved: tuple[Any, ...], parents: tuple[Any, ...], watched: 
     record = _new(Record)
     record.rank = next_rank()
     dtype = out.dtype
-    record.op = op.in_half if dtype is float16 or dtype is bfloat16 else op
+    record.op = op if dtype is float32 or dtype is float64 else op.in_complex if dtype.is_complex else op.in_half
     record.saved = saved
     record.parents = parents
     record.watched = watched

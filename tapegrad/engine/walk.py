@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.gradients import Gradients, Part, one_each, own
+from tapegrad.engine.gradients import Gradients, Part, conjugated, one_each, own
 from tapegrad.engine.hooks import Hooks
 from tapegrad.engine.tape import Record, freed, observers, reached, shape_text
 from tapegrad.engine.tensor import Tensor, kind, raw, wrap
@@ -31,7 +31,7 @@ def walk(
     its gradient is complete. Gradients are summed in that same order, which is torch's, so the bits agree.
 
     Args:
-        starts: nodes and their cotangents.
+        starts: nodes and their cotangents, the conjugates of torch's gradients: see ``op.py``.
         targets: the nodes whose gradients are wanted, and the only ones that paths lead to; None for all leaves.
         retain_graph: leave the records as they are; otherwise each is freed as the walk passes it.
         create_graph: run the rules on Tensors, so that the walk is recorded.
@@ -39,7 +39,7 @@ def walk(
         gradients: what they are kept in meanwhile; nn/ has one that does not keep those of leaves.
 
     Returns:
-        A gradient for each target, or each leaf, that was reached.
+        A gradient for each target, or each leaf, that was reached: torch's, and no conjugates.
     """
     wanted = set(targets or ())
     path, leading = (None, wanted) if targets is None else _paths_to(wanted, starts)
@@ -67,7 +67,7 @@ def walk(
         parents = record.parents
         if path is not None:
             if record in wanted:  # before its hooks if another target lies behind it, as torch has it
-                result[record] = computed if record in leading else g
+                result[record] = conjugated(computed if record in leading else g)
             if record not in leading:
                 continue  # no other target lies behind it
             parents = parents and tuple([p if p in path else None for p in parents])
@@ -104,28 +104,27 @@ def walk(
         if leaf.hooks is not None and hooks:
             g = run_hooks(leaf.hooks, g, create_graph)
         if path is None or leaf in wanted:  # a leaf to start from need not be a target
-            result[leaf] = g
+            result[leaf] = conjugated(g)
     return result
 
 
 def run_hooks(hooks: Hooks, g: Any, create_graph: bool = False) -> Any:
     """The gradient after each hook has seen it and maybe replaced it; it is then left where it is retained."""
+    g = conjugated(g)
     for hook in list(hooks.values()):
-        replaced = hook(g)
-        if replaced is None:
+        if (replaced := hook(g)) is None:
             continue
         if not isinstance(replaced, (Tensor, torch.Tensor)):
             raise TypeError(f"register_hook: a hook returns a gradient or None, not {type(replaced).__name__}")
         if kind(replaced) != kind(g):
             raise RuntimeError(
-                f"register_hook: a hook must keep the gradient's shape, dtype and device; it was {kind(g)}, and is "
-                f"{kind(replaced)}"
+                f"register_hook: a hook must keep the gradient's shape, dtype, device: {kind(g)}, not {kind(replaced)}"
             )
         g = replaced if create_graph else raw(replaced)
     tensor = None if hooks.retained is None else hooks.retained()
     if tensor is not None:
         tensor.grad = raw(g).clone() if tensor.grad is None else tensor.grad + raw(g)
-    return g
+    return conjugated(g)
 
 
 def on_tape(record: Record) -> tuple[Any, ...]:

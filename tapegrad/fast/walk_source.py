@@ -30,7 +30,7 @@ Structure = tuple[tuple[Op, Nodes], ...]  # of each record, newest first: "r0" i
 
 
 def structure(start: Record) -> Structure | None:
-    """The ops of a tape and how they hang together; None if it is for ``walk``: long, freed, or with hooks."""
+    """The ops of a tape and how they hang together; None if it is for ``walk``: long, freed, complex, or with hooks."""
     records = [start]
     seen: set[Any] = {start}
     leaves: list[Tensor] = []
@@ -47,6 +47,9 @@ def structure(start: Record) -> Structure | None:
                 seen.add(p)
                 (records if type(p) is Record else leaves).append(p)
     if any(leaf.hooks or not leaf._requires_grad for leaf in leaves):
+        return None
+    nodes: list[Any] = [*records, *leaves]
+    if any(node.dtype.is_complex for node in nodes):  # then ops are ``in_complex``: other tapes' are not
         return None
     records.sort(key=attrgetter("rank"))
     names: dict[Any, str] = {record: f"r{i}" for i, record in enumerate(records)}

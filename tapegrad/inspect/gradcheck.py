@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -10,12 +11,14 @@ import torch
 from tapegrad.engine.backward import grad
 from tapegrad.engine.tape import shape_text
 from tapegrad.engine.tensor import Tensor, raw
+from tapegrad.tracebacks import trimmed
 
 
 class GradcheckError(AssertionError):
     """A gradient differs from its finite difference."""
 
 
+@trimmed
 def gradcheck(
     func: Callable[..., Any],
     inputs: torch.Tensor | Sequence[Any],
@@ -28,12 +31,13 @@ def gradcheck(
     """Compare gradients with central differences, element by element.
 
     With a fixed random cotangent v of each output, the scalar v . func(x) is differentiated by the tape and by
-    (f(x + eps) - f(x - eps)) / 2 eps for each element of each input.
+    (f(x + eps) - f(x - eps)) / 2 eps for each element of each input. Of complex numbers it is Re(conj(v) . func(x)),
+    and x takes a step along the real axis, and one along the imaginary one, as torch has it: see ``docs/complex.md``.
 
     Args:
         func: takes ``inputs``, returns a Tensor of any shape, or several; those that do not require grad, and what is
             no Tensor, are passed over.
-        inputs: Tensors, of float64 where they require grad, and whatever else ``func`` takes.
+        inputs: Tensors, of float64 or complex128 where they require grad, and whatever else ``func`` takes.
         eps: half the step.
         atol: the absolute part of the allowed difference, ``atol + rtol * |numeric|``.
         rtol: its relative part.
@@ -61,8 +65,10 @@ def gradcheck(
     if not called:
         raise ValueError("gradcheck: no input requires grad")
     for i in called:
-        if inputs[i].dtype != torch.float64:
-            raise ValueError(f"gradcheck: inputs[{i}] is {inputs[i].dtype}; finite differences need float64")
+        if inputs[i].dtype not in (torch.float64, torch.complex128):
+            raise ValueError(
+                f"gradcheck: inputs[{i}] is {inputs[i].dtype}; finite differences need float64, or complex128"
+            )
     name = ""
     for level in range(1, order + 1):
         outputs, several = _outputs(func(*inputs))
@@ -140,7 +146,9 @@ def _derivative(func: Callable[..., Any], wanted: Sequence[int], outputs: Sequen
         # Zeros tie a constant gradient, as of a linear function, to the inputs: if it should depend, that is found.
         zeros = [x.reshape(-1) * 0.0 for x in (*leaves, *cotangents)]
         flat = [g.reshape(-1) for g in grads if g is not None]
-        return torch.cat([*flat, *zeros])  # type: ignore[return-value]  # torch says: its own tensor
+        # Complex ones as two real numbers each, so that one vector holds them all.
+        flat = [torch.view_as_real(g.resolve_conj()).reshape(-1) if g.is_complex() else g for g in (*flat, *zeros)]
+        return torch.cat(flat)  # type: ignore[return-value]  # torch says: its own tensor
 
     return derivative
 
@@ -151,13 +159,14 @@ def _central_differences(
     """For each output, the derivative of its product with its cotangent."""
     x = inputs[i]._data
     numeric = {k: torch.zeros_like(x, memory_format=torch.contiguous_format) for k in cotangents}
-    for element in range(x.numel()):
+    axes = (1.0, 1j) if x.is_complex() else (1.0,)
+    for element, axis in product(range(x.numel()), axes):
         ends = []
         for step in (eps, -eps):
             moved = x.clone(memory_format=torch.contiguous_format)
-            moved.view(-1)[element] += step
+            moved.view(-1)[element] += step * axis
             outputs, _ = _outputs(func(*inputs[:i], Tensor(moved, True), *inputs[i + 1 :]))
-            ends.append({k: (outputs[k].data * v).sum() for k, v in cotangents.items()})
+            ends.append({k: (outputs[k].data * v.conj()).sum().real for k, v in cotangents.items()})
         for k in cotangents:
-            numeric[k].view(-1)[element] = (ends[0][k] - ends[1][k]) / (2 * eps)
+            numeric[k].view(-1)[element] += (ends[0][k] - ends[1][k]) / (2 * eps) * axis
     return numeric

@@ -5,6 +5,7 @@ Activations are in ``activations.py``, the gamma and error functions and their k
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
@@ -82,7 +83,7 @@ floor = rule(torch.floor, input=zero_gradient)
 ceil = rule(torch.ceil, input=zero_gradient)
 trunc = rule(torch.trunc, input=zero_gradient)
 sign = rule(torch.sign, input=zero_gradient)
-sgn = rule(torch.sgn, input=zero_gradient)
+sgn = rule(torch.sgn, input=lambda g, out, input: torch.zeros_like(g))  # complex numbers need all three: see complex.py
 round = rule(torch.round, "input, *, decimals=0", input=zero_gradient)
 
 
@@ -120,7 +121,7 @@ fmod = rule(
 def base_gradient(g: Any, input: Any, exponent: Any) -> Any:
     """d(x**p)/dx = p x**(p-1), and 0 where p = 0, also at x = 0."""
     x, p = input, exponent
-    if isinstance(p, (int, float)):
+    if isinstance(p, (int, float, complex)):
         return g * (p * x ** (p - 1)) if p != 0 else torch.zeros_like(g)
     return torch.where(p == 0, 0.0, g * (p * x ** (p - 1)))
 
@@ -129,9 +130,11 @@ def exponent_slope(out: Any, x: Any, p: Any) -> Any:
     """d(x**p)/dp = x**p log x, and 0 where x = 0 and p >= 0."""
     if isinstance(x, (int, float)):
         if x == 0:
-            return torch.where(p >= 0, 0.0, out * -math.inf)
-        return out * (math.log(x) if x > 0 else math.nan)
-    return torch.where((x == 0) & (p >= 0), 0.0, out * x.to(out.dtype).log())
+            return torch.where(p.real >= 0, 0.0, out * -math.inf)
+        return out * (math.log(x) if x > 0 else cmath.log(x) if out.is_complex() else math.nan)
+    if isinstance(x, complex):
+        return out * cmath.log(x)
+    return torch.where((x == 0) & (p.real >= 0), 0.0, out * x.to(out.dtype).log())
 
 
 pow = rule(
@@ -225,7 +228,7 @@ def sinc_series(x: Any) -> Any:
 def sinc_slope(x: Any) -> Any:
     """The quotient, or where that has no digits left the series; each is given only what it is made for."""
     near = x.abs() < 0.03
-    return torch.where(near, sinc_series(x.clamp(-0.03, 0.03)), sinc_quotient(torch.where(near, 0.03, x)))
+    return torch.where(near, sinc_series(torch.where(near, x, 0.0)), sinc_quotient(torch.where(near, 0.03, x)))
 
 
 # sin(pi x) / (pi x)
@@ -236,7 +239,7 @@ sinc = rule(torch.sinc, input=lambda g, input: g * sinc_slope(input))
 # The slope at 0 is 0, as in torch.
 abs = rule(torch.abs, input=lambda g, input: g * torch.sgn(input))
 # 0 or pi: flat.
-angle = rule(torch.angle, input=zero_gradient)
+angle = rule(torch.angle, input=lambda g, input: torch.zeros_like(g))
 # |a| with the sign of b; at a = 0 the slope is 0, as in torch.
 copysign = rule(
     torch.copysign,

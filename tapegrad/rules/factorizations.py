@@ -55,7 +55,7 @@ def log_abs_det(A: Any) -> Any:
     return logabsdet, sign
 
 
-@rule(A=lambda g, A_shape: g.new_zeros(A_shape))
+@rule(A=lambda g, out, A: torch.zeros_like(A))
 def sign_of_det(A: Any) -> Any:
     """The sign of the determinant: a step function."""
     return torch.linalg.slogdet(A).sign
@@ -130,16 +130,16 @@ def coefficient(input: Any, A: Any) -> Any:
     return A.clone()
 
 
-# --- Cholesky: A = L L^T ---
+# --- Cholesky: A = L L^H ---
 
 
 def cholesky_gradient(g: Any, out: Any, upper: bool) -> Any:
-    """L^-T (P + P^T) L^-1 / 2, where P is the lower triangle of L^T dL, its diagonal halved."""
-    g, L = (g.mT, out.mT) if upper else (g, out)
+    """L^-H (P + P^H) L^-1 / 2, where P is the lower triangle of L^H dL, its diagonal halved; here conjugated."""
+    g, L = (g.mH, out.mH) if upper else (g, out)
     P = (L.mT @ g).tril()
-    P = 0.5 * (P + P.tril(-1).mT)
+    P = 0.5 * (P + P.tril(-1).mH)
     P = torch.linalg.solve_triangular(L.mT, P, upper=True)
-    return torch.linalg.solve_triangular(L, P, upper=False, left=False)
+    return torch.linalg.solve_triangular(L.conj(), P, upper=False, left=False)
 
 
 cholesky = rule(torch.linalg.cholesky, "A, *, upper=False", A=cholesky_gradient)
@@ -152,24 +152,26 @@ def unchecked_cholesky(A: Any, upper: Any, check_errors: Any) -> Any:
 
 
 def factor_gradient(S: Any, L: Any, upper: bool) -> Any:
-    """dL from S = -dA - dA^T."""
-    return -L @ S if upper else -S @ L
+    """dL from S = -dA - dA^H."""
+    return -L.conj() @ S if upper else -S @ L.conj()
 
 
-def symmetric(x: Any) -> Any:
-    """x + x^T."""
-    return x + x.mT
+def hermitian_sum(x: Any) -> Any:
+    """x + x^H."""
+    return x + x.mH
 
 
-# A = L L^T, X = A^-1 B or A^-1. As in torch, the gradient of L is not cut to its triangle.
+# A = L L^H, X = A^-1 B or A^-1. As in torch, the gradient of L is not cut to its triangle.
 cholesky_solve = rule(
     torch.cholesky_solve,
     "input, L, upper=False",
-    input=lambda g, L, upper: torch.cholesky_solve(g, L, upper),
-    L=lambda g, out, L, upper: factor_gradient(symmetric(torch.cholesky_solve(g, L, upper) @ out.mT), L, upper),
+    input=lambda g, L, upper: torch.cholesky_solve(g, L.conj(), upper),
+    L=lambda g, out, L, upper: factor_gradient(
+        hermitian_sum(torch.cholesky_solve(g, L.conj(), upper) @ out.mT), L, upper
+    ),
 )
 cholesky_inverse = rule(
     torch.cholesky_inverse,
     "L, upper=False",
-    L=lambda g, out, L, upper: factor_gradient(out @ (symmetric(g) @ out), L, upper),
+    L=lambda g, out, L, upper: factor_gradient(out.conj() @ (hermitian_sum(g) @ out.conj()), L, upper),
 )

@@ -51,6 +51,15 @@ def renorm_gradient(g: Any, x: Any, p: float, dims: list[int], maxnorm: float) -
     return torch.where(norm > maxnorm, (maxnorm * inverse * (g - inverse * path)).to(g.dtype), g)
 
 
+def complex_renorm_gradient(g: Any, input: Any, p: float, dim: int, maxnorm: float) -> Any:
+    """The same of complex numbers: the norm, and the gradient that goes through it, are real."""
+    dims = [d for d in range(input.ndim) if d != dim % input.ndim]
+    norm = vector_norm(input, p, dims, True)
+    inverse = (norm + 1e-7).reciprocal()
+    path = norm_gradient((g * input).sum(dims, keepdim=True).real, norm, input.conj(), p, dims)
+    return torch.where(norm > maxnorm, maxnorm * inverse * (g - inverse * path), g)
+
+
 # Slices along dim whose norm exceeds maxnorm are scaled by maxnorm / norm.
 renorm = rule(
     torch.renorm,

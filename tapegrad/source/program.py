@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.gradients import Gradients, one_each
+from tapegrad.engine.gradients import Gradients, conjugated, one_each
 from tapegrad.engine.tape import Record, parents_of, reached
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
@@ -146,7 +146,9 @@ class Program:
         """Run every rule watched by a trace, newest record first, as the engine's walk runs it."""
         gradients = Gradients(in_place=True)
         for output in dict.fromkeys(self.tape.outputs):
-            gradients.give(output, self._cotangent(output))
+            with self._backward:
+                g = conjugated(self._cotangent(output))
+            gradients.give(output, g)
         uses = self.tape.uses()
         for record in reversed(self.tape):
             g = gradients.pending.pop(record, None)
@@ -187,7 +189,8 @@ class Program:
 
     def _settle(self, node: Any, g: torch.Tensor) -> None:
         """Note a node's complete gradient: a statement if the node has a name, a hint to a name if it has none."""
-        expression = self._backward.expression(g)
+        with self._backward:
+            expression = self._backward.expression(conjugated(g))
         name = f"d{self.variable(node)}"
         if node in self.named or type(node) is not Record:
             cotangent = expression.kind == "input" and expression.name == self._names.get(("cotangent", node))

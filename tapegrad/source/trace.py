@@ -271,6 +271,8 @@ def _called(expression: Expression) -> str:
 def _spelled(func: Any) -> tuple[str, Any]:
     """The kind of a function's expression, and its name."""
     name: str = func.__name__
+    if name in ("real", "imag"):
+        return "attribute", name
     if name == "rsub":
         return "reversed", "sub"
     if name == "__get__":

@@ -280,3 +280,34 @@ def test_the_seeds_rows_would_show_it(break_rule):
     loss = (h * h).mean()
     rows = {row.name: row.approximate for row in tapegrad.compare(loss, names={"x": x, "w": w, "pre": pre, "h": h})}
     assert rows == {"x": False, "w": False, "pre": False, "h": True}
+
+
+# --- complex numbers ---
+
+
+@pytest.mark.parametrize(
+    "func",
+    [
+        lambda z: z * z.exp(),
+        torch.abs,
+        lambda z: z.conj() * z.real + z.angle(),
+        torch.view_as_real,
+        torch.fft.fft,
+        lambda z: torch.fft.irfft(z, 4),
+        lambda z: torch.linalg.inv(z.outer(z) + torch.eye(3)),
+        torch.sgn,
+    ],
+)
+def test_complex_numbers_pass_to_second_order(func):
+    z = torch.complex(randn(3), randn(3, seed=1))
+    assert tapegrad.gradcheck(func, tapegrad.tensor(z, requires_grad=True), order=2)
+
+
+def test_a_rule_without_its_conjugate_is_found():
+    @tapegrad.rule(z=lambda g, z: g * z.sgn())
+    def absolute(z):
+        return z.abs()
+
+    z = torch.complex(randn(3), randn(3, seed=1))
+    with pytest.raises(tapegrad.GradcheckError, match="gradient of inputs"):
+        tapegrad.gradcheck(absolute, tapegrad.tensor(z, requires_grad=True))

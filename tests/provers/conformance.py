@@ -3,7 +3,8 @@
     python -m tests.provers.conformance                    every operator of the database, in float64
     python -m tests.provers.conformance add mul nn.functional.gelu
     python -m tests.provers.conformance --dtype float32    how many of the runs are equal bit for bit
-    python -m tests.provers.conformance --write            both, written to docs/conformance.md
+    python -m tests.provers.conformance --dtype complex128
+    python -m tests.provers.conformance --write            all three, written to docs/conformance.md
 
 torch tests itself with this database: for each operator it has sample inputs, with tensors that require grad. Each
 sample is run as function, method, operator, in place and under the operator's other names; values and gradients, with
@@ -48,6 +49,7 @@ from tests.provers.conformance_run import (
 )
 
 SAMPLES = 20  # of each operator's samples, evenly spread
+WIDE = {torch.float64, torch.complex128}
 SECONDS = 20.0  # for each operator
 
 # What the forward pass of a makemore, GPT, RNN or CNN program calls.
@@ -111,11 +113,14 @@ class TimeIsUp(BaseException):
 
 @cache
 def database() -> dict[str, Any]:
-    """The operators that torch can differentiate in float64, by name."""
+    """The operators that torch can differentiate in float64 or complex128, by name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from torch.testing._internal.common_methods_invocations import op_db
-    ops = [op for op in op_db if op.supports_autograd and torch.float64 in op.supported_backward_dtypes("cpu")]
+        from torch.testing._internal import common_methods_invocations as invocations
+    seeded = invocations.wrapper_set_seed  # is given methods as they stand in torch.Tensor
+    invocations.wrapper_set_seed = lambda op, *args, **kwargs: seeded(as_method(op), *args, **kwargs)
+    op_db = invocations.op_db
+    ops = [op for op in op_db if op.supports_autograd and WIDE & set(op.supported_backward_dtypes("cpu"))]
     return {op.full_name: op for op in ops}
 
 
@@ -368,7 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.provers.conformance", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="operators, such as add or nn.functional.gelu; all by default")
-    parser.add_argument("--dtype", choices=["float64", "float32"], default="float64")
+    parser.add_argument("--dtype", choices=["float64", "float32", "complex128", "complex64"], default="float64")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="how many of each operator's samples")
     parser.add_argument("--write", action="store_true", help="run both dtypes and write docs/conformance.md")
     options = parser.parse_args(arguments)

@@ -39,7 +39,7 @@ class Run:
         def enter(value: Any) -> Any:
             if isinstance(value, torch.Tensor):
                 if id(value) not in seen:
-                    takes = value.requires_grad or (every and value.is_floating_point())
+                    takes = value.requires_grad or (every and (value.is_floating_point() or value.is_complex()))
                     seen[id(value)] = leaf(copied(value)) if takes else copied(value)
                     self.tensors.append(seen[id(value)])
                     if takes:

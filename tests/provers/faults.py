@@ -383,11 +383,6 @@ FAULTS: dict[str, list[Fault]] = {
             Gives("takes the gradient that is given there", "True"),
         ),
         Fault(
-            "torch.cat([x, torch.ones(1, dtype=torch.complex64)])",
-            Raises(tapegrad.MissingRule, "cat(): the result is complex, as tensors is"),
-            Gives("joins them, with gradients", "True"),
-        ),
-        Fault(
             "torch.full_like(c, x.sum())",
             Raises(tapegrad.MissingRule, "full_like(): the result takes no gradient"),
             Raises(TypeError, "must be Number, not Tensor"),

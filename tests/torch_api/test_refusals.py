@@ -111,35 +111,7 @@ def test_a_gradient_that_would_be_lost_is_refused(name, value):
         NO_GRADIENT[name](ours(randn(3)), constant)  # a constant is a number
 
 
-# --- complex numbers ---
-
-JOINED = {
-    "cat": lambda x, c: torch.cat([x, c]),
-    "cat first": lambda x, c: torch.cat([c, x]),
-    "stack": lambda x, c: torch.stack([x, c]),
-    "hstack": lambda x, c: torch.hstack([x, c]),
-    "column_stack": lambda x, c: torch.column_stack([x, c]),
-    "block_diag": lambda x, c: torch.block_diag(x, c),
-    "einsum": lambda x, c: torch.einsum("i,i->", c, x),
-    "diff": lambda x, c: torch.diff(x, prepend=c),
-    "multi_dot": lambda x, c: torch.linalg.multi_dot([x, c.outer(c), x]),
-    "float_power": lambda x, c: torch.float_power(x, c),
-    "a number": lambda x, c: x * 1j,
-}
-
-
-@pytest.mark.parametrize("name", JOINED)
-def test_a_complex_result_is_refused(name):
-    x, c = ours(randn(3)), torch.complex(randn(3, seed=1), randn(3, seed=2))
-    with pytest.raises((MissingRule, RuntimeError)):  # or torch refuses it, for its types
-        JOINED[name](x, c).abs().sum()
-    with torch.no_grad():
-        assert not JOINED["cat"](x, c).requires_grad
-
-
-def test_the_complex_argument_is_named():
-    with pytest.raises(MissingRule, match=r"^cat\(\): the result is complex, as tensors is"):
-        torch.cat([ours(randn(3)), torch.complex(randn(3), randn(3))])
+# --- results without a gradient ---
 
 
 def test_an_integer_result_that_would_drop_a_gradient_is_refused():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 
 from tapegrad.rules import convolution
@@ -34,9 +36,19 @@ def convolve(
         per_dimension(output_padding, n),
         groups,
     )
+    if input.is_complex():
+        out = convolve_complex(input, weight, lambda x, w: convolve(n, x, w, None, *options))
+        return out if bias is None else out + bias.view([-1] + [1] * n)
     if input.ndim == n + 1:
         return convolution.convolution(input.unsqueeze(0), weight, bias, *options).squeeze(0)
     return convolution.convolution(input, weight, bias, *options)
+
+
+def convolve_complex(input: Any, weight: Any, convolve: Callable[[Any, Any], Any]) -> Any:
+    """A convolution of complex numbers by three of real ones: (a + bi)(c + di) by ac, bd and (a + b)(c + d)."""
+    a, b, c, d = input.real, input.imag, weight.real, weight.imag
+    ac, bd, all_four = convolve(a, c), convolve(b, d), convolve(a + b, c + d)
+    return torch.complex(ac - bd, all_four - ac - bd)
 
 
 def enter_convolution(n: int, name: str) -> None:

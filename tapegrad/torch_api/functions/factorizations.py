@@ -19,6 +19,7 @@ from tapegrad.rules.factorizations import (
     unchecked_solve,
 )
 from tapegrad.torch_api.composition import composition
+from tapegrad.torch_api.raw import raw
 
 # --- determinants: d(det A) = det(A) tr(A^-1 dA) ---
 
@@ -44,6 +45,8 @@ def _slogdet(input: Any) -> Any:
 @composition(torch.logdet)
 def logdet(input: Any) -> Any:
     logabsdet, sign = log_abs_det(input)
+    if input.is_complex():
+        return logabsdet + sign_of_det(input).log()
     return torch.where(sign == -1, torch.nan, logabsdet)
 
 
@@ -80,14 +83,14 @@ def triangular_solve(
 # --- Cholesky: A = L L^T ---
 
 
-@composition(torch.cholesky)
+@composition(*[torch.cholesky] if hasattr(torch, "cholesky") else [])  # deprecated by torch, and due to go
 def _cholesky(input: Any, upper: bool = False) -> Any:
     return cholesky(input, upper=upper)
 
 
 @composition(torch.linalg.householder_product, torch.orgqr)
 def householder_product(A: Any, tau: Any) -> Any:
-    """The first columns of the product of reflections I - tau v v^T; each v is a column of A below its diagonal."""
+    """The first columns of the product of reflections I - tau v v^H; each v is a column of A below its diagonal."""
     m, n = A.shape[-2:]
     if not m >= n >= tau.shape[-1]:
         raise RuntimeError(
@@ -96,8 +99,8 @@ def householder_product(A: Any, tau: Any) -> Any:
         )
     eye = torch.eye(m, n, dtype=A.dtype, device=A.device)
     below = A.tril(-1) + eye
-    product = torch.where(eye.bool() & False, A, eye)  # of no reflections, it still comes from A, whose gradient is 0
+    product = torch.where(torch.ones_like(raw(A), dtype=torch.bool), eye, A)  # recorded, even without a reflection
     for i in reversed(range(tau.shape[-1])):
         v = below[..., i : i + 1]
-        product = product - tau[..., i : i + 1, None] * v @ (v.mT @ product)
+        product = product - tau[..., i : i + 1, None] * v @ (v.mH @ product)
     return product

@@ -41,12 +41,14 @@ def inner(input: Any, other: Any) -> Any:
         return input * other
     if input.shape[-1] != other.shape[-1]:
         raise RuntimeError(f"inner(): the last dimensions of {tuple(input.shape)} and {tuple(other.shape)} differ")
-    return vecdot(input, other) if input.ndim == other.ndim == 1 else tensordot(input, other, ([-1], [-1]))
+    return torch.dot(input, other) if input.ndim == other.ndim == 1 else tensordot(input, other, ([-1], [-1]))
 
 
 @composition(torch.linalg.vecdot)
 def vecdot(x: Any, y: Any, *, dim: int = -1) -> Any:
-    return torch.dot(x, y) if x.ndim == y.ndim == 1 else (x * y).sum(dim)
+    if x.ndim == y.ndim == 1:
+        return torch.vdot(x, y)
+    return ((x.conj() if x.is_complex() else x) * y).sum(dim)
 
 
 @composition(torch.tensordot)

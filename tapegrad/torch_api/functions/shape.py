@@ -148,6 +148,9 @@ composition(torch.Tensor.double)(_to_dtype(torch.float64))
 composition(torch.Tensor.float)(_to_dtype(torch.float32))
 composition(torch.Tensor.half)(_to_dtype(torch.float16))
 composition(torch.Tensor.bfloat16)(_to_dtype(torch.bfloat16))
+composition(torch.Tensor.cdouble)(_to_dtype(torch.complex128))  # type: ignore[attr-defined]  # torch's stubs lack it
+composition(torch.Tensor.cfloat)(_to_dtype(torch.complex64))  # type: ignore[attr-defined]  # likewise
+composition(torch.Tensor.chalf)(_to_dtype(torch.complex32))
 composition(torch.Tensor.cpu)(lambda input: input.to("cpu"))
 composition(torch.Tensor.cuda)(lambda input, device="cuda": input.to(device))
 

@@ -25,13 +25,13 @@ from tapegrad.rules.spectral import (
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.functions.factorizations import named_tuple
 
-# --- A = V diag(L) V^T ---
+# --- A = V diag(L) V^H ---
 
 
 @composition(torch.linalg.eigh)
 def eigh(A: Any, UPLO: str = "L") -> Any:
     both = eigh_stacked(A, UPLO)
-    return named_tuple("linalg_eigh", both[..., 0, :], both[..., 1:, :])
+    return named_tuple("linalg_eigh", both[..., 0, :].real, both[..., 1:, :])
 
 
 @composition(torch.linalg.eigvalsh)
@@ -39,14 +39,14 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Any:
     return eigenvalues(A, UPLO)[0]
 
 
-# --- A = U diag(S) V^T ---
+# --- A = U diag(S) V^H ---
 
 
 @composition(torch.linalg.svd)
 def svd(A: Any, full_matrices: bool = True, *, driver: Any = None) -> Any:
     stacked, U_full, Vh_full = svd_stacked(A, full_matrices, driver)
     U, S, V = unstack_svd(stacked, A.shape)
-    Vh, k = V.mT, S.shape[-1]
+    S, Vh, k = S.real, V.mH, S.shape[-1]
     if U_full.shape[-1] > k:  # what completes the bases takes no gradient, as in torch
         U = torch.cat([U, U_full[..., k:]], -1)
     if Vh_full.shape[-2] > k:
@@ -60,7 +60,7 @@ def _svd(input: Any, some: bool = True, compute_uv: bool = True) -> Any:
         *batch, m, n = input.shape
         return named_tuple("svd", input.new_zeros(*batch, m, m), svdvals(input), input.new_zeros(*batch, n, n))
     U, S, Vh = svd(input, not some)
-    return named_tuple("svd", U, S, Vh.mT)
+    return named_tuple("svd", U, S, Vh.mH)
 
 
 @composition(torch.linalg.svdvals)
@@ -89,7 +89,7 @@ def qr(A: Any, mode: str = "reduced") -> Any:
     return named_tuple("linalg_qr", *unstack_qr(qr_stacked(A, mode), A.shape[-2]))
 
 
-@composition(torch.qr)
+@composition(*[torch.qr] if hasattr(torch, "qr") else [])  # deprecated by torch, and due to go
 def _qr(input: Any, some: bool = True) -> Any:
     return named_tuple("qr", *qr(input, "reduced" if some else "complete"))
 
@@ -115,7 +115,7 @@ def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: Any = None) -> Any:
     driver = driver or ("gels" if A.is_cuda else "gelsy")
     X, rank, singular_values = least_squares(A, B, rcond, driver)
     given = driver != "gelsy" and A.shape[-2] > A.shape[-1] and (driver == "gels" or bool((rank == A.shape[-1]).all()))
-    misses = squared_miss(A, B, rcond, driver) if given else X.reshape(-1)[:0]
+    misses = squared_miss(A, B, rcond, driver) if given else X.real.reshape(-1)[:0]
     return named_tuple("linalg_lstsq", X, misses, rank, singular_values)
 
 

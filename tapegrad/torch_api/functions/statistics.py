@@ -26,7 +26,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     else:
         freedom = total - correction * (w * aweights).sum() / total
     x = x - mean.unsqueeze(1)
-    return (x @ (x if w is None else x * w).t() / (freedom if freedom > 0 else 0)).squeeze()
+    return (x @ (x if w is None else x * w).mH / (freedom if freedom > 0 else 0)).squeeze()
 
 
 @composition(torch.corrcoef)
@@ -36,8 +36,9 @@ def corrcoef(input: Any) -> Any:
     if c.ndim == 0:
         return c / c
     i = torch.arange(len(c), device=c.device)
-    deviation = c[i, i].sqrt()
-    return (c / deviation.unsqueeze(1) / deviation).clamp(-1, 1)
+    deviation = c[i, i].real.sqrt()
+    c = c / deviation.unsqueeze(1) / deviation
+    return torch.complex(c.real.clamp(-1, 1), c.imag.clamp(-1, 1)) if c.is_complex() else c.clamp(-1, 1)
 
 
 # --- quantiles ---
