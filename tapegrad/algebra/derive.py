@@ -18,11 +18,13 @@ from tapegrad.engine.tensor import Tensor, raw
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.inspect.names import merged, scope_of, tensors_in
 from tapegrad.inspect.tape import Tape, tape
+from tapegrad.tracebacks import trimmed
 
 STARTS = 8  # that are tried
 EFFORT = 30_000  # products that one of them may take
 
 
+@trimmed
 def derive(
     loss: Tensor | Tape, of: Tensor | str, start: Tensor | str | None = None, names: Mapping[str, Any] | None = None
 ) -> Derivation:

@@ -115,7 +115,7 @@ def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: Any = None) -> Any:
     driver = driver or ("gels" if A.is_cuda else "gelsy")
     X, rank, singular_values = least_squares(A, B, rcond, driver)
     given = driver != "gelsy" and A.shape[-2] > A.shape[-1] and (driver == "gels" or bool((rank == A.shape[-1]).all()))
-    misses = squared_miss(A, B, rcond, driver) if given else X.reshape(-1)[:0]
+    misses = squared_miss(A, B, rcond, driver) if given else X.real.reshape(-1)[:0]
     return named_tuple("linalg_lstsq", X, misses, rank, singular_values)
 
 
