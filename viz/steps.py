@@ -17,6 +17,7 @@ from tapegrad.inspect.tape import Tape
 from tapegrad.source.explain import formula, reason, sum_of_copies
 from tapegrad.source.layout import Text
 from tapegrad.source.program import Program
+from tapegrad.source.quotes import hosts
 
 from .expression import constant, expression
 
@@ -120,16 +121,11 @@ class Steps:
 
     def _forward(self) -> list[dict[str, Any]]:
         """The user's lines with the records that they computed, or lines made from the records."""
-        users: dict[Any, Record] = {}
-        for r in self._tape:
-            for p in parents_of(r):
-                users.setdefault(p, r)
+        of = hosts(self._tape)
         found: dict[Any, list[int]] = {}
         texts: dict[Any, str] = {}
         for record in self._tape:
-            host = record
-            while host not in self._tape.lines and host not in self._tape.names and host in users:
-                host = users[host]
+            host = of[record]
             found.setdefault(host, []).append(self._ids[record])
             if host not in texts:
                 line = self._tape.lines.get(host)

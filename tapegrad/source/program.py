@@ -21,6 +21,7 @@ from tapegrad.source.closed import ClosedProgram
 from tapegrad.source.expression import Expression
 from tapegrad.source.layout import LINE, Text, text_of
 from tapegrad.source.module import function, module, shape_comment
+from tapegrad.source.quotes import Quotes
 from tapegrad.source.trace import Trace
 from tapegrad.source.variables import RESERVED, Variables
 
@@ -81,7 +82,8 @@ class Program:
         self._results: list[tuple[str, Statement]] = []
         self._hints: dict[Expression, str] = {}
         self._call_constants(self._forward)
-        self._lines = _by_word(Body(self._forward_statements(()), {}, RESERVED).lines)
+        self._quotes = Quotes(self.tape)
+        self._made_up = _by_word(Body(self._forward_statements(()), {}, RESERVED).lines)
         self._walk()
         self._call_constants(self._backward)
 
@@ -194,17 +196,15 @@ class Program:
         name = f"d{self.variable(node)}"
         if node in self.named or type(node) is not Record:
             cotangent = expression.kind == "input" and expression.name == self._names.get(("cotangent", node))
-            comment = () if expression.number is not None else (*shape_comment(node), *self._undone(node))
-            statement = Statement(expression.name if cotangent else name, expression, comment)
+            quotes = self._quotes.of_users(node)
+            made_up = () if quotes else self._made_up.get(self.variable(node), [])[::-1]
+            comment = () if expression.number is not None else (*shape_comment(node), *made_up)
+            statement = Statement(expression.name if cotangent else name, expression, comment, quotes)
             if not cotangent:
                 self._statements.append(statement)
             self._results.append((self.named.get(node, self.variable(node)), statement))
         else:
             self._hints.setdefault(expression, name)
-
-    def _undone(self, node: Any) -> list[str]:
-        """The forward lines that use a node, newest first."""
-        return self._lines.get(self.variable(node), [])[::-1]
 
     def _make_saved_known(self, record: Record) -> None:
         """Tell the trace what to call all that a record saved."""
@@ -261,6 +261,8 @@ class Program:
         found: list[tuple[str, Any]] = []
         for line in self.body.lines:
             text = line[4:]
+            if text.startswith("#"):
+                continue
             if found and text[:1] in (" ", ")", "]"):
                 found[-1] = (f"{found[-1][0]}\n{text}", found[-1][1])
             else:
