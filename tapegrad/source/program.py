@@ -13,11 +13,11 @@ from tapegrad.engine.tape import Record, parents_of, reached
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.inspect.grad_mode import in_grad_mode
-from tapegrad.inspect.names import merged, scope_of, tensors_in
+from tapegrad.inspect.names import merged, tensors_in
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.body import Body, Statement
-from tapegrad.source.closed import ClosedProgram
+from tapegrad.source.explain import Explained
 from tapegrad.source.expression import Expression
 from tapegrad.source.layout import LINE, Text, text_of
 from tapegrad.source.module import function, module, shape_comment
@@ -36,15 +36,17 @@ class Program:
         tape: what to write.
         scope: variable name -> value, to call tensors by.
         style: see ``Tape.source``.
+        explain: likewise.
     """
 
-    def __init__(self, tape: Tape, scope: Mapping[str, Any], style: str) -> None:
+    def __init__(self, tape: Tape, scope: Mapping[str, Any], style: str, explain: bool = False) -> None:
         if style not in STYLES:
             raise ValueError(f"source: style must be one of {', '.join(STYLES)}, closed, not {style!r}")
         reached(tape.outputs)  # raises if the tape was freed
         self.tape = tape
         self.exact = style == "exact"
         self.named = merged(tape.names, scope)
+        self._explained = Explained(tape, self.variable, {*self.named, *tape.leaves}) if explain else None
         self.values: dict[Any, torch.Tensor] = {}  # node -> its raw tensor, where it is still there
         self._names: dict[Any, str] = {}  # node, or id of a raw tensor -> what it is called
         self._variables = Variables(RESERVED)
@@ -199,7 +201,8 @@ class Program:
             quotes = self._quotes.of_users(node)
             made_up = () if quotes else self._made_up.get(self.variable(node), [])[::-1]
             comment = () if expression.number is not None else (*shape_comment(node), *made_up)
-            statement = Statement(expression.name if cotangent else name, expression, comment, quotes)
+            reasons = () if self._explained is None else self._explained.of(node)
+            statement = Statement(expression.name if cotangent else name, expression, comment, quotes, reasons)
             if not cotangent:
                 self._statements.append(statement)
             self._results.append((self.named.get(node, self.variable(node)), statement))
@@ -303,51 +306,6 @@ class Program:
         """The parameters for the gradients of outputs."""
         keys = [("cotangent", output) for output in dict.fromkeys(self.tape.outputs)]
         return [self._names[key] for key in keys if key in self._names]
-
-
-def _program(tape: Tape, scope: Mapping[str, Any], style: str, forward: bool) -> Program | ClosedProgram:
-    if style != "closed":
-        return Program(tape, scope, style)
-    if forward:
-        raise ValueError("source: style='closed' has no forward; take forward=True with style='plain' or 'exact'")
-    return ClosedProgram(tape, scope)
-
-
-def source(self: Tape, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False) -> str:
-    """The backward pass of this tape, as PyTorch source.
-
-    Args:
-        self: the tape.
-        names: variable name -> value, to call tensors by, for example ``locals()``; by default, the variables that
-            the calling code can see.
-        style: ``"plain"`` writes the textbook formulas; ``"exact"`` writes the kernels, equal to the engine's
-            gradients bit for bit; ``"closed"`` writes every part of the pass in its cheapest closed form, as
-            ``tapegrad.derive`` finds it, equal but for rounding, and leaves out the gradients that nobody needs then.
-        forward: write ``forward(...)`` as well, which returns the outputs and a dict of what ``backward`` needs:
-            together they are a whole program.
-
-    Returns:
-        A function ``backward(...)``, whose parameters are the tensors it needs, by name, and which returns a dict
-        from name to gradient: of the leaves and of every named intermediate. Of one output with one element the
-        gradient is 1; otherwise those of the outputs are parameters too: ``dout`` for ``out``.
-    """
-    program = _program(self, scope_of(names), style, forward)
-    return program.text(forward) if isinstance(program, Program) else program.text()
-
-
-def bindings(
-    self: Tape, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False
-) -> dict[str, torch.Tensor]:
-    """The raw tensors to call the functions of ``source`` with, by name: ``forward`` if it is there.
-
-    Gradients of outputs, where they are parameters, are for the caller to add.
-    """
-    program = _program(self, scope_of(names), style, forward)
-    return program.bindings(forward) if isinstance(program, Program) else program.bindings()
-
-
-Tape.source = source  # type: ignore[method-assign]  # which inspect/tape.py declares
-Tape.bindings = bindings  # type: ignore[method-assign]  # likewise
 
 
 def _arguments(record: Record) -> Iterator[tuple[str, torch.Tensor | None, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, NamedTuple
 
 from tapegrad.engine.tape import Record, parents_of
@@ -42,9 +42,21 @@ class Quotes:
             for node in dict.fromkeys(parents_of(record)):
                 self._users.setdefault(node, []).append(record)
 
-    def of_users(self, node: Any) -> list[Quote]:
-        """The statements that use a record or leaf, newest first, as far as they can be told."""
-        found = [self._quotes.get(self._hosts[record]) for record in self._users.get(node, ())]
+    def of_users(self, node: Any, stated: Container[Any] | None = None) -> list[Quote]:
+        """The statements that use a record or leaf, newest first, as far as they can be told.
+
+        Args:
+            node: the record or leaf.
+            stated: if given, those count too that use what is not among these, and was computed from the node.
+        """
+        users = dict.fromkeys(self._users.get(node, ()))
+        stack = list(users)
+        while stack and stated is not None:
+            record = stack.pop()
+            further = [r for r in self._users.get(record, ()) if r not in users] if record not in stated else []
+            users |= dict.fromkeys(further)
+            stack += further
+        found = [self._quotes.get(self._hosts[record]) for record in sorted(users, key=lambda r: r.rank)]
         return list(dict.fromkeys([quote for quote in found if quote is not None]))
 
 
@@ -61,18 +73,18 @@ def hosts(tape: Tape) -> dict[Record, Record]:
     return found
 
 
-def comment(text: str, indent: int, most: int = _ROWS) -> list[str]:
+def comment(text: str, indent: int, most: int = _ROWS, inner: str = "") -> list[str]:
     """A text as lines of comment, whatever is in it: nothing that ends a line, or turns it around, is left.
 
     Args:
         text: what to write.
         indent: how far in.
         most: how many lines; what is left of a longer text is cut off.
+        inner: what to put before each line of the text.
     """
     text = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    rows = textwrap.wrap(
-        text, LINE - indent - 2, subsequent_indent="    ", max_lines=most, placeholder=" …", break_on_hyphens=False
-    )
+    options: Any = {"max_lines": most, "placeholder": " …", "break_on_hyphens": False}
+    rows = textwrap.wrap(text, LINE - indent - 2, initial_indent=inner, subsequent_indent=inner + "    ", **options)
     return [f"{' ' * indent}# {row}" for row in rows]
 
 
@@ -98,4 +110,4 @@ class Headings:
         self._quoted.update(new)
         self._last = new or self._last
         lines = [line for text in dict.fromkeys(q.text for q in new) for line in comment(text, self._indent)]
-        return lines + [line for text in reasons for line in comment(f"{text}.", self._indent + 2, _LONGEST)]
+        return lines + [line for text in reasons for line in comment(f"{text}.", self._indent, _LONGEST, "  ")]
