@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 # Formulas, then kernels, then torch's functions in terms of them: a function's last entry in the table holds.
+import tapegrad.inspect.mistakes
 import tapegrad.kernels
 import tapegrad.nn.autocast
 import tapegrad.nn.callers
@@ -38,10 +39,16 @@ from tapegrad.nn.checkpoint import checkpoint
 from tapegrad.nn.quiet import quiet
 from tapegrad.nn.recording import recording
 from tapegrad.plan.compiled import compile
+from tapegrad.teaching.exercise import exercise
 from tapegrad.torch_api.users import rule
+from tapegrad.tracebacks import trimmed, trimmed_members
 from tapegrad.transforms.functional import hessian, hvp, jacobian, jvp, vhp, vjp
 
-grad, compare = quiet(grad), quiet(compare)
+grad, compare, kernel = trimmed(quiet(grad)), quiet(compare), trimmed(kernel)
+trimmed_members(Tensor, ("__init__", "backward", "retain_grad", "data", "grad", "requires_grad"))
+trimmed_members(recording, ["__call__"])  # __torch_function__ sees every call of torch
+for described in (Tape, Derivation, Comparison, Checks):
+    trimmed_members(described)
 tapegrad.torch_api.methods.install()
 tapegrad.torch_api.functions_refused.guard()
 tapegrad.torch_api.distributions.adopt()
@@ -50,6 +57,7 @@ if os.environ.get("TAPEGRAD_FAST") != "0" and (Path(__file__).parent / "fast").i
 tapegrad.nn.processes.install()  # after the written walks, which it goes before
 tapegrad.nn.autocast.watch()
 tapegrad.nn.callers.introduce()
+tapegrad.inspect.mistakes.introduce()
 
 __version__ = "0.1.0"
 
@@ -77,6 +85,7 @@ __all__ = [
     "compile",
     "derive",
     "detect_anomaly",
+    "exercise",
     "grad",
     "gradcheck",
     "hessian",

@@ -94,10 +94,7 @@ def _refuse_strange(whose: str, part: Any, g: Any) -> None:
     if part is None:
         return
     if not isinstance(part, torch.Tensor):
-        raise TypeError(
-            f"{whose}: it returned {type(part).__name__}, not a tensor; for a gradient that is zero everywhere, return "
-            f"zeros, and for none at all leave the argument out of the rule"
-        )
+        raise _no_tensor(whose, part)
     strange = {
         f"of layout {part.layout}, not a dense one; return gradient.to_dense()": part.layout is not torch.strided,
         "on the meta device, which has no values; return one on g.device": part.is_meta and g.device.type != "meta",
@@ -110,6 +107,29 @@ def _refuse_strange(whose: str, part: Any, g: Any) -> None:
             f"{whose}: it uses a torch.Tensor that requires grad under torch.autograd, whose tape tapegrad does not "
             f"see; make it an argument of the function, or .detach() it"
         )
+
+
+def misfit(whose: str, part: Any, node: Any) -> Exception:
+    """The refusal of what a rule gave for a node, for it is no gradient, or does not fit."""
+    if not hasattr(part, "shape") or not isinstance(part.dtype, torch.dtype):
+        return _no_tensor(whose, part)
+    return RuntimeError(
+        f"{whose}: it returned a gradient of shape {tuple(part.shape or ())} and {part.dtype} for an argument of "
+        f"shape {tuple(node.shape)} and {node.dtype}, which does not broadcast to it, or cannot be cast"
+    )
+
+
+def not_one_each(whose: str, parts: Any, count: int) -> TypeError:
+    """The refusal of what a rule gave for a sequence of tensors."""
+    what = f"{len(parts)}" if isinstance(parts, (tuple, list)) else type(parts).__name__
+    return TypeError(f"{whose}: it must return a list of {count} gradients, one for each tensor, not {what}")
+
+
+def _no_tensor(whose: str, part: Any) -> TypeError:
+    return TypeError(
+        f"{whose}: it returned {type(part).__name__}, not a tensor; for a gradient that is zero everywhere, return "
+        f"zeros, and for none at all leave the argument out of the rule"
+    )
 
 
 def checked(op: Any) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ def compiled(source: str, name: str, scope: dict[str, Any], file: str) -> Callab
         file: the path that tracebacks are to give, with the lines of the source; no such file need exist.
     """
     entry = linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    scope["__tapegrad__"] = True  # tracebacks tell our code from the user's
     exec(compile(source, file, "exec"), scope)
     function: Callable[..., Any] = scope.pop(name)  # popped, so that no cycle of references is left
     finalize(function, _drop, file, entry)

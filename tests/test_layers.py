@@ -14,8 +14,8 @@ import pytest
 
 from tests.helpers import ROOT
 
-# A layer, and the layers or modules that its files may import; errors and numbers everybody may, and the package itself
-# everything.
+# A layer, and the layers or modules that its files may import; errors, markup and numbers everybody may, and the
+# package itself everything.
 DIRECTIONS: dict[str, set[str]] = {
     "engine": set(),
     "rules": {"engine"},
@@ -26,14 +26,18 @@ DIRECTIONS: dict[str, set[str]] = {
     "source": {"engine", "inspect", "algebra"},
     "algebra": {"engine", "inspect", "source.trace", "source.expression", "source.layout", "source.variables"},
     "plan": {"engine", "kernels.scalar", "torch_api.composition", "inspect", "source", "algebra"},
+    "teaching": {"engine", "inspect", "source"},
     "nn": {"engine", "torch_api"},
-    "transforms": {"engine"},
+    "transforms": {"engine", "inspect.grad_mode"},
     "viz": {"engine", "inspect", "source", "public"},
     "errors": set(),
+    "markup": set(),
+    "mistakes": set(),
+    "tracebacks": set(),
     "numbers": set(),
     "written": set(),
 }
-EVERYBODYS = {"errors", "numbers", "written"}
+EVERYBODYS = {"errors", "markup", "mistakes", "numbers", "tracebacks", "written"}
 # Lines at most; of the engine, lines of code, so that explaining is free.
 ENGINE, MODULE, FORMULA = 950, 400, 5
 

@@ -10,6 +10,7 @@ import torch
 
 from tapegrad.inspect.names import scope_of
 from tapegrad.inspect.tape import Tape
+from tapegrad.tracebacks import trimmed
 
 from .engine import NoRenderer, layout
 from .graph import Edge, Graph, Node, graph
@@ -46,6 +47,7 @@ class Picture(graphviz.Digraph):  # type: ignore[misc]  # its base has no types
             return {"text/plain": f"{error}\n\n{self.source}"}
 
 
+@trimmed
 def draw(
     loss: torch.Tensor | Tape,
     *,

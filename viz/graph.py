@@ -17,6 +17,7 @@ from tapegrad.inspect import tape as tapes
 from tapegrad.inspect.names import scope_of, tensors_in
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.layout import Text
+from tapegrad.tracebacks import trimmed
 
 from .expression import constant, expression, number, readable, spelling
 
@@ -83,6 +84,7 @@ class Graph:
     edges: tuple[Edge, ...]
 
 
+@trimmed
 def graph(
     loss: torch.Tensor | Tape,
     *,

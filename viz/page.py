@@ -19,6 +19,7 @@ from tapegrad.errors import FreedTape
 from tapegrad.inspect.names import scope_of
 from tapegrad.inspect.tape import Tape, with_code
 from tapegrad.inspect.tape import tape as tape_of
+from tapegrad.tracebacks import trimmed
 
 from .steps import Steps
 
@@ -46,6 +47,7 @@ class Page:
         return f"<page of {len(self.html):,} characters{f', in {self.path}' if self.path else ''}>"
 
 
+@trimmed
 def page(
     loss: torch.Tensor | Tape,
     path: str | PathLike[str] | None = None,

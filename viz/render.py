@@ -12,11 +12,13 @@ import torch
 
 from tapegrad.inspect.names import scope_of
 from tapegrad.inspect.tape import Tape
+from tapegrad.tracebacks import trimmed
 
 from .dot import draw
 from .engine import FORMATS, NoRenderer, layout
 
 
+@trimmed
 def render(
     picture: graphviz.Digraph | torch.Tensor | Tape,
     path: str | PathLike[str],

@@ -13,8 +13,8 @@ class Unreadable(Exception):
     """An expression that index notation has no words for."""
 
 
-def source_of(expression: Expression) -> str:
-    """An expression in one line."""
+def source_of(expression: Expression, within: bool = False) -> str:
+    """An expression in one line; with ``within``, so that a method can be called on it."""
     texts: dict[Expression, Text] = {}
     for part in sorted(parts_of(expression), key=lambda e: e.order):
         if part.kind == "write":
@@ -25,7 +25,7 @@ def source_of(expression: Expression) -> str:
             texts[part] = _written_text(part, texts)
         else:
             texts[part] = text_of(part, texts)
-    return texts[expression].text
+    return texts[expression].within(ATOM) if within else texts[expression].text
 
 
 def _written_text(after: Expression, texts: Mapping[Expression, Text]) -> Text:

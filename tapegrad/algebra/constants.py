@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from tapegrad.inspect.tape import Tape
 
@@ -50,10 +51,12 @@ class Constants:
     def _add(self, constant: torch.Tensor, candidates: list[torch.Tensor]) -> None:
         self.originals[id(constant)] = constant
         self.copies[id(constant)] = constant.double() if constant.is_floating_point() else constant.clone()
-        if id(constant) in self.names or constant.ndim == 0:
+        if constant.ndim == 0:
             return
         for other in candidates:
-            relation = related(constant, other)
+            relation = onehot_of(constant, other)
+            if relation is None and id(constant) not in self.names:
+                relation = related(constant, other)
             if relation is not None:
                 if id(other) not in self.originals:
                     self._add(other, [])
@@ -76,6 +79,21 @@ def related(constant: torch.Tensor, other: torch.Tensor) -> Relation | None:
     if not constant.is_floating_point():
         return None
     return next((r for r in RELATIONS if constant.equal(r(other))), None)
+
+
+def onehot_of(constant: torch.Tensor, other: torch.Tensor) -> Relation | None:
+    """What makes a constant of integers, if it is their one-hot form."""
+    classes = constant.shape[-1]
+    if constant.shape[:-1] != other.shape or other.dtype != torch.long or constant.device != other.device:
+        return None
+    if constant.is_meta or constant.layout is not torch.strided or classes < 2 or not constant.numel():
+        return None
+    at = other.unsqueeze(-1)
+    if int(at.min()) < 0 or int(at.max()) >= classes:
+        return None
+    if not constant.equal(torch.zeros_like(constant).scatter(-1, at, 1)):
+        return None
+    return lambda t: F.one_hot(t, classes).double()
 
 
 def tensors_within(value: Any) -> Iterator[torch.Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tapegrad import markup
 from tapegrad.algebra import terms
 from tapegrad.algebra.checking import Trials
 from tapegrad.algebra.chunk import Chunk, substituted
@@ -141,16 +142,21 @@ class Derivation:
     # --- how it reads ---
 
     def __str__(self) -> str:
-        start = self._definitions.gradient_name(self._chunk.start)
-        given = f"{start} = 1" if self._chunk.seeded else f"given {start}"
         texts = [text for line in self.lines for text in self._line_texts(line)]
-        if self.formula == "0":
-            texts += ["", self._why_zero(self._definitions.names[self._chunk.target])]
-        elif len(self.lines) > 1 and self.passes[1] >= self.passes[0]:
-            texts += ["", "nothing shorter was found"]
-        return "\n".join([given, *texts])
+        return "\n".join([self._given(), *texts, *(["", self._remark()] if self._remark() else [])])
 
     __repr__ = __str__
+
+    def _given(self) -> str:
+        start = self._definitions.gradient_name(self._chunk.start)
+        return f"{start} = 1" if self._chunk.seeded else f"given {start}"
+
+    def _remark(self) -> str:
+        """What is to be said at the end."""
+        if self.formula == "0":
+            return self._why_zero(self._definitions.names[self._chunk.target])
+        nothing = len(self.lines) > 1 and self.passes[1] >= self.passes[0]
+        return "nothing shorter was found" if nothing else ""
 
     def _why_zero(self, target: str) -> str:
         """What a gradient of 0 means; of a bias, whether it is one before a norm that subtracts the mean."""
@@ -170,6 +176,18 @@ class Derivation:
         yield ""
         for k, step in enumerate(line.steps):
             yield from in_columns(" " * len(line.name) if k else line.name, self._text(step.tree), step.reason)
+
+    def _repr_html_(self) -> str:
+        steps = [(line.name if not k else "", step) for line in self.lines for k, step in enumerate(line.steps)]
+
+        def row(i: int) -> tuple[str, ...]:
+            name, step = steps[i]
+            return name, f"= {self._text(step.tree)}", step.reason
+
+        target = self._definitions.names[self._chunk.target]
+        head = markup.caption(f"the gradient of {target}", self._given())
+        rows = markup.table(("", "", "because"), len(steps), row, longest=1000)
+        return markup.block(head, rows, markup.caption(self._remark()) if self._remark() else "")
 
     def latex(self) -> str:
         """The derivation as an ``aligned`` environment of LaTeX."""

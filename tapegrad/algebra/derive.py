@@ -18,11 +18,13 @@ from tapegrad.engine.tensor import Tensor, raw
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.inspect.names import merged, scope_of, tensors_in
 from tapegrad.inspect.tape import Tape, tape
+from tapegrad.tracebacks import trimmed
 
 STARTS = 8  # that are tried
 EFFORT = 30_000  # products that one of them may take
 
 
+@trimmed
 def derive(
     loss: Tensor | Tape, of: Tensor | str, start: Tensor | str | None = None, names: Mapping[str, Any] | None = None
 ) -> Derivation:
@@ -64,7 +66,7 @@ def derive(
                 f"derive: no gradient flows from start, {definitions.names[given]!r}, to "
                 f"{definitions.names[target]!r}; leave start out to have one chosen"
             )
-        chunk = Chunk(definitions, given, target, seeded=given is output and output.shape.numel() == 1)
+        chunk = _chunk(definitions, given, target)
     return Derivation(chunk)
 
 
@@ -130,7 +132,7 @@ def cheapest(definitions: Definitions, output: Any, target: Any) -> Chunk:
         )
     best: tuple[int, Chunk] | None = None
     for start in starts:
-        chunk = Chunk(definitions, start, target, seeded=start is output and output.shape.numel() == 1)
+        chunk = _chunk(definitions, start, target)
         found = closed_form(chunk)
         if found is None:
             break  # from here on, something lies between that algebra cannot see through
@@ -138,7 +140,13 @@ def cheapest(definitions: Definitions, output: Any, target: Any) -> Chunk:
             best = (found.lines - found.cost, chunk)
         if not found.cost:
             break  # it is a number
-    return best[1] if best is not None else Chunk(definitions, starts[0], target, seeded=starts[0] is output)
+    return best[1] if best is not None else _chunk(definitions, starts[0], target)
+
+
+def _chunk(definitions: Definitions, start: Any, target: Any) -> Chunk:
+    """From a start to a target; the gradient of a loss that is a number is 1."""
+    (output,) = definitions.tape.outputs
+    return Chunk(definitions, start, target, seeded=start is output and output.shape.numel() == 1)
 
 
 def _named(definitions: Definitions, node: Any) -> bool:

@@ -71,8 +71,11 @@ class Reader:
         return self._read[expression]
 
     def atom(self, expression: Expression) -> Polynomial:
-        """An expression as an entry of a tensor that is called by its source."""
+        """An expression as an entry of a tensor that is called by its source; integers and booleans as numbers."""
         name = self.name(expression)
+        if not expression.value.is_floating_point():
+            name = f"{source_of(expression, within=True)}.to(torch.float64)"
+            self.atoms[name] = expression
         return terms.single(terms.entry(name, free_indices(expression.value.shape)))
 
     def name(self, expression: Expression) -> str:
@@ -151,7 +154,7 @@ class Reader:
             raise Unreadable
         if name in SAME:
             return self.read(x)
-        if name == "to" and x.value.is_floating_point() and e.value.is_floating_point():
+        if name in ("to", "double") and e.value.is_floating_point():
             return self.read(x)
         if name == "masked_fill" and isinstance(e.args[1], Expression) and self.read(e.args[1]) == {}:
             return self.read(x)  # a mask that masks nothing
@@ -171,6 +174,10 @@ class Reader:
             return atom
         if name == "gather":
             return self._gathered(e, x)
+        if name == "one_hot":
+            column = (0, e.value.shape[-1])
+            rows = [(axis + 1, n) for axis, n in free_indices(x.value.shape)]
+            return terms.single(("hot", self.name(x), tuple(rows), column)) if column[1] > 1 else terms.number(1)
         if name in ("scatter_add", "scatter", "scatter_") and self.read(x) == {}:
             dim, index, source = e.args[1:4]
             return self._scattered(dim, index, source, e.value.shape)
@@ -234,7 +241,7 @@ class Reader:
         entries = list(index) if isinstance(index, tuple) else [index]
         if all(isinstance(i, Expression) for i in entries):
             return self._picked(x, entries, e.value.shape)
-        if all(i is None or (isinstance(i, slice) and i == slice(None)) for i in entries):
+        if all(map(_is_whole, entries)):
             return reshaped(self.read(x), x.value.shape, e.value.shape)
         raise Unreadable
 
@@ -263,8 +270,11 @@ class Reader:
         if value.dtype not in (torch.long, torch.int32, torch.int16, torch.uint8, torch.int8):
             raise Unreadable
         rest = x.value.ndim - given  # the axes behind those of the index
-        if size > 1 and same_entries(torch.arange(size, dtype=value.dtype, device=value.device), value):
-            return next(value.ndim - 1 - k for k, n in enumerate(value.shape) if n == size) + rest
+        for axis, n in free_indices(value.shape):
+            if n == size and value.equal(
+                torch.arange(n, device=value.device).to(value).view(-1, *[1] * axis).expand_as(value)
+            ):
+                return axis + rest
         if value.numel() and int(value.min()) < 0:
             raise Unreadable
         indices = tuple([(axis + rest, n) for axis, n in free_indices(value.shape)])
@@ -279,7 +289,7 @@ class Reader:
         if write.name == "index_put_" and not (rest or write.kwargs.get("accumulate")):
             raise Unreadable
         entries = list(index) if isinstance(index, (tuple, list)) else [index]
-        if all(i is None or (isinstance(i, slice) and i == slice(None)) for i in entries):
+        if all(map(_is_whole, entries)):
             return reshaped(self._operand(given), given.value.shape, e.value.shape)
         if not all(isinstance(i, Expression) for i in entries):
             raise Unreadable
@@ -339,6 +349,11 @@ def same_entries(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether two tensors differ in axes of size 1 only."""
     sizes = [[n for n in t.shape if n != 1] for t in (a, b)]
     return sizes[0] == sizes[1] and a.reshape(-1).equal(b.reshape(-1))
+
+
+def _is_whole(index: Any) -> bool:
+    """Whether an entry of an index leaves its axes as they are, or adds one."""
+    return index is None or index is Ellipsis or (isinstance(index, slice) and index == slice(None))
 
 
 def is_uniform(value: torch.Tensor) -> bool:

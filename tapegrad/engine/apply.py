@@ -12,6 +12,7 @@ from tapegrad.engine.tape import parents_of
 from tapegrad.engine.tensor import Tensor, adopted, node, recorded, wrap
 from tapegrad.engine.versions import watch
 from tapegrad.errors import whole_result
+from tapegrad.mistakes import explain
 from tapegrad.numbers import COPIED, NUMPYS, constant
 
 # Types that can carry a gradient.
@@ -33,6 +34,14 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
         ForeignTensor: an argument is a torch tensor that torch.autograd has computed.
         MissingRule: the op has no rule for the gradient of an argument that requires it.
     """
+    try:
+        return _applied(op, args)
+    except Exception as error:
+        explain(error, op.name, op.signature, args)
+        raise
+
+
+def _applied(op: Op, args: tuple[Any, ...]) -> Any:
     raws: list[Any] = []
     parents: list[Any] = []
     tensors, wanted = False, 0  # wanted: a bit for each argument that is to get a gradient

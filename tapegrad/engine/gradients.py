@@ -15,6 +15,7 @@ from tapegrad.engine.tape import shape_text
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.unbroadcast import unbroadcast
 from tapegrad.engine.versions import refuse_other_shapes
+from tapegrad.errors import misfit, not_one_each
 
 
 class Part:
@@ -154,11 +155,7 @@ def conjugated(g: Any) -> Any:
 def one_each(parts: Any, nodes: tuple[Any, ...], record: Any, argument: str) -> Any:
     """The gradients of a sequence of tensors, if there is one for each."""
     if not isinstance(parts, (tuple, list)) or len(parts) != len(nodes):
-        what = f"{len(parts)}" if isinstance(parts, (tuple, list)) else type(parts).__name__
-        raise TypeError(
-            f"rule for {record.op.name}, gradient of {argument}: it must return a list of {len(nodes)} gradients, one "
-            f"for each tensor, not {what}"
-        )
+        raise not_one_each(f"rule for {record.op.name}, gradient of {argument}", parts, len(nodes))
     return parts
 
 
@@ -166,16 +163,7 @@ def _misfit(node: Any, part: Any, record: Any, argument: str) -> Exception:
     """What to say of a rule that gave no gradient, or one that does not fit."""
     if record is not None:
         refuse_other_shapes([node], record.rank)
-    whose = f"rule for {record.op.name}, gradient of {argument}" if record is not None else "a rule"
-    if not hasattr(part, "shape") or not isinstance(part.dtype, torch.dtype):
-        return TypeError(
-            f"{whose}: it returned {type(part).__name__}, not a tensor; for a gradient that is zero everywhere, return "
-            f"zeros, and for none at all leave the argument out of the rule"
-        )
-    return RuntimeError(
-        f"{whose}: it returned a gradient of shape {shape_text(part.shape or ())} and {part.dtype} for an argument of "
-        f"shape {shape_text(node.shape)} and {node.dtype}, which does not broadcast to it, or cannot be cast"
-    )
+    return misfit(f"rule for {record.op.name}, gradient of {argument}" if record is not None else "a rule", part, node)
 
 
 def own(pending: dict[Any, Any]) -> None:

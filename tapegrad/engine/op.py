@@ -24,6 +24,7 @@ import torch
 
 from tapegrad.engine.signature import binder, name_of, signature_of
 from tapegrad.errors import MissingRule
+from tapegrad.tracebacks import trim
 
 Formula = Callable[..., Any]
 Pullback = Callable[[Any, Any, Any], Any]  # (g, saved, parent) -> gradient of one argument, or a sequence of them
@@ -111,7 +112,7 @@ class Op:
         own = f"saved[{self.saved_names.index(argument)}]"
         shape = f"parent.shape if type(parent) is not tuple else shapes(parent, {own})"
         source = f"lambda g, saved, parent: formula({', '.join(['g', *self.values(argument, formula, shape)])})"
-        pullback: Pullback = eval(source, {"formula": formula, "shapes": _shapes})
+        pullback: Pullback = eval(source, {"formula": formula, "shapes": _shapes, "__tapegrad__": True})
         return pullback
 
     def values(self, argument: str, formula: Formula, shape: str) -> list[str]:
@@ -169,7 +170,11 @@ class Op:
         if len(args) != self.arity or kwargs:
             if self.starred in kwargs:  # reshape(x, shape=(2, 3))
                 args = (*(args or (kwargs.pop(self.parameters[0]),)), kwargs.pop(self.starred))
-            args = self.bind(*args, **kwargs)
+            try:
+                args = self.bind(*args, **kwargs)
+            except Exception as error:
+                trim(error)
+                raise
         return self.road(*args)
 
     def __repr__(self) -> str:

@@ -35,7 +35,7 @@ def binder(name: str, signature: inspect.Signature, *, sizes: bool) -> Callable[
     listed = str(signature.replace(parameters=named))[1:-1]
     # A starred parameter takes torch's two spellings: view(2, 3) and view((2, 3)).
     values = [f"__flat__({n})" if p.kind is p.VAR_POSITIONAL else n for n, p in items]
-    scope = {**defaults, "__flat__": _sizes if sizes else _flat}
+    scope = {**defaults, "__flat__": _sizes if sizes else _flat, "__tapegrad__": True}
     bind: Callable[..., tuple[Any, ...]] = eval(f"lambda {listed}: ({', '.join(values)},)", scope)
     bind.__name__ = bind.__qualname__ = name  # so that Python's own complaint about a bad call names the op
     return bind

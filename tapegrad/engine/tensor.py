@@ -68,9 +68,7 @@ class Tensor(Base):
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"Tensor.data: expected a torch.Tensor, got {type(value).__name__}")
         if self._requires_grad and not (value.is_floating_point() or value.is_complex()):
-            raise RuntimeError(
-                f"Tensor.data: this tensor requires grad, which {value.dtype} cannot; set requires_grad = False first"
-            )
+            raise RuntimeError(f"Tensor.data: {value.dtype} takes no gradient; set requires_grad = False first")
         if value.shape != self._data.shape or value.dtype != self._data.dtype:
             self._reshaped = next_rank()
         before, self._data = self._data, native(value, "Tensor.data", "value").detach()
@@ -132,10 +130,7 @@ class Tensor(Base):
                 )
             return
         if value and not (self._data.is_floating_point() or self._data.is_complex()):
-            raise RuntimeError(
-                f"requires_grad: only floating point and complex tensors can require gradients, this one is "
-                f"{self.dtype}; convert it first, for example with .float()"
-            )
+            raise RuntimeError(f"requires_grad: only floating point and complex can, not {self.dtype}; use .float()")
         if value and self._data.is_inference() and not torch.is_inference_mode_enabled():
             raise RuntimeError(
                 "requires_grad: this tensor was made in torch.inference_mode(), so that torch cannot tell when it "

@@ -118,8 +118,7 @@ def run_hooks(hooks: Hooks, g: Any, create_graph: bool = False) -> Any:
             raise TypeError(f"register_hook: a hook returns a gradient or None, not {type(replaced).__name__}")
         if kind(replaced) != kind(g):
             raise RuntimeError(
-                f"register_hook: a hook must keep the gradient's shape, dtype and device; it was {kind(g)}, and is "
-                f"{kind(replaced)}"
+                f"register_hook: a hook must keep the gradient's shape, dtype, device: {kind(g)}, not {kind(replaced)}"
             )
         g = replaced if create_graph else raw(replaced)
     tensor = None if hooks.retained is None else hooks.retained()

@@ -19,6 +19,7 @@ from tapegrad.engine.tensor import Tensor, recorded
 from tapegrad.engine.versions import PLAIN_TYPES
 from tapegrad.errors import Anomaly
 from tapegrad.kernels.scalar import as_tensor
+from tapegrad.tracebacks import trim
 from tapegrad.written import compiled, identifier
 
 
@@ -50,13 +51,14 @@ _GLOBALS = {
     "as_tensor": as_tensor,
     "is_grad_enabled": torch.is_grad_enabled,
     "recorded": recorded,
+    "trim": trim,
     "torch": torch,
     "versions": versions,
 }
 # Names that no argument of an op may have, for the text has them.
 _TAKEN = {
     *_GLOBALS,
-    *"int float kept map node_1 node_2 op out raw_1 raw_2 parents run saved torch type watched".split(),
+    *"error int float kept map node_1 node_2 op out raw_1 raw_2 parents run saved torch type watched".split(),
 }
 _number = count()  # ops may have the same name, but not the same file
 
@@ -112,11 +114,16 @@ def {_name(op)}({arguments}):
                 watched = {watched}
                 parents = {_tuple(["node_1", *["None"] * len(options)])}
                 return {", ".join([f"recorded({variant}, saved, parents, watched, out)", *op.aux])}
-        except Anomaly:
+        except Anomaly as error:
+            trim(error)
             raise
-        except RuntimeError:
+        except Exception:
             pass  # apply meets it again, and says what is wrong
-    return apply(op, {_tuple([x, *options])})
+    try:
+        return apply(op, {_tuple([x, *options])})
+    except Exception as error:
+        trim(error)
+        raise
 """
 
 
@@ -142,11 +149,16 @@ def {_name(op)}({x}, {y}):
                 saved = {_saved(one, y)}
                 watched = {_versions(_held(one[:2]))}
                 return recorded(op, saved, (node_1, None), watched, out)
-        except Anomaly:
+        except Anomaly as error:
+            trim(error)
             raise
-        except RuntimeError:
+        except Exception:
             pass  # apply meets it again, and says what is wrong
-    return apply(op, ({x}, {y}))
+    try:
+        return apply(op, ({x}, {y}))
+    except Exception as error:
+        trim(error)
+        raise
 """
 
 

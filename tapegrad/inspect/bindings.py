@@ -181,9 +181,14 @@ class _Reading:
 
     def _arguments(self, e: ast.Call) -> Iterator[list[ast.expr]]:
         """What a call is of: of ``x.f(y)``, x and y; of ``torch.f(x, y)`` as well."""
-        yield list(e.args)
-        if isinstance(e.func, ast.Attribute):
-            yield [e.func.value, *e.args]
+        first = e.func.value if isinstance(e.func, ast.Attribute) else None
+        root = first
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if first is None or (isinstance(root, ast.Name) and root.id not in (self._known | self._loops)):  # a module
+            yield list(e.args)
+        if first is not None:
+            yield [first, *e.args]
 
     def _operand(self, e: ast.expr, parent: Any, seen: dict[str, Any]) -> bool:
         if parent is None:  # a constant, which the tape does not follow

@@ -13,12 +13,14 @@ from tapegrad.engine.tensor import Tensor, raw
 from tapegrad.engine.unbroadcast import unbroadcast
 from tapegrad.inspect.compare import Comparison, Row
 from tapegrad.inspect.grad_mode import in_grad_mode
-from tapegrad.inspect.hints import Facts, Named, hint
+from tapegrad.inspect.hints import Facts, Named, hint, negligible
 from tapegrad.inspect.names import scope_of, tensors_in
 from tapegrad.inspect.parts import Parts
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
+from tapegrad.tracebacks import trimmed
 
+_SIGNS = {"add": "+", "sub": "-", "rsub": "-", "mul": "*", "div": "/", "pow": "**"}
 _NEAR = 3  # records away from a node, within which a tensor may be a factor of its gradient
 
 
@@ -39,7 +41,18 @@ class Checked(Row):
 class Checks(Comparison):
     """Rows of hand-written gradients beside the right ones; prints as the lecture's table, with a hint where wrong."""
 
+    def _columns(self) -> tuple[str, ...]:
+        return (
+            (*super()._columns(), "hint")
+            if any(isinstance(row, Checked) and row.hint for row in self)
+            else super()._columns()
+        )
 
+    def _cells(self, row: Any) -> tuple[object, ...]:
+        return (*super()._cells(row), row.hint)[: len(self._columns())]
+
+
+@trimmed
 def check(loss: Any, gradients: Mapping[str, Any], names: Mapping[str, Any] | None = None) -> Checks:
     """Check gradients that were worked out by hand, and say what is wrong with those that are.
 
@@ -94,7 +107,8 @@ def _row(name: Any, given: Any, known: Any) -> Checked:
     if given.shape != truth.shape or not given.is_floating_point():
         return Checked(name, shape, False, False, float("inf"), in_grad_mode(False, lambda: hint(given, facts)))
     row = Row.of(name, given.to(truth.dtype), truth)
-    text = "" if row.approximate else in_grad_mode(False, lambda: hint(given, facts))
+    look = hint if not row.approximate else negligible
+    text = "" if row.exact else in_grad_mode(False, lambda: look(given, facts))
     if not row.approximate and not text:
         text = "it is wrong, and none of the usual mistakes gives it; look at the line that computes " + facts.name
     return Checked(name, shape, row.exact, row.approximate, row.maxdiff, text)
@@ -121,7 +135,7 @@ class _OnTape:
             truth,
             parts=[(self._ahead(s.record), s.sent) for s in sent],
             others={tape.name(n): g for n, g in named.items() if n in tape.names and g.shape == truth.shape},
-            values={tape.name(n): v for n, v in self._near(node).items()},
+            values={self._spelled(n): v for n, v in self._near(node).items()},
             slips=lambda: self._slips(node),
             sizes=sorted({n for r in (*tape, *tape.leaves) for n in (*r.shape, r.shape.numel()) if n > 1}),
         )
@@ -135,6 +149,23 @@ class _OnTape:
         while record not in self._tape.names and record in users:
             record = users[record]
         return self._tape.name(record)
+
+    def _spelled(self, node: Any) -> str:
+        """What to call a node: its name, or of a simple step without one, such as ``1 - p``, what it computes."""
+        name = self._tape.name(node)
+        if type(node) is not Record or node in self._tape.names:
+            return name
+        operands = [
+            self._tape.names.get(p) if p is not None else str(a) if isinstance(a, (int, float)) else None
+            for p, a in zip(node.parents or (), node.args, strict=True)
+            if type(p) is not tuple
+        ]
+        if not operands or not all(operands):
+            return name
+        texts = [str(text) for text in operands]
+        if node.op.name in _SIGNS and len(texts) == 2:
+            return f"({f' {_SIGNS[node.op.name]} '.join(texts[::-1] if node.op.name == 'rsub' else texts)})"
+        return f"{node.op.name}({', '.join(texts)})" if len(texts) == 1 else name
 
     def _value(self, node: Any) -> torch.Tensor:
         if not self._values:
@@ -163,7 +194,7 @@ class _OnTape:
             pullback, parent = record.op.recorded_pullbacks[position], (record.parents or ())[position]
             if type(parent) is tuple or pullback is None:
                 continue
-            step = self._ahead(record)
+            step, alone = self._ahead(record), self._alone(record)
 
             def tried(
                 g: torch.Tensor,
@@ -184,9 +215,9 @@ class _OnTape:
                 ):  # it does not fit: it is not what was done
                     return None
 
-            ones = tried(torch.ones_like(g), record.saved)
-            if ones is not None:
-                yield ones, f"this is the local derivative of {step} alone: multiply it by d{step}"
+            local = None if alone is None else tried(alone, record.saved)
+            if local is not None:
+                yield local, f"this is the local derivative of {step} alone: multiply it by d{step}"
             full = self._saved(record)
             for i, j in ((0, 1 + position), (1, 2)):
                 if j < len(full) and i < len(record.saved) and isinstance(full[j], torch.Tensor):
@@ -204,6 +235,21 @@ class _OnTape:
                     last = torch.zeros_like(self._value(node))
                     last[index] = g
                     yield rest + last, "what an index takes twice was written, not added: use += or index_add_"
+
+    def _alone(self, record: Record) -> torch.Tensor | None:
+        """The gradient that would come to a record if that of the next one with a name were 1; None if paths part."""
+        if record in self._tape.names or record in self._tape.outputs:
+            return torch.ones_like(self._parts.gradients[record])
+        onward = self._parts.into(record)
+        if len(onward) != 1:
+            return None
+        user = onward[0].record
+        position = user.op.parameters.index(onward[0].argument)
+        pullback, g = user.op.recorded_pullbacks[position], self._alone(user)
+        if g is None or pullback is None or type((user.parents or ())[position]) is tuple:
+            return None
+        part: torch.Tensor = pullback(g, user.saved, record)
+        return part if part.shape == record.shape else unbroadcast(part, record.shape)
 
     def _saved(self, record: Record) -> tuple[Any, ...]:
         """All that a record was computed from, also what its rule does not ask for."""

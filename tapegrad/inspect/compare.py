@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tapegrad import markup
 from tapegrad.engine.tape import shape_text
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
@@ -16,6 +17,7 @@ from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.names import scope_of
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
+from tapegrad.tracebacks import trimmed
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,30 @@ class Comparison(tuple[Row, ...]):
 
     __repr__ = __str__
 
+    def _columns(self) -> tuple[str, ...]:
+        return ("gradient of", "shape", "exact", "approximate", "maxdiff")
 
+    def _cells(self, row: Any) -> tuple[object, ...]:
+        return (row.name, row.shape or "a number", row.exact, row.approximate, f"{row.maxdiff:.4g}".replace("nan", ""))
+
+    def _repr_html_(self) -> str:
+        exact, good = sum(row.exact for row in self), sum(row.approximate for row in self)
+        words = [f"{exact} exact"] if exact == len(self) else [f"{good} approximate", f"{exact} exact"]
+        head = markup.caption(f"of {len(self)}: {', '.join(words)}") if len(self) != 1 else ""
+        return markup.block(
+            head,
+            markup.table(
+                self._columns(),
+                len(self),
+                lambda i: self._cells(self[i]),
+                right=[4],
+                marked=lambda i: not self[i].approximate,
+                longest=400,
+            ),
+        )
+
+
+@trimmed
 def compare(loss: torch.Tensor | Tape, names: Mapping[str, torch.Tensor] | None = None) -> Comparison:
     """Compare the gradient of every node with torch.autograd's, by replaying the tape on torch tensors.
 

@@ -11,12 +11,14 @@ import torch
 from tapegrad.engine.backward import grad
 from tapegrad.engine.tape import shape_text
 from tapegrad.engine.tensor import Tensor, raw
+from tapegrad.tracebacks import trimmed
 
 
 class GradcheckError(AssertionError):
     """A gradient differs from its finite difference."""
 
 
+@trimmed
 def gradcheck(
     func: Callable[..., Any],
     inputs: torch.Tensor | Sequence[Any],

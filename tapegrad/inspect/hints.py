@@ -46,13 +46,23 @@ def hint(given: torch.Tensor, facts: Facts) -> str:
         return _other_shape(given, truth, facts.sizes)
     if not given.any():
         return "it is zero everywhere"
-    for wrong, text in _mistakes(truth, facts):
+    return (
+        _among(_mistakes(truth, facts), given, facts)
+        or _not_picked(given, truth)
+        or _among(_along_dims(truth), given, facts)
+        or _where(given, truth)
+    )
+
+
+def _among(mistakes: Iterator[tuple[torch.Tensor, str]], given: torch.Tensor, facts: Facts) -> str:
+    """What the first of some mistakes says that gives this answer, or a multiple of it; "" if none does."""
+    for wrong, text in mistakes:
         if wrong.shape == given.shape and (by := _times(given, wrong.double(), facts.sizes)) is not None:
             if text:
                 return text + (f", and {by}" if by else "")
             if by:
                 return by
-    return _where(given, truth)
+    return ""
 
 
 def _mistakes(truth: torch.Tensor, facts: Facts) -> Iterator[tuple[torch.Tensor, str]]:
@@ -82,6 +92,9 @@ def _mistakes(truth: torch.Tensor, facts: Facts) -> Iterator[tuple[torch.Tensor,
         if value.numel() > 1 and _stretches(value.shape, truth.shape):
             yield truth / value.double(), f"a factor {name} is missing"
             yield truth * value.double(), f"a factor {name} too many"
+
+
+def _along_dims(truth: torch.Tensor) -> Iterator[tuple[torch.Tensor, str]]:
     for d, n in enumerate(truth.shape):
         if n > 1:
             mean = truth.mean(d, keepdim=True).expand(truth.shape)
@@ -141,6 +154,16 @@ def _also(by: str) -> str:
     return f"; and {by}" if by else ""
 
 
+def negligible(given: torch.Tensor, facts: Facts) -> str:
+    """What to say of an answer that is right but for rounding, and yet one part of the gradient and no more; or ""."""
+    parts = _by_place(facts.parts)
+    for where, part in parts:
+        if torch.equal(given.double(), part):
+            others = " and ".join([w for w, _ in parts if w != where])
+            return f"close, but a branch is forgotten: this is the part through {where} alone, and {others} adds little"
+    return ""
+
+
 def _times(given: torch.Tensor, wrong: torch.Tensor, sizes: Sequence[int]) -> str | None:
     """How an answer is a multiple of another: "" if it is equal, None if it is none."""
     if given.shape != wrong.shape or not wrong.any() or not given.isfinite().all() or not wrong.isfinite().all():
@@ -176,6 +199,15 @@ def _factors(sizes: Sequence[int]) -> Iterator[tuple[float, str]]:
 def _near(a: torch.Tensor, b: torch.Tensor) -> bool:
     largest = float(b.abs().max()) if b.numel() else 0.0
     return torch.allclose(a, b, rtol=1e-5, atol=2e-6 * largest, equal_nan=True)
+
+
+def _not_picked(given: torch.Tensor, truth: torch.Tensor) -> str:
+    """Whether an answer is right but for places that should be zero."""
+    picked = truth != 0
+    wrong = int((given[~picked] != 0).sum())
+    if not wrong or not picked.any() or not _near(given[picked], truth[picked]):
+        return ""
+    return f"right where the gradient is not zero, but {wrong} more places should be zero: what was not used had no say"
 
 
 def _where(given: torch.Tensor, truth: torch.Tensor) -> str:

@@ -25,7 +25,10 @@ _FrameLocals = type(sys._getframe().f_locals)
 # What Python itself keeps, whatever a class says of it.
 _mro = type.__dict__["__mro__"].__get__
 _members = type.__dict__["__dict__"].__get__
-_WRAPPERS = {"tapegrad.nn.quiet"}  # modules whose functions stand between a public one and its caller
+_WRAPPERS = {
+    "tapegrad.nn.quiet",
+    "tapegrad.tracebacks",
+}  # modules whose functions stand between a public one and its caller
 
 
 class Scope(dict[str, Any]):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
+from tapegrad import markup
 from tapegrad.engine.gradients import accumulate
 from tapegrad.engine.tape import Record, parents_of, reached, shape_text
 from tapegrad.engine.tensor import Tensor, kind, native
@@ -18,6 +19,7 @@ from tapegrad.inspect.bindings import read
 from tapegrad.inspect.forward_code import Line, code_of
 from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.names import Scope, name_nodes, scope_of, tensors_in
+from tapegrad.tracebacks import trimmed
 
 _MOST = 8  # inputs that a row shows
 _WIDEST = 60  # characters of a label
@@ -209,23 +211,28 @@ class Tape(Sequence[Record]):
 
     def rows(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """What the tape prints: a head, and a row for each node."""
-        labels = {p: _few([self.name(p)]) for p in self.nodes}
-        rows = [("", labels[leaf], "leaf", "", shape_text(leaf.shape)) for leaf in self.leaves]
-        for i, r in enumerate(self._records):
-            inputs = _few([labels[p] for p in parents_of(r)])
-            rows.append((str(i), labels[r], r.op.name, inputs, shape_text(r.shape)))
-        if not self.gradients:
-            return ("#", "name", "op", "inputs", "shape"), list(rows)
-        norms = [norm_text(self.gradients.get(node)) for node in self.nodes]
-        return (
-            ("#", "name", "op", "inputs", "shape", "‖grad‖"),
-            [(*row, norm) for row, norm in zip(rows, norms, strict=True)],
-        )
+        return self._head(), [self._row(node) for node in self.nodes]
+
+    def _head(self) -> tuple[str, ...]:
+        return ("#", "name", "op", "inputs", "shape", *(["‖grad‖"] if self.gradients else []))
+
+    def _row(self, node: Any) -> tuple[str, ...]:
+        norm = [norm_text(self.gradients.get(node))] if self.gradients else []
+        if type(node) is not Record:
+            return "", _few([self.name(node)]), "leaf", "", shape_text(node.shape), *norm
+        inputs = _few([_few([self.name(p)]) for p in parents_of(node)])
+        return str(self._position[node]), _few([self.name(node)]), node.op.name, inputs, shape_text(node.shape), *norm
 
     def __str__(self) -> str:
         return table(*self.rows())
 
     __repr__ = __str__  # so that a prompt shows it too
+
+    def _repr_html_(self) -> str:
+        nodes = self.nodes
+        of = _few([self.name(output) for output in self.outputs])
+        head = markup.caption(f"tape of {of}", f"{len(self):,} records", f"{len(self.leaves):,} leaves")
+        return markup.block(head, markup.table(self._head(), len(nodes), lambda i: self._row(nodes[i]), right=[0, 5]))
 
 
 def _few(labels: Sequence[str]) -> str:
@@ -241,6 +248,7 @@ def norm_text(g: torch.Tensor | None) -> str:
     return "?" if g.is_meta else f"{float(g.detach().norm()):.4g}"
 
 
+@trimmed
 def tape(*outputs: torch.Tensor, names: Mapping[str, Any] | None = None, code: Any = None) -> Tape:
     """The tape that led to some tensors: a sequence of Records, oldest first, that prints as a table.
 

@@ -15,8 +15,10 @@ from tapegrad.engine.walk import walk
 from tapegrad.errors import MissingRule
 from tapegrad.nn.quiet import is_recording
 from tapegrad.nn.recording import recording
+from tapegrad.tracebacks import trimmed
 
 
+@trimmed
 def as_torch(module_or_function: Any) -> Any:
     """A module, or a function, whose forward pass tapegrad records and torch.autograd sees as one function.
 
@@ -43,6 +45,7 @@ def as_torch(module_or_function: Any) -> Any:
     if isinstance(module_or_function, torch.nn.Module):
         return AsTorch(module_or_function)
 
+    @trimmed
     @wraps(module_or_function)
     def seen_by_torch(*args: Any, **kwargs: Any) -> Any:
         return _call(module_or_function, args, kwargs)

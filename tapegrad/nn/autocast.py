@@ -25,6 +25,7 @@ from tapegrad.engine.walk import walk
 from tapegrad.nn import quiet
 from tapegrad.torch_api import methods
 from tapegrad.torch_api.dispatch import tensors_in
+from tapegrad.tracebacks import trim
 
 # In the lower precision, on any device; what has products of matrices inside is cast as a whole.
 LOWER = set(
@@ -106,7 +107,11 @@ def casting(run: Callable[..., Any], name: str) -> Callable[..., Any]:
     @wraps(run)
     def cast_first(*args: Any, **kwargs: Any) -> Any:
         if not _is_any_enabled():
-            return run(*args, **kwargs)
+            try:
+                return run(*args, **kwargs)
+            except Exception as error:
+                trim(error)
+                raise
         device = next((t.device.type for t in tensors_in((args, kwargs))), "")
         if not device or not torch.is_autocast_enabled(device) or not (kind := policy(name, device)):
             return run(*args, **kwargs)

@@ -18,10 +18,12 @@ from tapegrad.engine.walk import on_tape
 from tapegrad.errors import StaleTensor
 from tapegrad.nn.quiet import is_recording
 from tapegrad.nn.recording import recording
+from tapegrad.tracebacks import trimmed
 
 _set_grad_enabled = torch._C._set_grad_enabled
 
 
+@trimmed
 def checkpoint(
     function: Callable[..., Any],
     *args: Any,

@@ -18,6 +18,7 @@ from tapegrad.nn import quiet
 from tapegrad.nn.leaves import bound
 from tapegrad.nn.processes import guard_shards, refuse_write
 from tapegrad.torch_api.dispatch import call, missing, tensors_in, writes
+from tapegrad.tracebacks import trim
 
 F = TypeVar("F", bound=Callable[..., Any])
 _is_grad_enabled = torch.is_grad_enabled
@@ -76,20 +77,24 @@ class recording(TorchFunctionMode):
         return recorded  # type: ignore[return-value]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.as_tensor and type(args[0]) is Tensor:
-            return args[0].to(**{name: value for name, value in (kwargs or {}).items() if value is not None})
-        if not _is_grad_enabled():
-            return func(*args, **kwargs) if kwargs else func(*args)
-        entry = TABLE.get(func)
-        if entry is None:
-            return _without_rule(func, args, kwargs or {})
-        args, ours = leaves_bound(args)
-        if kwargs:
-            kwargs, among = leaves_bound(kwargs)
-            if ours or among:
-                return call(func, args, kwargs)
-            return func(*args, **kwargs)
-        return entry(*args) if ours else func(*args)
+        try:
+            if func is torch.as_tensor and type(args[0]) is Tensor:
+                return args[0].to(**{name: value for name, value in (kwargs or {}).items() if value is not None})
+            if not _is_grad_enabled():
+                return func(*args, **kwargs) if kwargs else func(*args)
+            entry = TABLE.get(func)
+            if entry is None:
+                return _without_rule(func, args, kwargs or {})
+            args, ours = leaves_bound(args)
+            if kwargs:
+                kwargs, among = leaves_bound(kwargs)
+                if ours or among:
+                    return call(func, args, kwargs)
+                return func(*args, **kwargs)
+            return entry(*args) if ours else func(*args)
+        except Exception as error:
+            trim(error)
+            raise
 
 
 quiet.MODE = recording

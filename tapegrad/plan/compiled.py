@@ -25,6 +25,7 @@ from tapegrad.plan.plan import Lease, Plan, refused
 from tapegrad.plan.program import Arena
 from tapegrad.plan.reach import reach
 from tapegrad.plan.recording import Recorder
+from tapegrad.tracebacks import trim, trimmed
 
 MOST = 8  # plans of one function; the one that was not used for the longest time goes
 _generation = [0]  # of the table: rules that have changed make other plans
@@ -94,7 +95,7 @@ _next_walk = backward.written_walk
 def install() -> None:
     """Let ``backward`` try plans first."""
     global _next_walk
-    if backward.written_walk is not planned_walk:
+    if _renew not in listeners:  # once: autocast and DDP may have put walks of their own before it since
         _next_walk = backward.written_walk
         backward.written_walk = planned_walk
         listeners.append(_renew)
@@ -111,6 +112,7 @@ def _renew(entry: Any) -> None:
 def compile(function: Callable[..., Any], *, backend: Any = "replay", style: str = "exact") -> Compiled: ...
 @overload
 def compile(*, backend: Any = "replay", style: str = "exact") -> Callable[[Callable[..., Any]], Compiled]: ...
+@trimmed
 def compile(function: Any = None, *, backend: Any = "replay", style: str = "exact") -> Any:
     """Run a function that is called again and again as one planned program, forward and backward.
 
@@ -149,7 +151,7 @@ def compile(function: Any = None, *, backend: Any = "replay", style: str = "exac
         loss(W, x, y).backward()
     """
     if function is None:
-        return lambda body: Compiled(body, backend, style)
+        return trimmed(lambda body: Compiled(body, backend, style))
     return Compiled(function, backend, style)
 
 
@@ -176,15 +178,19 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function, or its plan."""
-        for ready in self._ready:
-            found = ready.enter(args, kwargs)
-            if found is not None and not is_watched() and self._generation == _generation[0]:
-                if ready is not self._ready[0]:
-                    self._to_front(ready)
-                return ready.run(*found)
-        if is_watched():  # also by the recording of a compiled function that calls this one
-            return self.function(*args, **kwargs)
-        return self._first(args, kwargs)
+        try:
+            for ready in self._ready:
+                found = ready.enter(args, kwargs)
+                if found is not None and not is_watched() and self._generation == _generation[0]:
+                    if ready is not self._ready[0]:
+                        self._to_front(ready)
+                    return ready.run(*found)
+            if is_watched():  # also by the recording of a compiled function that calls this one
+                return self.function(*args, **kwargs)
+            return self._first(args, kwargs)
+        except Exception as error:
+            trim(error)
+            raise
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """A method, where a compiled function stands in a class."""
@@ -239,15 +245,14 @@ def record(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     if recorder.inputs[known:]:
         raise _unreachable(recorder, recorder.inputs[known])
     read = {v for call in recorder.calls for v in call.reads}
-    objects = {id(value): i for i, (_, value) in enumerate(scope.tensors)}
+    objects = {id(value) for _, value in scope.tensors}
     outputs = Outputs(result, since, objects)
     starts = [r for r in outputs.records if r is not None]
     form, start_rows = form_of(starts, since, recorder.template)
     rows: list[Row | None] = [None if r is None else start_rows.pop(0) for r in outputs.records]
     try:
-        guard = Guard(
-            function, scope, {id(v.tensor) for v in read if v.tensor is not None}, form.nodes, not outputs.is_one
-        )
+        used = {id(v.tensor) for v in read if v.tensor is not None}
+        guard = Guard(function, scope, used, form.nodes, outputs.given)
     except LookupError as error:
         raise CompileError(
             f"compile: a Tensor of shape {tuple(error.args[0][0].shape)} takes a gradient, and is neither an argument "
@@ -269,12 +274,16 @@ def _saved(recorder: Recorder, starts: list[Record], form: Form) -> list[tuple[V
     return [(v, v.tensor if v.tensor is not None else made[v]) for v in form.saved]
 
 
+_looking = RLock()  # whoever looks which tensors are alive holds them meanwhile
+
+
 def _refuse_kept(recorder: Recorder, outputs: Outputs, form: Form) -> None:
     """Refuse a function that keeps a tensor that it made: a plan would leave it as it is now."""
-    kept = _kept(recorder, outputs, form)
-    if kept:
-        gc.collect()
+    with _looking:
         kept = _kept(recorder, outputs, form)
+        if kept:
+            gc.collect()
+            kept = _kept(recorder, outputs, form)
     if kept:
         line = next((call.line for call in recorder.calls if kept[0] in call.outs), "")
         raise CompileError(

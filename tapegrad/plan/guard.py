@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from inspect import signature
 from itertools import count
 from typing import Any
@@ -64,20 +64,20 @@ class Guard:
         scope: what it can reach.
         used: ids of the torch tensors, of those that are no arguments, that the plan reads.
         nodes: the nodes that gradients go to, in order.
-        objects: whether ``enter`` gives the objects as well.
+        objects: what else ``enter`` is to give: tensors of either kind that the function returns as it was given them.
 
     Attributes:
         enter: (args, kwargs) -> None if the plan is not for this call; otherwise the torch tensors that it reads, the
             nodes, and the objects.
         source: its text.
         tensors: the torch tensors that it was made with, in the order in which ``enter`` gives them.
-        objects: the objects that have a path, in the order in which ``enter`` gives them.
     """
 
-    def __init__(self, function: Any, scope: Scope, used: Collection[int], nodes: list[Any], objects: bool) -> None:
+    def __init__(
+        self, function: Any, scope: Scope, used: Collection[int], nodes: list[Any], objects: Sequence[Any]
+    ) -> None:
         self.function, self.scope = function, scope
         self.tensors: list[torch.Tensor] = []
-        self.objects: list[Any] = []
         self._paths: list[str] = []
         self._names = scope.names | {"Tensor": Tensor, "modes": modes, "expected_modes": modes()}
         self._raw: dict[int, str] = {}
@@ -85,9 +85,15 @@ class Guard:
         self._computed = False
         lines = self._modes() + [line for line, _ in scope.lines]
         seen: dict[int, str] = {}
+        wanted = {*used, *map(id, objects)}
+        taking = {id(n) for n in nodes}  # Tensors are compared element by element
         for i, (path, value) in enumerate(scope.tensors):
             raw = value._data if type(value) is Tensor else value
-            if i < scope.arguments or id(raw) in used or (type(value) is Tensor and node(value) in nodes):
+            if (
+                i < scope.arguments
+                or {id(raw), id(value)} & wanted
+                or (type(value) is Tensor and id(node(value)) in taking)
+            ):
                 lines += self._tensor(path, value, raw, seen)
         self._names["check"] = _checker(self.tensors)
         tests = [f"check({', '.join(self._raw.values())})"] if self._raw else []
@@ -96,7 +102,7 @@ class Guard:
         missing = [n for n in nodes if n not in self._node]
         if missing:
             raise LookupError(missing)
-        returned = [[*self._raw.values()], [self._node[n] for n in nodes], [*seen.values()] if objects else []]
+        returned = [[*self._raw.values()], [self._node[n] for n in nodes], [seen[id(value)] for value in objects]]
         texts = [f"({', '.join(names)}{',' * (len(names) == 1)})" for names in returned]
         body = [*lines, *([f"if not ({' and '.join(tests)}): return None"] if tests else [])]
         self.source = "\n".join(
@@ -133,7 +139,6 @@ class Guard:
         if id(value) in seen:
             return [f"if {path} is not {seen[id(value)]}: return None"]
         name = seen[id(value)] = f"x{len(seen)}"
-        self.objects.append(value)
         lines = [f"{name} = {path}"]
         data = name
         if type(value) is Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,19 +35,21 @@ class Outputs:
     Args:
         result: what it returned.
         since: the rank before it ran; records that are newer are its own.
-        objects: the objects with a path, by their id.
+        objects: the ids of the objects with a path.
 
     Attributes:
         pattern: the result with Made and Given in place of tensors.
         tensors: the tensors that are made, in order.
         records: for each of them its record; None if it has none.
         made: the tensors in the pattern, each once.
+        given: the objects with a path in the pattern, each once.
         is_one: whether the result is one recorded Tensor, and nothing else.
     """
 
-    def __init__(self, result: Any, since: int, objects: dict[int, int]) -> None:
+    def __init__(self, result: Any, since: int, objects: Collection[int]) -> None:
         self.tensors: list[torch.Tensor] = []
         self.records: list[Record | None] = []
+        self.given: list[Any] = []
         self._since, self._objects = since, objects
         self._made: dict[int, Made] = {}
         self._held: list[Any] = []
@@ -58,7 +60,9 @@ class Outputs:
 
     def _pattern(self, value: Any) -> Any:
         if id(value) in self._objects and isinstance(value, (Tensor, torch.Tensor)):
-            return Given(self._objects[id(value)])
+            found = next((i for i, known in enumerate(self.given) if known is value), len(self.given))
+            self.given += [value] * (found == len(self.given))
+            return Given(found)
         if type(value) is Tensor:
             recorded = value.record is not None and value.record.rank < self._since
             if node(value) is not None and not recorded:

@@ -50,7 +50,7 @@ in_complex(shape.moved)  # to a real dtype
 imag = rule(torch.imag, input=lambda g: g * -1j)
 in_complex(imag)
 complex = rule(torch.complex, "real, imag", real=lambda g: g.real, imag=lambda g: -g.imag)
-view_as_real = rule(torch.view_as_real, input=lambda g: torch.view_as_complex(g.contiguous()).conj())
+view_as_real = rule(torch.view_as_real, input=lambda g: torch.complex(g[..., 0], -g[..., 1]))
 in_complex(view_as_real)
 view_as_complex = rule(torch.view_as_complex, input=lambda g: torch.view_as_real(g.conj().resolve_conj()))
 
@@ -128,6 +128,7 @@ in_complex(
 
 in_complex(spectral.eigenvalues)
 in_complex(spectral.singular_values)
+in_complex(spectral.squared_miss)
 # log|det A| = Re(log(det A)), and the sign turns by Im(d(log(det A))).
 in_complex(
     factorizations.log_abs_det,

@@ -1,4 +1,4 @@
-"""Rules of A = P L U, of A = V diag(L) V^-1, and of least squares."""
+"""Rules of A = P L U, and of A = V diag(L) V^-1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from tapegrad.engine.table import rule
 from tapegrad.engine.tensor import raw
-from tapegrad.rules.spectral import eye, over_differences, pinv_gradient, refuse_phases
+from tapegrad.rules.spectral import eye, over_differences, refuse_phases
 
 # --- A = P L U ---
 
@@ -72,17 +72,3 @@ def eigenvalues_gradient(g: Any, V: Any) -> Any:
 def eigenvalues_alone(A: Any) -> Any:
     """The eigenvalues, which may be complex where A is real."""
     return torch.linalg.eigvals(A)
-
-
-# --- the X of least |A X - B| is A^+ B ---
-
-
-@rule(
-    aux=["rank", "singular_values"],
-    A=lambda g, A, B: pinv_gradient((g @ B.mT).mH, torch.linalg.pinv(A).conj(), A.conj()),
-    B=lambda g, A: torch.linalg.pinv(A).mT @ g,
-)
-def least_squares(A: Any, B: Any, rcond: Any, driver: Any) -> Any:
-    """The solution, and what torch returns beside it."""
-    solution, _, rank, singular_values = torch.linalg.lstsq(A, B, rcond, driver=driver)
-    return solution, rank, singular_values

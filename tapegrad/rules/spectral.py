@@ -187,9 +187,10 @@ def pseudoinverse(A: Any, rcond: Any, atol: Any, rtol: Any, hermitian: bool) -> 
 
 
 def least_squares_gradient(g: Any, out: Any, A: Any, B: Any) -> Any:
-    """That of X = P B, by dP above: -P^T g X^T + (B - A X) (P P^T g)^T + P^T X ((1 - P A) g)^T."""
-    P = torch.linalg.pinv(A)
-    return (B - A @ out) @ (P @ P.mT @ g).mT - P.mT @ g @ out.mT + P.mT @ out @ (g - P @ (A @ g)).mT
+    """That of X = P B, by dP: conj(B - A X) (P P^H c)^T - P^T g X^T + P^T conj(X) ((1 - P A) c)^T, for c = conj(g)."""
+    P, c = torch.linalg.pinv(A), g.conj()
+    missed = (B - A @ out).conj() @ (P @ P.mH @ c).mT
+    return missed - P.mT @ g @ out.mT + P.mT @ out.conj() @ (c - P @ (A @ c)).mT
 
 
 @rule(
@@ -210,12 +211,12 @@ def miss(A: Any, B: Any) -> tuple[Any, Any]:
 
 
 def squared_miss_gradient(g: Any, A: Any, B: Any) -> Any:
-    """2 g (A X - B) X^T: X moves as well, but the sum of squares does not change by that, for it is the least."""
+    """2 g conj(A X - B) X^T: X moves as well, but the sum of squares does not change by that, for it is the least."""
     difference, X = miss(A, B)
-    return 2 * g.unsqueeze(-2) * difference @ X.mT
+    return 2 * g.unsqueeze(-2) * difference.conj() @ X.mT
 
 
-@rule(A=squared_miss_gradient, B=lambda g, A, B: -2 * g.unsqueeze(-2) * miss(A, B)[0])
+@rule(A=squared_miss_gradient, B=lambda g, A, B: -2 * g.unsqueeze(-2) * miss(A, B)[0].conj())
 def squared_miss(A: Any, B: Any, rcond: Any, driver: Any) -> Any:
     """|A X - B|^2 of each column."""
     return torch.linalg.lstsq(A, B, rcond, driver=driver).residuals

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from tapegrad.engine.signature import name_of
 from tapegrad.engine.table import TABLE, enter, spellings
 from tapegrad.engine.tensor import Tensor, adopted, wrap
+from tapegrad.mistakes import explain, is_of_a_kernel
 from tapegrad.numbers import has_foreign_numbers, pythons
 
 _VALUES = {int, bool, str, type(None), torch.dtype, torch.Size}  # these decide what torch takes
@@ -49,19 +51,23 @@ def asking(function: Callable[..., Any], body: Callable[..., Any]) -> Callable[.
 
     @wraps(body)
     def entry(*args: Any, **kwargs: Any) -> Any:
-        form = tuple([*map(_form, args), *kwargs, *map(_form, kwargs.values())] if kwargs else map(_form, args))
-        foreign_numbers = known.get(form)
-        if foreign_numbers is None:
-            if True in map(_is_foreign, (*args, *kwargs.values())):
-                own = {name: adopted(value, function.__name__, name) for name, value in kwargs.items()}
-                return entry(*[adopted(arg, function.__name__, "an argument") for arg in args], **own)
-            _ask(function, body, args, kwargs)
-            if len(known) == _MOST:
-                known.clear()
-            foreign_numbers = known[form] = has_foreign_numbers([*args, *kwargs.values()])
-        if foreign_numbers:
-            return entry(*pythons(args), **{name: pythons(value) for name, value in kwargs.items()})
-        return body(*args, **kwargs)
+        try:
+            form = tuple([*map(_form, args), *kwargs, *map(_form, kwargs.values())] if kwargs else map(_form, args))
+            foreign_numbers = known.get(form)
+            if foreign_numbers is None:
+                if True in map(_is_foreign, (*args, *kwargs.values())):
+                    own = {name: adopted(value, function.__name__, name) for name, value in kwargs.items()}
+                    return entry(*[adopted(arg, function.__name__, "an argument") for arg in args], **own)
+                _ask(function, body, args, kwargs)
+                if len(known) == _MOST:
+                    known.clear()
+                foreign_numbers = known[form] = has_foreign_numbers([*args, *kwargs.values()])
+            if foreign_numbers:
+                return entry(*pythons(args), **{name: pythons(value) for name, value in kwargs.items()})
+            return body(*args, **kwargs)
+        except Exception as error:
+            explain(error, name_of(function), body, args, kwargs)
+            raise
 
     return entry
 
@@ -104,9 +110,15 @@ def _ask(function: Callable[..., Any], body: Callable[..., Any], args: Any, kwar
             refusal = _refusal(function, *given)
             if refusal is not None:
                 ours = _refusal(body, *_wrapped(given))
-                raise ours if isinstance(ours, _IN_OUR_WORDS) else refusal
+                raise ours if isinstance(ours, _IN_OUR_WORDS) and _is_chosen(ours) else refusal
     finally:
         torch._C._set_grad_enabled(recording)
+
+
+def _is_chosen(ours: Exception) -> bool:
+    """Whether a body has chosen its words: not of one of torch's kernels, nor Python's of a call that does not fit."""
+    within = ours.__traceback__ is not None and ours.__traceback__.tb_next is not None
+    return within and not is_of_a_kernel(ours)
 
 
 def _refusal(function: Callable[..., Any], args: Any, kwargs: Any) -> Exception | None:

@@ -12,6 +12,7 @@ from tapegrad.engine.signature import name_of
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor, adopted, wrap
 from tapegrad.errors import InPlaceError, MissingRule
+from tapegrad.mistakes import explain
 from tapegrad.torch_api.inplace import takes_gradient, update
 from tapegrad.torch_api.keywords import torch_names
 from tapegrad.torch_api.plain import INSTEAD, MADE, PLAIN, VALUES_FROM
@@ -35,44 +36,48 @@ def call(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         InPlaceError: a tensor that requires grad would be written into a plain torch tensor.
     """
     name = name_of(func)
-    if "out" in kwargs and (out := kwargs.pop("out")) is not None:
+    try:
+        if "out" in kwargs and (out := kwargs.pop("out")) is not None:
+            if torch.is_grad_enabled():
+                raise MissingRule(f"{name}(): out= is not supported; use the result that is returned")
+            kwargs.pop("requires_grad", None)  # nn.init.eye_ says it of the tensor that it fills
+            func(*raw(args), **raw(kwargs), out=raw(out))
+            return out
+        if entry := TABLE.get(func) or entry_of(func):
+            return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
+        if func in DETACHING:
+            return DETACHING[func](*args, **kwargs)
+        if name in PLAIN or name in MADE:
+            if name in VALUES_FROM and torch.is_grad_enabled():
+                args, kwargs = adopted((args, kwargs), name, "an argument")
+                named = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
+                refuse_values(name, (args[VALUES_FROM[name] :], named))
+            result = func(*raw(args), **raw(kwargs))
+            return wrapped(result) if name in MADE else result
+        recording = False
         if torch.is_grad_enabled():
-            raise MissingRule(f"{name}(): out= is not supported; use the result that is returned")
-        kwargs.pop("requires_grad", None)  # nn.init.eye_ says it of the tensor that it fills
-        func(*raw(args), **raw(kwargs), out=raw(out))
-        return out
-    if entry := TABLE.get(func) or entry_of(func):
-        return entry(*args, **torch_names(kwargs, entry)) if kwargs else entry(*args)
-    if func in DETACHING:
-        return DETACHING[func](*args, **kwargs)
-    if name in PLAIN or name in MADE:
-        if name in VALUES_FROM and torch.is_grad_enabled():
             args, kwargs = adopted((args, kwargs), name, "an argument")
-            named = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
-            refuse_values(name, (args[VALUES_FROM[name] :], named))
-        result = func(*raw(args), **raw(kwargs))
-        return wrapped(result) if name in MADE else result
-    recording = False
-    if torch.is_grad_enabled():
-        args, kwargs = adopted((args, kwargs), name, "an argument")
-        recording = any(t.requires_grad for t in tensors_in((args, kwargs)))
-    if getattr(func, "__module__", "") == "torch.nn.init":  # these switch recording off themselves
-        func(*raw(args), **raw(kwargs))
-        return args[0] if args else kwargs["tensor"]
-    if writes(func):
-        target = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
-        if recording and isinstance(target, Tensor):
-            return update(target, name, args[1:], kwargs)
-        if recording and takes_gradient(target):
-            raise InPlaceError(
-                f"{name}(): a Tensor that requires grad would be written into a plain torch.Tensor, which cannot "
-                f"record it; wrap the target with tapegrad.tensor(...), or write a .detach()ed value"
-            )
-        func(*raw(args), **raw(kwargs))
-        return target
-    if recording:
-        raise MissingRule(missing(func))
-    return wrapped(func(*raw(args), **raw(kwargs)))
+            recording = any(t.requires_grad for t in tensors_in((args, kwargs)))
+        if getattr(func, "__module__", "") == "torch.nn.init":  # these switch recording off themselves
+            func(*raw(args), **raw(kwargs))
+            return args[0] if args else kwargs["tensor"]
+        if writes(func):
+            target = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
+            if recording and isinstance(target, Tensor):
+                return update(target, name, args[1:], kwargs)
+            if recording and takes_gradient(target):
+                raise InPlaceError(
+                    f"{name}(): a Tensor that requires grad would be written into a plain torch.Tensor, which cannot "
+                    f"record it; wrap the target with tapegrad.tensor(...), or write a .detach()ed value"
+                )
+            func(*raw(args), **raw(kwargs))
+            return target
+        if recording:
+            raise MissingRule(missing(func))
+        return wrapped(func(*raw(args), **raw(kwargs)))
+    except Exception as error:
+        explain(error, name, None, args, kwargs)
+        raise
 
 
 def refuse_values(name: str, values: Any) -> None:

@@ -49,11 +49,11 @@ def guard_functions() -> None:
     It runs the function's ``forward`` with recording off and lets torch's own tape take the gradient over, which knows
     nothing of a Tensor: the result would be a constant, and its gradient lost without a word.
     """
-    apply = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]  # a bound method, to Python
-    if hasattr(apply, "__wrapped__"):
+    apply = torch.autograd.Function.__dict__["apply"]  # a classmethod: of Python's, or from torch 2.14 on of C's
+    if hasattr(getattr(apply, "__func__", None), "__wrapped__"):
         return
 
-    @wraps(apply)
+    @wraps(getattr(apply, "__func__", apply))
     def guarded(cls: Any, *args: Any, **kwargs: Any) -> Any:
         if torch.is_grad_enabled():
             for t in tensors_in((args, kwargs)):
@@ -61,7 +61,7 @@ def guard_functions() -> None:
                     if cls in WITH_RULES:
                         return WITH_RULES[cls](*args, **kwargs)
                     raise MissingRule(refusal(cls.__name__, t))
-        return apply(cls, *args, **kwargs)
+        return apply.__get__(None, cls)(*args, **kwargs)
 
     torch.autograd.Function.apply = classmethod(guarded)  # type: ignore[assignment,method-assign]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import wraps
 from types import FunctionType
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from tapegrad.engine.op import Op
 from tapegrad.engine.table import TABLE
 from tapegrad.engine.tensor import Tensor
+from tapegrad.mistakes import explain
 from tapegrad.rules import complex as complex_rules
 from tapegrad.rules import reduction, shape
 from tapegrad.torch_api import leaves
@@ -23,6 +25,7 @@ from tapegrad.torch_api.operators import operators
 from tapegrad.torch_api.plain import MADE, PLAIN, VALUES_FROM
 from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.values import Values
+from tapegrad.tracebacks import trim, trimmed
 
 RECORDED = "recorded on the tape"
 _NOT_GIVEN = object()
@@ -36,17 +39,21 @@ def _reduction(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
     def method(
         self: Tensor, dim: Any = _NOT_GIVEN, keepdim: Any = False, *, keepdims: Any = _NOT_GIVEN, **kwargs: Any
     ) -> Any:  # keepdims: numpy's name for it
-        if dim is _NOT_GIVEN:
-            if keepdim is False and keepdims is _NOT_GIVEN and not kwargs:
-                return run(self, None, False)
-        elif keepdims is _NOT_GIVEN:
-            if type(keepdim) is bool and not kwargs:
-                return run(self, dim, keepdim)
-        elif type(keepdims) is bool and keepdim is False and not kwargs:
-            return run(self, dim, keepdims)
-        kwargs |= {} if keepdims is _NOT_GIVEN else {"keepdims": keepdims}
-        kwargs |= {} if keepdim is False else {"keepdim": keepdim}
-        return entry(self, *(() if dim is _NOT_GIVEN else (dim,)), **torch_names(kwargs, entry))
+        try:
+            if dim is _NOT_GIVEN:
+                if keepdim is False and keepdims is _NOT_GIVEN and not kwargs:
+                    return run(self, None, False)
+            elif keepdims is _NOT_GIVEN:
+                if type(keepdim) is bool and not kwargs:
+                    return run(self, dim, keepdim)
+            elif type(keepdims) is bool and keepdim is False and not kwargs:
+                return run(self, dim, keepdims)
+            kwargs |= {} if keepdims is _NOT_GIVEN else {"keepdims": keepdims}
+            kwargs |= {} if keepdim is False else {"keepdim": keepdim}
+            return entry(self, *(() if dim is _NOT_GIVEN else (dim,)), **torch_names(kwargs, entry))
+        except Exception as error:
+            trim(error)
+            raise
 
     return method
 
@@ -55,10 +62,14 @@ def _extreme(op: Op, pair: type, entry: Callable[..., Any]) -> Callable[..., Any
     run = op.road
 
     def method(self: Tensor, dim: Any = _NOT_GIVEN, keepdim: Any = False, **kwargs: Any) -> Any:
-        if type(dim) is int and type(keepdim) is bool and not kwargs:
-            return pair(run(self, dim, keepdim))
-        kwargs |= {} if keepdim is False else {"keepdim": keepdim}
-        return entry(self, *(() if dim is _NOT_GIVEN else (dim,)), **torch_names(kwargs, entry))
+        try:
+            if type(dim) is int and type(keepdim) is bool and not kwargs:
+                return pair(run(self, dim, keepdim))
+            kwargs |= {} if keepdim is False else {"keepdim": keepdim}
+            return entry(self, *(() if dim is _NOT_GIVEN else (dim,)), **torch_names(kwargs, entry))
+        except Exception as error:
+            trim(error)
+            raise
 
     return method
 
@@ -67,7 +78,11 @@ def _shaping(op: Op, entry: Callable[..., Any]) -> Callable[..., Any]:
     run = op.road
 
     def method(self: Tensor, *size: Any, **kwargs: Any) -> Any:
-        return run(self, size) if len(size) > 1 and not kwargs else entry(self, *size, **kwargs)
+        try:
+            return run(self, size) if len(size) > 1 and not kwargs else entry(self, *size, **kwargs)
+        except Exception as error:
+            trim(error)
+            raise
 
     return method
 
@@ -92,7 +107,11 @@ def _commonest() -> dict[str, Callable[..., Any]]:
 
 def _method(entry: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return entry(self, *args, **torch_names(kwargs)) if kwargs else entry(self, *args)
+        try:
+            return entry(self, *args, **torch_names(kwargs)) if kwargs else entry(self, *args)
+        except Exception as error:
+            trim(error)
+            raise
 
     return method
 
@@ -104,16 +123,38 @@ def _copied(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _plain(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if entry := TABLE.get(function):  # a user's rule
-            return entry(self, *args, **torch_names(kwargs))
-        return function(self._data, *raw(args), **raw(kwargs))
+        try:
+            if entry := TABLE.get(function):  # a user's rule
+                return entry(self, *args, **torch_names(kwargs))
+            return function(self._data, *raw(args), **raw(kwargs))
+        except Exception as error:
+            explain(error, name, None, (self, *args), kwargs)
+            raise
 
     return _documented(method, name, "takes no gradient, and returns a plain torch.Tensor or a number")
 
 
+def _value(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """One of the methods that ask for values, whose errors name it."""
+
+    @wraps(function)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(self, *args, **kwargs)
+        except Exception as error:
+            explain(error, name, None, (self, *args), kwargs)
+            raise
+
+    return method
+
+
 def _in_place(name: str) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return update(self, name, args, kwargs)
+        try:
+            return update(self, name, args, kwargs)
+        except Exception as error:
+            trim(error)
+            raise
 
     return _documented(method, name, "in place: this object stands for the result")
 
@@ -135,7 +176,11 @@ INSTEAD = {
 
 def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return call(function, (self, *args), kwargs)
+        try:
+            return call(function, (self, *args), kwargs)
+        except Exception as error:
+            trim(error)
+            raise
 
     no_rule = "without a rule, so it refuses where a gradient is asked for"
     return _documented(method, name, "makes a Tensor that takes no gradient" if name in MADE else no_rule)
@@ -153,8 +198,12 @@ def _absent(name: str) -> property:
 
 
 def _torch_function(cls: type, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-    entry = None if kwargs else TABLE.get(func)
-    return entry(*args) if entry else call(func, args, kwargs or {})
+    try:
+        entry = None if kwargs else TABLE.get(func)
+        return entry(*args) if entry else call(func, args, kwargs or {})
+    except Exception as error:
+        trim(error)
+        raise
 
 
 _OWN = frozenset({*vars(Tensor), *vars(Values)})  # what torch's vocabulary must not cover
@@ -163,9 +212,13 @@ _OWN = frozenset({*vars(Tensor), *vars(Values)})  # what torch's vocabulary must
 def install() -> None:
     """Give Tensor its vocabulary; once more when ops have got other roads, for methods and operators hold them."""
     # No __getattr__: with one, Python cannot read even plain attributes quickly.
-    members: dict[str, Any] = {name: value for name, value in vars(Values).items() if name not in vars(_Empty)}
+    members: dict[str, Any] = {
+        name: _value(name, value) if isinstance(value, FunctionType) else value
+        for name, value in vars(Values).items()
+        if name not in vars(_Empty)
+    }
     members |= {name: _absent(name) for name in INSTEAD}
-    members |= {f.__name__: f for f in (leaves.detach, leaves.register_hook, leaves.requires_grad_)}
+    members |= {f.__name__: f for f in (leaves.detach, trimmed(leaves.register_hook), trimmed(leaves.requires_grad_))}
     members["is_leaf"] = property(leaves.is_leaf, doc=leaves.is_leaf.__doc__)
     for name in dir(torch.Tensor):
         function = getattr(torch.Tensor, name)

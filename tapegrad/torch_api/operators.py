@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from tapegrad.engine.signature import name_of
 from tapegrad.engine.tensor import Tensor, adopted
+from tapegrad.mistakes import explain
 from tapegrad.numbers import constant
 from tapegrad.rules import elementwise, indexing, matmul
 from tapegrad.torch_api.dispatch import call
@@ -20,6 +22,7 @@ from tapegrad.torch_api.index import canonical
 from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.temporaries import TEMPORARY, is_for_item
+from tapegrad.tracebacks import trim, trimmed
 
 
 def _tensor(factor: Any, beside: Tensor) -> Any:
@@ -30,43 +33,71 @@ def _tensor(factor: Any, beside: Tensor) -> Any:
 
 
 def _reflected_pow(self: Tensor, base: Any) -> Any:
-    return elementwise.pow(base, self)
+    try:
+        return elementwise.pow(base, self)
+    except Exception as error:
+        trim(error)
+        raise
 
 
 def _reflected_matmul(self: Tensor, left: Any) -> Any:
-    return batched(_tensor(left, self), self)
+    try:
+        return batched(_tensor(left, self), self)
+    except Exception as error:
+        trim(error)
+        raise
 
 
 def _matmul(self: Tensor, other: Any) -> Any:
-    if type(other) is not Tensor and not isinstance(other, torch.Tensor):
-        if not isinstance(other, np.ndarray):
-            return NotImplemented
-        other = _tensor(other, self)
-    elif type(other) is not Tensor:
-        other = adopted(other, "matmul", "other")
-    return matmul.two_matrices.road(self, other) if self._data.ndim == 2 == other.ndim else batched(self, other)
+    try:
+        if type(other) is not Tensor and not isinstance(other, torch.Tensor):
+            if not isinstance(other, np.ndarray):
+                return NotImplemented
+            other = _tensor(other, self)
+        elif type(other) is not Tensor:
+            other = adopted(other, "matmul", "other")
+        return matmul.two_matrices.road(self, other) if self._data.ndim == 2 == other.ndim else batched(self, other)
+    except Exception as error:
+        trim(error)
+        raise
 
 
 def _reflected_div(self: Tensor, numerator: Any) -> Any:
-    return self.reciprocal() * numerator  # as torch does
+    try:
+        return self.reciprocal() * numerator  # as torch does
+    except Exception as error:
+        trim(error)
+        raise
 
 
 def _getitem(self: Tensor, index: Any) -> Any:
-    return indexing.getitem.road(self, canonical(index, self._data))
+    try:
+        return indexing.getitem.road(self, canonical(index, self._data))
+    except Exception as error:
+        explain(error, "getitem", None, (self, index))
+        raise
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:
-    temporary = (value,) if getrefcount(value) <= TEMPORARY else ()
-    update(self, "__setitem__", (index, value), {}, temporary)
+    try:
+        temporary = (value,) if getrefcount(value) <= TEMPORARY else ()
+        update(self, "__setitem__", (index, value), {}, temporary)
+    except Exception as error:
+        trim(error)
+        raise
 
 
 def _augmented(name: str) -> Callable[[Tensor, Any], Tensor]:
     def method(self: Tensor, other: Any) -> Tensor:
-        item = False
-        if getrefcount(self) <= TEMPORARY:
-            frame = sys._getframe(1)
-            item = is_for_item(frame.f_code, frame.f_lasti)
-        return update(self, name, (other,), {}, item=item)
+        try:
+            item = False
+            if getrefcount(self) <= TEMPORARY:
+                frame = sys._getframe(1)
+                item = is_for_item(frame.f_code, frame.f_lasti)
+            return update(self, name, (other,), {}, item=item)
+        except Exception as error:
+            trim(error)
+            raise
 
     return method
 
@@ -75,13 +106,21 @@ def _reversed(self: Tensor) -> Any:
     return self.flip(0) if self.ndim else self
 
 
-def _plain(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
+def _plain(function: Callable[[Any, Any], Any], name: str = "") -> Callable[[Tensor, Any], Any]:
     """An operator whose result takes no gradient."""
-    return lambda self, other: function(self._data, raw(other))
+
+    def operate(self: Tensor, other: Any) -> Any:
+        try:
+            return function(self._data, raw(other))
+        except Exception as error:
+            explain(error, name or name_of(function), None, (self, other))
+            raise
+
+    return operate
 
 
 def _reflected(function: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
-    return lambda self, other: function(raw(other), self._data)
+    return _plain(lambda data, other: function(other, data), name_of(function))
 
 
 _IN_PLACE = {
@@ -114,16 +153,17 @@ def operators() -> dict[str, Callable[..., Any]]:
         "__rtruediv__": _reflected_div,
         "__rdiv__": _reflected_div,
         "__mod__": elementwise.remainder.road,
-        "__rmod__": lambda self, other: elementwise.remainder(other, self),
-        "__floordiv__": lambda self, other: call(torch.floor_divide, (self, other), {}),
-        "__rfloordiv__": lambda self, other: call(torch.floor_divide, (other, self), {}),
+        "__rmod__": trimmed(lambda self, other: elementwise.remainder(other, self)),
+        "__floordiv__": trimmed(lambda self, other: call(torch.floor_divide, (self, other), {})),
+        "__rfloordiv__": trimmed(lambda self, other: call(torch.floor_divide, (other, self), {})),
         "__pow__": elementwise.pow.road,
         "__rpow__": _reflected_pow,
         "__matmul__": _matmul,
         "__rmatmul__": _reflected_matmul,
         "__setitem__": _setitem,
-        "__invert__": lambda self: ~self._data,
+        "__invert__": trimmed(lambda self: ~self._data),
         "__reversed__": _reversed,
+        "__delitem__": trimmed(lambda self, index: call(vars(torch._C.TensorBase)["__delitem__"], (self, index), {})),
     }
     for name in ("eq", "ne", "lt", "le", "gt", "ge"):
         forms[f"__{name}__"] = _plain(getattr(operator, name))

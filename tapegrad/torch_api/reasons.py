@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 _NO_DERIVATIVE = "torch has no derivative of it either; .detach() the arguments"
-_COMPLEX = "its numbers are complex, and the rules are for real ones; compute with real and imaginary parts"
 _QUANTIZED = "quantized numbers take no gradient; .detach() the arguments"
 _SPARSE = "the rules are for dense tensors; keep the tensor dense, or .detach() it"
 _LOW_LEVEL = "it is a step within one of torch's functions"
@@ -15,10 +14,8 @@ _FUNCTIONS = {
         special_gammainc special_gammaincc
         linalg_ldl_factor linalg_ldl_factor_ex linalg_ldl_solve slice_inverse unique unique_consecutive
         choose_qparams_optimized""",
-    _COMPLEX: """
-        complex polar view_as_complex view_as_complex_copy view_as_real view_as_real_copy imag cfloat cdouble chalf
-        linalg_eig linalg_eigvals stft istft fft_fft fft_fft2 fft_fftn fft_ifft fft_ifft2 fft_ifftn fft_hfft fft_hfft2
-        fft_hfftn fft_ihfft fft_ihfft2 fft_ihfftn fft_irfft fft_irfft2 fft_irfftn fft_rfft fft_rfft2 fft_rfftn""",
+    "there is no rule for the copy; use torch.view_as_complex or torch.view_as_real, and .clone()": """
+        view_as_complex_copy view_as_real_copy""",
     _QUANTIZED: """
         int_repr q_scale q_zero_point q_per_channel_axis q_per_channel_scales q_per_channel_zero_points qscheme
         quantize_per_channel quantize_per_tensor quantize_per_tensor_dynamic quantized_batch_norm quantized_gru
@@ -34,7 +31,7 @@ _FUNCTIONS = {
         ccol_indices_copy row_indices_copy hsmm hspmm smm sspaddmm saddmm""",
     f"{_LOW_LEVEL}; use F.batch_norm": """
         batch_norm_backward_elemt batch_norm_backward_reduce batch_norm_elemt batch_norm_gather_stats
-        batch_norm_gather_stats_with_counts batch_norm_stats batch_norm_update_stats native_batch_norm
+        batch_norm_gather_stats_with_counts batch_norm_stats batch_norm_update_stats
         cudnn_batch_norm miopen_batch_norm""",
     f"{_LOW_LEVEL}; use the one of that name in torch.nn.functional": """
         binary_cross_entropy_with_logits cosine_embedding_loss hinge_embedding_loss kl_div margin_ranking_loss
@@ -42,8 +39,8 @@ _FUNCTIONS = {
     f"{_LOW_LEVEL}; use x[indices]": "index",
     "use x.to(device), whose gradient comes back to where x is": "ipu mtia xpu",
     "torch refuses it, too: a tensor keeps its size; use torch.cat of the other parts": "__delitem__",
-    f"{_LOW_LEVEL}; use F.group_norm": "native_group_norm",
-    f"{_LOW_LEVEL}; use F.layer_norm": "native_layer_norm",
+    "its mean and rstd require grad in torch, which then loses their gradients; use F.group_norm, and compute the "
+    "statistics from the input": "native_group_norm",
     f"{_LOW_LEVEL}; use F.dropout": "native_dropout",
     "torch keeps it for old programs; use torch.linalg.matrix_norm": "nuclear_norm frobenius_norm",
     f"{_LOW_LEVEL}; use torch.linalg.vector_norm": "native_norm",
@@ -59,17 +56,15 @@ _FUNCTIONS = {
     f"{_LOW_LEVEL}; use F.ctc_loss": "miopen_ctc_loss",
     "there is no rule for segments; use torch.scatter_reduce": "segment_reduce",
     f"{_LOW_LEVEL}; use torch.nn.RNN, torch.nn.GRU or torch.nn.LSTM": "miopen_rnn mkldnn_rnn_layer",
-    "there is no rule for a factorization that shares its storage; use torch.linalg.solve, or torch.linalg.qr": """
-        lu lu_solve lu_unpack linalg_lu linalg_lu_factor linalg_lu_factor_ex linalg_lu_solve ormqr""",
-    "there is no rule for a randomized algorithm; use torch.linalg.svd or torch.linalg.eigh": """
-        svd_lowrank pca_lowrank lobpcg""",
+    "there is no rule for a randomized algorithm; use torch.linalg.svd or torch.linalg.eigh": "lobpcg",
     "there is no rule for writing through strides; use torch.slice_scatter or torch.diagonal_scatter": """
         as_strided_scatter""",
     "torch's own gradient of it ends in an error; use torch.linalg.vander(x).flip(-1)": "vander",
     "there is no rule for it; use x[..., start:end].clone()": "slice_copy",
     "there is no rule for a tensor that changes its size; use x.reshape(...) or torch.cat": """
         resize resize_as resize_ resize_as_ resize_as_sparse_""",
-    "there is no rule for it; use torch.linalg.matmul for each group": "grouped_mm scaled_grouped_mm scaled_mm",
+    "there is no rule for it; use torch.linalg.matmul for each group": """
+        _grouped_mm _scaled_grouped_mm _scaled_mm grouped_mm scaled_grouped_mm scaled_mm""",
     "it takes torch's own tensors only; give it x.data, whose gradient nobody computes": """
         as_subclass module_load pin_memory record_stream map2_ sym_sum set_ share_memory_""",
     "torch gives its ends no gradient; write start + (end - start) * torch.linspace(0, 1, steps), or give "

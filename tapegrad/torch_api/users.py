@@ -16,6 +16,7 @@ from tapegrad.engine.op import Formula, Op
 from tapegrad.engine.signature import name_of
 from tapegrad.engine.table import TABLE, enter, made, spellings, tell
 from tapegrad.errors import blamed, checked
+from tapegrad.tracebacks import trimmed
 
 # What an argument list may consist of. Nothing in it calls anything, so that reading it runs no code.
 _READABLE = (
@@ -32,6 +33,7 @@ def rule(
 ) -> Op: ...
 @overload
 def rule(*, aux: Sequence[str] = (), **gradients: Formula) -> Callable[[Callable[..., Any]], Op]: ...
+@trimmed
 def rule(
     function: Any = None, signature: str | None = None, /, *, aux: Sequence[str] = (), **gradients: Formula
 ) -> Any:
@@ -64,7 +66,7 @@ def rule(
             read.
     """
     if function is None:
-        return lambda body: _registered(body, body, aux, gradients)
+        return trimmed(lambda body: _registered(body, body, aux, gradients))
     if not gradients and signature is None:
         raise TypeError(f"rule: no gradient is given for {name_of(function)}; write @rule(x=lambda g: ...), say")
     return _registered(function, "input" if signature is None else signature, aux, gradients)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tapegrad import markup
 from tapegrad.engine.tensor import Tensor
 from tapegrad.torch_api.raw import raw
 
@@ -104,6 +105,10 @@ class Values:
         if self.record is not None:
             return f"{repr(self._data)[:-1]}, op=<{self.record.op.name}>)"
         return f"{repr(self._data)[:-1]}, requires_grad=True)" if self._requires_grad else repr(self._data)
+
+    def _repr_html_(self: Any) -> str:
+        how = f"op {self.record.op.name}" if self.record is not None else "requires grad" if self._requires_grad else ""
+        return markup.tensor(self._data, how)
 
     def __format__(self, spec: str) -> str:
         return format(self._data, spec) if self._data.ndim == 0 else format(repr(self), spec)

@@ -13,10 +13,13 @@ import torch
 
 from tapegrad.engine.backward import grad
 from tapegrad.engine.tensor import Tensor, raw
+from tapegrad.inspect.grad_mode import in_grad_mode
+from tapegrad.tracebacks import trimmed
 
 Function = Callable[..., Any]
 
 
+@trimmed
 def vjp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The product of a cotangent with the Jacobian: as ``torch.autograd.functional.vjp``.
 
@@ -43,6 +46,7 @@ def vjp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
     return _as(outs, one_out, create_graph), _as(found, one_in, create_graph)
 
 
+@trimmed
 def jvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The product of the Jacobian with a tangent: as ``torch.autograd.functional.jvp``.
 
@@ -66,13 +70,13 @@ def jvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
     """
     xs, outs, _, one_out = _run("jvp", func, inputs, create_graph)
     vs = _given("jvp", v, xs)
-    with torch.enable_grad():
-        us = [Tensor(torch.zeros_like(raw(out)), True) for out in outs]
-        back = _walk("jvp", outs, xs, us, True, strict)
+    us = [Tensor(torch.zeros_like(raw(out)), True) for out in outs]
+    back = _walk("jvp", outs, xs, us, True, strict)
     found = _walk("jvp", back, us, vs, create_graph, False)
     return _as(outs, one_out, create_graph), _as(found, one_out, create_graph)
 
 
+@trimmed
 def jacobian(func: Function, inputs: Any, create_graph: bool = False, strict: bool = False) -> Any:
     """The Jacobian: as ``torch.autograd.functional.jacobian``.
 
@@ -103,6 +107,7 @@ def jacobian(func: Function, inputs: Any, create_graph: bool = False, strict: bo
     return rows[0] if one_out else tuple(rows)
 
 
+@trimmed
 def hessian(func: Function, inputs: Any, create_graph: bool = False, strict: bool = False) -> Any:
     """The Hessian of a function with one element: as ``torch.autograd.functional.hessian``.
 
@@ -125,6 +130,7 @@ def hessian(func: Function, inputs: Any, create_graph: bool = False, strict: boo
     return full[0][0] if one else full
 
 
+@trimmed
 def hvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The product of the Hessian with a vector: as ``torch.autograd.functional.hvp``.
 
@@ -149,6 +155,7 @@ def hvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
     return value if create_graph else raw(value), found[0] if one else found
 
 
+@trimmed
 def vhp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The product of a vector with the Hessian, which is symmetric: as ``torch.autograd.functional.vhp``.
 
@@ -183,8 +190,7 @@ def _run(name: str, func: Function, inputs: Any, create_graph: bool) -> tuple[li
     for x in (inputs,) if one_in else inputs:
         keep = create_graph and isinstance(x, Tensor) and x.requires_grad
         xs.append(x.view_as(x) if keep else Tensor(raw(x).detach(), True))
-    with torch.enable_grad():
-        out = func(*xs)
+    out = in_grad_mode(True, lambda: func(*xs))
     one_out = isinstance(out, (Tensor, torch.Tensor))
     outs = [out] if one_out else list(out)
     for i, each in enumerate(outs):
@@ -211,8 +217,8 @@ def _walk(name: str, outs: Sequence[Any], xs: Sequence[Any], vs: Any, create_gra
     pairs = [(out, v) for out, v in zip(outs, vs, strict=True) if isinstance(out, Tensor) and out.requires_grad]
     found: Sequence[Any] = [None] * len(xs)
     if pairs:
-        with torch.enable_grad():
-            found = grad([o for o, _ in pairs], xs, [v for _, v in pairs], True, create_graph, True)
+        starts, cotangents = zip(*pairs, strict=True)
+        found = in_grad_mode(True, lambda: grad(starts, xs, cotangents, True, create_graph, True))
     if strict and any(g is None for g in found):
         raise RuntimeError(f"{name}(): strict, and the outputs do not depend on every input")
     return [torch.zeros_like(raw(x)) if g is None else g for x, g in zip(xs, found, strict=True)]

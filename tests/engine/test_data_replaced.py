@@ -41,7 +41,7 @@ def test_a_loss_that_is_computed_anew_is_right():
 
 def test_integers_are_refused():
     p = ours(randn(3))
-    with pytest.raises(RuntimeError, match=r"requires grad, which torch.int64 cannot; set requires_grad = False first"):
+    with pytest.raises(RuntimeError, match=r"torch.int64 takes no gradient; set requires_grad = False first"):
         p.data = torch.ones(3, dtype=torch.int64)
     p.requires_grad = False
     p.data = torch.ones(3, dtype=torch.int64)

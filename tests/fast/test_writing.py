@@ -299,7 +299,9 @@ def test_no_gradient_outlives_its_use():
     assert seen[-4:] == [0, 0, 0, 0]
 
 
-def test_an_error_in_a_rule_shows_the_line():
+def test_an_error_in_a_rule_shows_the_line(monkeypatch):
+    monkeypatch.setenv("TAPEGRAD_TRACEBACK", "full")
+
     def fails(g):
         raise ValueError("on purpose")
 

@@ -113,6 +113,15 @@ def test_a_blank_is_still_to_be_written():
     loss.backward()
 
 
+def test_a_factor_without_a_name_is_spelled_out():
+    z, y = ours(randn(4)), torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+    p = torch.sigmoid(z)
+    loss = -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+    dp = tapegrad.grad(loss, p, retain_graph=True)[0]
+    (row,) = tapegrad.check(loss, {"z": dp * p.data})
+    assert row.hint == "a factor (1 - p) is missing"
+
+
 def test_one_of_three_branches():
     x = ours(randn(3))
     a, b, c = x.exp(), x.sin(), x * x

@@ -154,3 +154,12 @@ def test_a_long_loop_is_read_in_linear_time():
         y = y * 1.001
     tape = tapegrad.tape(y)
     assert sum(name.startswith("y") for name in called(tape)) <= 65
+
+
+def test_a_methods_argument_does_not_name_what_it_is_called_on():
+    a, b = ours(randn(3)), ours(randn(3))
+    mask = randn(3) > 0
+    s = (a * b).masked_fill(mask, 0.0)
+    loss = torch.masked_fill(s.exp(), mask, 1.0).sum()
+    tape = tapegrad.tape(loss)
+    assert called(tape) == ["a", "b", "mul_0", "s", "exp_2", "masked_fill_3", "loss"]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 import tapegrad
 from tapegrad import CompileError, StaleTensor, tensor
+from tapegrad.engine import backward
 from tapegrad.plan import compiled
 
 
@@ -583,6 +584,21 @@ def test_autocast_and_half():
             step(x, X.to(dtype)).backward()
             f(y, X.to(dtype)).backward()
             assert same(x.grad, y.grad)
+
+
+def test_a_walk_put_before_that_of_plans_is_asked_once(monkeypatch):
+    """As autocast and DDP put theirs; compiling another function after that must not make a circle."""
+    x = tensor(torch.ones(3), requires_grad=True)
+    step = tapegrad.compile(lambda x: (x * x).sum())
+    step(x).backward()
+    walk, asked = backward.written_walk, []
+    monkeypatch.setattr(backward, "written_walk", lambda *args: asked.append(1) or walk(*args))
+    other = tapegrad.compile(lambda x: (x * x * x).sum())
+    for f in (other, other, step, lambda x: (x + x).sum()):
+        x.grad = None
+        f(x).backward()
+    assert x.grad.tolist() == [2, 2, 2]
+    assert len(asked) == 4
 
 
 # --- what a plan cannot hold ---

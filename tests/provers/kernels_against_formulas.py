@@ -28,6 +28,8 @@ EXCEPTIONS: list[tuple[str, str, str]] = [
     ("scatter_reduce index_reduce", "include_self=False", "torch shares ties with the input that is left out"),
     ("scatter_reduce index_reduce", "prod", "with several zeros in a product neither has a second gradient; ours says so at once"),
     ("linalg_det det", "", "torch's gradient of a singular matrix is 0, but for a single element; ours has the cofactors"),
+    ("ormqr", "times 1000", "no reflections any more: products of 1e17, in another order than torch's"),
+    ("_standard_gamma", "", "neither has a second gradient of a draw; ours says so at once"),
     ("eigenvectors_of_sum", "times 0", "equal eigenvalues: where the numerator is 0 too torch has 0 / 0, and ours 0"),
 ]  # fmt: skip
 

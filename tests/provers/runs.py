@@ -18,6 +18,7 @@ Function = Callable[..., Any]
 DEPRECATED = [  # torch keeps them, and so do we
     pytest.mark.filterwarnings("ignore:.*deprecated"),
     pytest.mark.filterwarnings("ignore:Using padding='same'"),
+    pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental"),
 ]
 FLOATS = (torch.float32, torch.float64)
 REFUSALS = (TypeError, RuntimeError, AttributeError, ValueError, IndexError)
@@ -130,7 +131,11 @@ class Run:
     def cotangents(self) -> list[torch.Tensor]:
         """Random numbers in the shapes of the outputs."""
         generator = torch.Generator().manual_seed(7)
-        return [torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.dtype) for o in self.outputs]
+        wide = [torch.complex128 if o.dtype.is_complex else torch.float64 for o in self.outputs]
+        return [
+            torch.randn(o.shape, generator=generator, dtype=d).to(o.dtype)
+            for o, d in zip(self.outputs, wide, strict=True)
+        ]
 
 
 def as_called(function: Function) -> Function:

@@ -382,7 +382,9 @@ SPRINKLED_EXCEPTIONS: list[tuple[str, str, str, str]] = [
     ("linalg_det det", "gradient formula", "", "of a singular matrix torch's gradient is 0, but for a single element; ours are the cofactors"),
     ("linalg_det det", "second", "", "torch differentiates the singular vectors of equal singular values"),
     ("linalg_qr qr pinverse", "gradient formula second", "", "a singular triangle, or a singular value that is rounding: infinite or without meaning"),
-    ("eigenvectors_of_sum", "gradient formula second", "", "equal eigenvalues: where the numerator is 0 too torch has 0 / 0, and ours 0"),
+    ("polar", "gradient formula second", "", "at 0 torch's slope along the radius is 0; it is exp(i angle) there as everywhere"),
+    ("lu linalg_lu linalg_lu_factor linalg_lu_factor_ex _lu_with_info linalg_lu_solve lu_solve", "second", "", "a singular triangle: infinite or without meaning"),
+    ("eigenvectors_of_sum sizes_of_eigenvectors", "gradient formula second", "", "equal eigenvalues: where the numerator is 0 too torch has 0 / 0, and ours 0"),
     ("binary_cross_entropy", "second", "", "at the poles torch differentiates without the bound that its first gradient has"),
     ("scaled_dot_product_attention", "value gradient formula", "NaN, two zeros and NaN, an infinity", "ours lets no NaN past a mask"),
 ]  # fmt: skip

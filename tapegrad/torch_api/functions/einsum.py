@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.tensor import Tensor
+from tapegrad.mistakes import explain
 from tapegrad.rules import einsum as rules
 from tapegrad.torch_api.composition import composition
 
@@ -30,7 +31,11 @@ def _with_sublists(equation: Any, operands: Any, *args: Any, **kwargs: Any) -> A
     If others follow, torch hands the call over all the same; of one alone, it hands us nothing.
     """
     if isinstance(equation, Tensor):
-        return einsum(equation, *operands)
+        try:
+            return einsum(equation, *operands)
+        except Exception as error:
+            explain(error, "einsum", None, (equation, *operands))
+            raise
     return _torch_einsum(equation, operands, *args, **kwargs)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from tapegrad.engine.table import TABLE, alias
 from tapegrad.engine.tensor import Tensor
+from tapegrad.errors import MissingRule
 from tapegrad.rules import elementwise
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.raw import raw
@@ -113,6 +114,8 @@ def poisson(input: Any, generator: Any = None) -> Any:
 @composition(torch.normal)
 def normal(mean: Any, std: Any = 1.0, *, generator: Any = None) -> Any:
     value = torch.normal(raw(mean), raw(std), generator=generator)
+    if value.is_complex():
+        raise MissingRule("normal(): mean is complex, which torch does not differentiate; .detach() mean and std")
     return step_function(value, (mean + std).to(value.dtype))
 
 

@@ -83,7 +83,7 @@ def triangular_solve(
 # --- Cholesky: A = L L^T ---
 
 
-@composition(torch.cholesky)
+@composition(*[torch.cholesky] if hasattr(torch, "cholesky") else [])  # deprecated by torch, and due to go
 def _cholesky(input: Any, upper: bool = False) -> Any:
     return cholesky(input, upper=upper)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from tapegrad.errors import MissingRule
 from tapegrad.rules.normalization import batch_norm, layer_norm
 from tapegrad.torch_api.composition import composition
 from tapegrad.torch_api.raw import raw
@@ -24,7 +23,7 @@ def native_batch_norm(
     input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float,
     eps: float,
 ) -> Any:  # fmt: skip
-    return batch_norm(input, weight, bias, raw(running_mean), raw(running_var), training, momentum, eps)
+    return batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
 
 
 @composition(torch._native_batch_norm_legit)
@@ -43,25 +42,22 @@ def batch_norm_with_update(
     return (*native_batch_norm(input, weight, bias, running_mean, running_var, True, momentum, eps), reserve)
 
 
-@composition(torch.native_group_norm)
-def native_group_norm(input: Any, weight: Any, bias: Any, N: int, C: int, HxW: int, group: int, eps: float) -> Any:
-    raise MissingRule(
-        "native_group_norm(): its mean and rstd require grad in torch, which then loses their gradients; use "
-        "torch.nn.functional.group_norm, and compute the statistics from the input"
-    )
-
-
 # --- gradients ---
+
+
+def as_input(gradient: Any, input_dtype: torch.dtype) -> Any:
+    """Of an input of half precision, whose softmax was computed in float32; torch leaves others as they are."""
+    return gradient.to(input_dtype) if input_dtype in (torch.float16, torch.bfloat16) else gradient
 
 
 @composition(torch.ops.aten._softmax_backward_data, torch._softmax_backward_data)
 def softmax_backward_data(grad_output: Any, output: Any, dim: int, input_dtype: torch.dtype) -> Any:
-    return ((grad_output - (grad_output * output).sum(dim, keepdim=True)) * output).to(input_dtype)
+    return as_input((grad_output - (grad_output * output).sum(dim, keepdim=True)) * output, input_dtype)
 
 
 @composition(torch.ops.aten._log_softmax_backward_data, torch._log_softmax_backward_data)
 def log_softmax_backward_data(grad_output: Any, output: Any, dim: int, input_dtype: torch.dtype) -> Any:
-    return (grad_output - output.exp() * grad_output.sum(dim, keepdim=True)).to(input_dtype)
+    return as_input(grad_output - output.exp() * grad_output.sum(dim, keepdim=True), input_dtype)
 
 
 @composition(torch.ops.aten.max_pool2d_with_indices_backward.default, torch.ops.aten.max_pool2d_with_indices_backward)

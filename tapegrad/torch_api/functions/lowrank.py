@@ -21,7 +21,7 @@ def approximate_basis(A: Any, q: int, niter: int) -> Any:
 
 @composition(torch.svd_lowrank)
 def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None) -> tuple[Any, Any, Any]:
-    A = A if M is None else A - M
+    A = A if M is None else A - M.broadcast_to(A.shape)
     wide = A.shape[-2] < A.shape[-1]
     A = A.mH if wide else A
     Q = approximate_basis(A, 6 if q is None else q, 2 if niter is None else niter)
@@ -33,4 +33,6 @@ def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None)
 @composition(torch.pca_lowrank)
 def pca_lowrank(A: Any, q: int | None = None, center: bool = True, niter: int = 2) -> Any:
     q = min(6, *A.shape[-2:]) if q is None else q
+    if not 0 <= q <= min(A.shape[-2:]):
+        raise ValueError(f"pca_lowrank(): q must be from 0 to min(m, n), {min(A.shape[-2:])} for this A, not {q}")
     return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)

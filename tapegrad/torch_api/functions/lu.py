@@ -1,4 +1,4 @@
-"""LU factors, eigenvalues of any matrix, least squares, and products with reflections, as torch returns them."""
+"""LU factors, eigenvalues of any matrix, and products with reflections, as torch returns them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from tapegrad.engine.table import TABLE
 from tapegrad.rules.factorizations import solve_triangular
-from tapegrad.rules.lu import eig_stacked, eigenvalues_alone, least_squares, lu_factors
+from tapegrad.rules.lu import eig_stacked, eigenvalues_alone, lu_factors
 from tapegrad.torch_api.composition import asking, composition
 from tapegrad.torch_api.functions.factorizations import named_tuple
 from tapegrad.torch_api.raw import raw
@@ -94,22 +94,6 @@ def eig(A: Any) -> Any:
 @composition(torch.linalg.eigvals)
 def eigvals(A: Any) -> Any:
     return eigenvalues_alone(A)
-
-
-# --- least squares ---
-
-
-@composition(torch.linalg.lstsq)
-def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: Any = None) -> Any:
-    vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and B.shape == A.shape[:-1])
-    columns = B.unsqueeze(-1) if vector else B
-    X, rank, singular_values = least_squares(A, columns, rcond, driver)
-    residuals = torch.linalg.lstsq(raw(A), raw(B), rcond, driver=driver).residuals
-    if residuals.numel():
-        residuals = (A @ X - columns).abs().square().sum(-2)
-    else:
-        residuals = X.abs().reshape(-1)[:0].reshape(residuals.shape)  # torch's takes a gradient, too
-    return named_tuple("linalg_lstsq", X.squeeze(-1) if vector else X, residuals, rank, singular_values)
 
 
 # --- Q, a product of reflections I - tau v v^H ---

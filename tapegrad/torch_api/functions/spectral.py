@@ -89,7 +89,7 @@ def qr(A: Any, mode: str = "reduced") -> Any:
     return named_tuple("linalg_qr", *unstack_qr(qr_stacked(A, mode), A.shape[-2]))
 
 
-@composition(torch.qr)
+@composition(*[torch.qr] if hasattr(torch, "qr") else [])  # deprecated by torch, and due to go
 def _qr(input: Any, some: bool = True) -> Any:
     return named_tuple("qr", *qr(input, "reduced" if some else "complete"))
 
@@ -115,7 +115,7 @@ def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: Any = None) -> Any:
     driver = driver or ("gels" if A.is_cuda else "gelsy")
     X, rank, singular_values = least_squares(A, B, rcond, driver)
     given = driver != "gelsy" and A.shape[-2] > A.shape[-1] and (driver == "gels" or bool((rank == A.shape[-1]).all()))
-    misses = squared_miss(A, B, rcond, driver) if given else X.reshape(-1)[:0]
+    misses = squared_miss(A, B, rcond, driver) if given else X.real.reshape(-1)[:0]
     return named_tuple("linalg_lstsq", X, misses, rank, singular_values)
 
 

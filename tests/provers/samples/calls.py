@@ -30,7 +30,7 @@ class Spec:
     """How to make one tensor argument."""
 
     shape: tuple[int, ...]
-    kind: str  # "real", "int" or "bool"
+    kind: str  # "real", "complex", "int" or "bool"
     leaf: bool = False  # whether it takes a gradient
     lo: float | None = None
     hi: float | None = None
@@ -47,6 +47,9 @@ class Spec:
         if self.kind == "int":
             low, high = int(self.lo or 0), int(self.hi or 0)
             return torch.randint(low, high, self.shape, generator=generator, dtype=self.dtype or torch.int64)
+        if self.kind == "complex":
+            to = (self.dtype or dtype).to_complex()
+            return torch.randn(self.shape, generator=generator, dtype=torch.complex128).to(to)
         if self.lo is None or self.hi is None:
             drawn = torch.randn(self.shape, generator=generator, dtype=torch.float64)
         else:
@@ -54,7 +57,8 @@ class Spec:
         return drawn.to(self.dtype or dtype)
 
     def __str__(self) -> str:
-        name = {"real": "" if self.leaf else "const", "int": "ints", "bool": "mask"}[self.kind]
+        name = {"real": "", "complex": "complex", "int": "ints", "bool": "mask"}[self.kind]
+        name += "const" if self.kind in ("real", "complex") and not self.leaf else ""
         text = f"{name}{self.shape}".replace(" ", "").replace(",)", ")")
         return text + (":" + ",".join(map(str, self.given)) if self.given else "")
 
@@ -135,6 +139,11 @@ class Call:
     def has_float32(self) -> bool:
         """Whether a leaf is of float32 whatever the test asks for."""
         return any(s.dtype is torch.float32 for s in specs_in([*self.args, *self.kwargs.values()]) if s.leaf)
+
+    @property
+    def has_complex(self) -> bool:
+        """Whether an argument is complex."""
+        return any(s.kind == "complex" for s in specs_in([*self.args, *self.kwargs.values()]))
 
     @property
     def leaf_first(self) -> bool:

@@ -151,10 +151,11 @@ SAMPLES[torch.linalg.cholesky] = [
     call(POSITIVE, upper=True).kink("torch reads one triangle"),
 ]
 SAMPLES[torch.linalg.cholesky_ex] = SAMPLES[torch.linalg.cholesky]
-SAMPLES[torch.cholesky] = [
-    call(POSITIVE).kink("torch reads one triangle"),
-    call(POSITIVE, True).kink("torch reads one triangle"),
-]
+if hasattr(torch, "cholesky"):  # deprecated by torch, and due to go
+    SAMPLES[torch.cholesky] = [
+        call(POSITIVE).kink("torch reads one triangle"),
+        call(POSITIVE, True).kink("torch reads one triangle"),
+    ]
 SAMPLES[torch.cholesky_solve] = [
     call(real(2, 3), LOWER).kink("torch reads one triangle"), call(real(2, 1), UPPER, upper=True).kink("torch reads one triangle"),
     call(real(2, 1), const(2, 2)),
@@ -191,7 +192,8 @@ SAMPLES[torch.linalg.svd] = rounded(call(TALL, False), call(WIDE, full_matrices=
 SAMPLES[torch.svd] = rounded(call(TALL), call(WIDE), call(TALL, compute_uv=False))
 SAMPLES[torch.linalg.cond] = rounded(call(real(2, 2)), call(real(2, 2), -2), call(TALL))
 SAMPLES[torch.linalg.qr] = rounded(call(TALL), call(WIDE), call(MANY), call(real(2, 2), mode="complete"))
-SAMPLES[torch.qr] = rounded(call(TALL), call(WIDE))
+if hasattr(torch, "qr"):  # likewise
+    SAMPLES[torch.qr] = rounded(call(TALL), call(WIDE))
 SAMPLES[torch.linalg.pinv] = rounded(
     call(TALL),
     call(WIDE),

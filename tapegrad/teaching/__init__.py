@@ -1,0 +1,1 @@
+"""Exercises made from a tape."""
