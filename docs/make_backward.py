@@ -27,8 +27,8 @@ INTRODUCTION = """\
 with 32 examples and 64 hidden neurons, from the loss up. `python -m examples.makemore source` writes it to a file, runs
 it and compares every gradient with torch's; `python docs/make_backward.py` makes this page.
 
-`dx` is the gradient of the loss with respect to `x`. A comment gives its shape and, where there is room, the forward
-line that it undoes. Four reasons explain almost every line:
+`dx` is the gradient of the loss with respect to `x`. A comment gives its shape; the forward line that it undoes stands
+above it, as it was written. With `source(explain=True)` a sentence says why. Four reasons explain almost every line:
 
 - **The chain rule**: the gradient of what came out, times the slope of the operation.
 - **Fan-out adds**: what was used twice gets the sum of two gradients.
@@ -105,7 +105,7 @@ def program() -> tuple[str, str]:
     X, Y = torch.randint(27, (32, 3), generator=g), torch.randint(27, (32,), generator=g)
     v = vars(forward(parameters, X, Y))
     names = {name: value for name, value in v.items() if name != "parameters"}
-    tape = tapegrad.tape(v["loss"], names=names)
+    tape = tapegrad.tape(v["loss"], names=names, code=forward)
     return tape.source(names=names), tape.source(names=names, style="exact")
 
 
@@ -123,6 +123,8 @@ def backward_lines(text: str) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     waiting: list[str] = []
     for line in body:
+        if line.startswith("    # "):  # the forward line, which has a place of its own on the page
+            continue
         variable = re.match(r"    (\w+)", line)
         assert variable is not None
         waiting.append(line[4:])

@@ -17,7 +17,7 @@ import tapegrad.nn.callers
 import tapegrad.nn.leaves
 import tapegrad.nn.processes
 import tapegrad.rules
-import tapegrad.source.program
+import tapegrad.source.methods
 import tapegrad.torch_api.distributions
 import tapegrad.torch_api.functions
 import tapegrad.torch_api.functions_refused

@@ -14,9 +14,10 @@ from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.parts import Parts, Sent
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
-from tapegrad.source.explain import formula, reason, sum_of_copies
+from tapegrad.source.explain import formula, reasons, sum_of_uses
 from tapegrad.source.layout import Text
 from tapegrad.source.program import Program
+from tapegrad.source.quotes import hosts
 
 from .expression import constant, expression
 
@@ -89,11 +90,10 @@ class Steps:
             before.append(s)
             of = self._uses[s.node]
             total = s.sent if len(before) == 1 else self._sum(before)
-            said = [reason(record, s.argument, name)]
-            said.append(sum_of_copies(s.node.shape, s.part.shape, name) if _stretched(s) else "")
+            said = reasons(s, name)
             if of > 1:
-                said.append(f"{name} is used {of} times, and its gradients add up: this is part {len(before)} of {of}")
-            texts += [t for t in said if t and t not in texts]
+                said.append(f"{sum_of_uses(name, of)}: this is part {len(before)} of {of}")
+            texts += [t for t in said if t not in texts]
             sends.append(
                 {
                     "to": self._ids[s.node],
@@ -120,16 +120,11 @@ class Steps:
 
     def _forward(self) -> list[dict[str, Any]]:
         """The user's lines with the records that they computed, or lines made from the records."""
-        users: dict[Any, Record] = {}
-        for r in self._tape:
-            for p in parents_of(r):
-                users.setdefault(p, r)
+        of = hosts(self._tape)
         found: dict[Any, list[int]] = {}
         texts: dict[Any, str] = {}
         for record in self._tape:
-            host = record
-            while host not in self._tape.lines and host not in self._tape.names and host in users:
-                host = users[host]
+            host = of[record]
             found.setdefault(host, []).append(self._ids[record])
             if host not in texts:
                 line = self._tape.lines.get(host)
@@ -179,14 +174,6 @@ class Steps:
             self._known[key] = len(self._samples)
             self._samples.append(made)
         return self._known[key]
-
-
-def _stretched(s: Sent) -> bool:
-    """Whether a part is larger than its node because a broadcast had copied it."""
-    shape, wide = s.node.shape, s.part.shape
-    if len(shape) > len(wide) or shape == wide:
-        return False
-    return all(n in (1, m) for n, m in zip(reversed(shape), reversed(wide), strict=False))
 
 
 def sample(t: torch.Tensor) -> dict[str, Any]:

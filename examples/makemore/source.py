@@ -24,7 +24,7 @@ def write_pass(v: dict[str, Tensor], style: str, out: Path) -> tuple[Path, bool]
         The file written, and whether every row is as good as the style promises.
     """
     names = {name: value for name, value in v.items() if name != "parameters"}
-    tape = tapegrad.tape(v["loss"], names=names)
+    tape = tapegrad.tape(v["loss"], names=names, code=forward)
     path = out / "backward.py"
     files.replace(path, tape.source(names=names, style=style).encode())
     grads = runpy.run_path(str(path))["backward"](**tape.bindings(names=names, style=style))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import linecache
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def _of_code(code: CodeType) -> Code:
 @lru_cache(maxsize=1024)
 def _of_source(source: str, file: str) -> Code:
     tree = _parsed(source)
-    return NOTHING if tree is None else _read(tree, source.splitlines(keepends=True), file)
+    # Not splitlines(), for which a line also ends where Python's does not, as at a form feed in a string.
+    return NOTHING if tree is None else _read(tree, list(io.StringIO(source, newline=None)), file)
 
 
 @lru_cache(maxsize=64)

@@ -193,9 +193,15 @@ class Tape(Sequence[Record]):
             raise RuntimeError("Tape.grad: there are no gradients yet; call the tape's backward() first")
         return self.gradients.get(self.node(what, "Tape.grad"))
 
-    if TYPE_CHECKING:  # source/program.py adds them
+    if TYPE_CHECKING:  # source/methods.py adds them
 
-        def source(self, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False) -> str:
+        def source(
+            self,
+            names: Mapping[str, Any] | None = None,
+            style: str = "plain",
+            forward: bool = False,
+            explain: bool = False,
+        ) -> str:
             """The backward pass of this tape, as PyTorch source."""
 
         def bindings(

@@ -6,7 +6,7 @@ import functools
 import gc
 from collections.abc import Callable
 from threading import RLock
-from typing import Any, overload
+from typing import Any
 from warnings import warn
 
 import torch
@@ -108,12 +108,8 @@ def _renew(entry: Any) -> None:
 # --- calls ---
 
 
-@overload
-def compile(function: Callable[..., Any], *, backend: Any = "replay", style: str = "exact") -> Compiled: ...
-@overload
-def compile(*, backend: Any = "replay", style: str = "exact") -> Callable[[Callable[..., Any]], Compiled]: ...
 @trimmed
-def compile(function: Any = None, *, backend: Any = "replay", style: str = "exact") -> Any:
+def compile(function: Callable[..., Any]) -> Compiled:
     """Run a function that is called again and again as one planned program, forward and backward.
 
     The first call of each signature (shapes, dtypes, strides, devices, what requires grad, Python values, grad mode)
@@ -128,19 +124,13 @@ def compile(function: Any = None, *, backend: Any = "replay", style: str = "exac
 
     Args:
         function: takes Tensors, torch tensors and Python values, also in lists, tuples, dicts and attributes of
-            objects, and returns Tensors and Python values, in lists, tuples and dicts. Leave it out to use ``compile``
-            as a decorator with options.
-        backend: "replay"; or the name of a backend of torch.compile's, such as "inductor" or "eager"; or such a backend
-            itself, a function of a ``torch.fx.GraphModule`` and example inputs that returns a function.
-        style: "exact": the gradients are those of an eager call, to the bit. "closed": the backward pass is derived in
-            closed form where ``tapegrad.derive`` can; the last bits differ.
+            objects, and returns Tensors and Python values, in lists, tuples and dicts.
 
     Returns:
-        A function that is called in the same way. Its ``plan(...)``, called in that way too, prints.
+        A function that is called in the same way. Its gradients are those of an eager call, to the bit.
 
     Raises:
-        CompileError: at a call: the function does what a plan cannot hold; or there is no such backend, or it needs
-            what this machine lacks.
+        CompileError: at a call: the function does what a plan cannot hold.
 
     Example::
 
@@ -150,9 +140,7 @@ def compile(function: Any = None, *, backend: Any = "replay", style: str = "exac
 
         loss(W, x, y).backward()
     """
-    if function is None:
-        return trimmed(lambda body: Compiled(body, backend, style))
-    return Compiled(function, backend, style)
+    return Compiled(function)
 
 
 class Compiled:
@@ -160,15 +148,12 @@ class Compiled:
 
     Attributes:
         function: the function itself.
-        backend, style: what was asked for.
     """
 
-    def __init__(self, function: Callable[..., Any], backend: Any = "replay", style: str = "exact") -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):
             raise TypeError(f"compile: expected a function, got {type(function).__name__}")
-        if style not in ("exact", "closed"):
-            raise ValueError(f'compile: style is "exact" or "closed", not {style!r}')
-        self.function, self.backend, self.style = function, backend, style
+        self.function = function
         functools.update_wrapper(self, function)
         self._ready: list[Ready] = []
         self._lock = RLock()

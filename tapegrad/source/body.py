@@ -11,6 +11,7 @@ from typing import Any
 from tapegrad.source.expression import Expression
 from tapegrad.source.fold import MOVES
 from tapegrad.source.layout import ATOM, LINE, Text, stretches, text_of, wrapped
+from tapegrad.source.quotes import Headings, Quote
 from tapegrad.source.variables import Variables
 
 INDENT = 4
@@ -22,11 +23,21 @@ _OWNED = ("method", "attribute", "index", "item")  # what is written behind its 
 
 @dataclass
 class Statement:
-    """``name = expression``, with a comment behind it if there is room: as many of its parts as fit."""
+    """``name = expression``.
+
+    Attributes:
+        name: of the variable.
+        expression: what it is bound to.
+        comment: what to say behind it if there is room: as many of its parts as fit.
+        quotes: the user's statements that it undoes, to stand above it.
+        reasons: sentences that explain it, to stand above it.
+    """
 
     name: str
     expression: Expression
     comment: Sequence[str] = ()
+    quotes: Sequence[Quote] = ()
+    reasons: Sequence[str] = ()
 
 
 class Body:
@@ -72,6 +83,8 @@ class Body:
                     self._planned[before] = Statement(self._planned[expression].name, before)
         self._texts: dict[Expression, Text] = {}
         self._named: set[Expression] = set()
+        self._headings = Headings(INDENT)
+        self._current: Statement | None = None
         self.lines: list[str] = []
         for statement in statements:
             self._state(statement)
@@ -90,6 +103,7 @@ class Body:
                 expression.args = tuple([one.args[0] if arg is one else arg for arg in expression.args])
 
     def _state(self, statement: Statement) -> None:
+        self._current = statement
         expression = statement.expression
         unwritten = sorted(_reached([expression], self._texts), key=lambda n: n.order)
         for part in unwritten:
@@ -117,7 +131,9 @@ class Body:
         if shared or (len(text.text) > _LONG and not isinstance(expression.value, tuple)):
             planned = self._planned.get(expression)
             if planned:
+                outer, self._current = self._current, planned
                 self._bind(planned.name, expression, planned.comment)
+                self._current = outer
             else:
                 self._bind(self._variables.fresh(self._hints.get(expression) or _hint(expression)), expression)
 
@@ -186,6 +202,9 @@ class Body:
             missing -= before - len(self._texts[operand].text)
 
     def _line(self, name: str, text: str, comment: Sequence[str] = ()) -> None:
+        if self._current is not None:
+            self.lines += self._headings.above(self._current.quotes, self._current.reasons)
+            self._current.reasons = ()
         lines = wrapped(f"{name} = {text}" if name else text, INDENT)
         for n in range(len(comment), 0, -1):
             behind = f"{lines[-1]}  # {', '.join(comment[:n])}"

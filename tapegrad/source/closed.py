@@ -13,9 +13,13 @@ from tapegrad.algebra.derive import constants_in
 from tapegrad.engine.tape import reached
 from tapegrad.inspect.names import merged
 from tapegrad.inspect.tape import Tape
+from tapegrad.source.body import INDENT
+from tapegrad.source.explain import Explained
 from tapegrad.source.layout import LINE, wrapped
 from tapegrad.source.module import function, module, shape_comment
+from tapegrad.source.quotes import Headings, Quotes
 
+EXPLAINED = "    # the reasons are those of the steps that a line stands for"
 HEAD = "    # closed forms: equal to the gradients of the pass step by step, but for rounding"
 
 
@@ -25,9 +29,10 @@ class ClosedProgram:
     Args:
         tape: what to write.
         scope: variable name -> value, to call tensors by.
+        explain: see ``Tape.source``.
     """
 
-    def __init__(self, tape: Tape, scope: Mapping[str, Any]) -> None:
+    def __init__(self, tape: Tape, scope: Mapping[str, Any], explain: bool = False) -> None:
         if len(tape.outputs) != 1:
             raise ValueError(
                 f"source: style='closed' is for a tape of one output, and this one has {len(tape.outputs)}; ask each "
@@ -37,11 +42,18 @@ class ClosedProgram:
         self._named = merged(tape.names, scope)
         self._definitions = Definitions(tape, self._named, constants_in(scope))
         self._code = Closed(self._definitions).code
+        self._quotes = Quotes(tape)
+        self._tape, self._explain = tape, explain
 
     def text(self) -> str:
         """The source."""
-        lines, results = [HEAD], []
-        for node, (name, text) in self._code.statements().items():
+        lines, results = [HEAD, *([EXPLAINED] if self._explain else [])], []
+        statements, headings = self._code.statements(), Headings(INDENT)
+        names = self._definitions.names
+        explained = Explained(self._tape, names.__getitem__, statements) if self._explain else None
+        for node, (name, text) in statements.items():
+            reasons = explained.of(node) if explained is not None else ()
+            lines += headings.above(self._quotes.of_users(node, statements), reasons)
             lines += wrapped(f"{name} = {text}")
             commented = f"{lines[-1]}  # {', '.join(shape_comment(node))}"
             lines[-1] = commented if node.shape and len(commented) <= LINE else lines[-1]

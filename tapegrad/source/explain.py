@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import linecache
-from collections.abc import Iterator
+from collections.abc import Callable, Container
 from functools import lru_cache
 from typing import Any
 
+import torch
+
 from tapegrad.engine.op import Op
 from tapegrad.engine.tape import Record, shape_text
+from tapegrad.inspect.parts import Parts, Sent
+from tapegrad.inspect.tape import Tape
 
 _INDEX = {"getitem", "select", "slice", "narrow", "gather", "index_select", "take", "take_along_dim", "embedding"}
 _PICK = {
@@ -121,11 +125,18 @@ def reason(record: Record, argument: str, name: str) -> str:
 
 
 def sum_of_copies(shape: Any, part: Any, name: str) -> str:
-    """What to say where a broadcast is undone; "" where there was none."""
-    if tuple(shape) == tuple(part):
-        return ""
+    """What to say where a broadcast is undone; "" where there was none.
+
+    Args:
+        shape: of the node.
+        part: of what the rule gives it.
+        name: of the node.
+    """
     new = len(part) - len(shape)
-    dims = [i for i in range(len(part)) if i < new or (shape[i - new] == 1 and part[i] != 1)]
+    stretched = new >= 0 and all(n in (1, m) for n, m in zip(shape, part[new:], strict=True))
+    dims = [i for i in range(len(part)) if i < new or (shape[i - new] == 1 and part[i] != 1)] if stretched else []
+    if not dims:
+        return ""
     where = f"dim {dims[0]}" if len(dims) == 1 else f"dims {', '.join(map(str, dims))}"
     return (
         f"A broadcast becomes a sum: {name}, of shape {shape_text(shape)}, was copied along {where}, and the gradients "
@@ -133,11 +144,53 @@ def sum_of_copies(shape: Any, part: Any, name: str) -> str:
     )
 
 
-def reasons(record: Record, names: Any) -> Iterator[str]:
-    """The reasons of a record's rules, each once. ``names`` gives the name of a node."""
-    seen = set()
-    for argument, parent in zip(record.op.parameters, record.parents or (), strict=True):
-        for node in parent if type(parent) is tuple else (parent,):
-            if node is not None and (text := reason(record, argument, names(node))) not in seen:
-                seen.add(text)
-                yield text
+def sum_of_uses(name: str, uses: int) -> str:
+    """What to say of a tensor that is used more than once."""
+    return f"{name} is used {uses} times, and its gradients add up"
+
+
+def reasons(sent: Sent, name: str) -> list[str]:
+    """Why a node is sent what it is sent.
+
+    Args:
+        sent: what a rule gives it.
+        name: of the node.
+    """
+    said = [reason(sent.record, sent.argument, name), sum_of_copies(sent.node.shape, sent.part.shape, name)]
+    return [text for text in said if text]
+
+
+class Explained:
+    """The reasons for the gradients of some nodes, in the order of the walk, and each of them once.
+
+    Args:
+        tape: what to explain.
+        name: gives what a node is called.
+        stated: the nodes whose gradients have a line; the others are explained with the next that has one.
+    """
+
+    def __init__(self, tape: Tape, name: Callable[[Any], str], stated: Container[Any]) -> None:
+        self._name, self._stated = name, stated
+        self._sent: dict[Any, list[Sent]] = {}
+        for sent in Parts(tape, [torch.ones_like(data) for _, data in tape.results]).sent:
+            self._sent.setdefault(sent.node, []).append(sent)
+        self._told: set[Any] = set()
+
+    def of(self, node: Any) -> list[str]:
+        """The sentences, without full stops, for a node's gradient, and for those without a line that lead to it."""
+        found: list[str] = []
+        stack = [node]
+        while stack:
+            top = stack[-1]
+            waiting = [
+                s.record for s in self._sent.get(top, ()) if s.record not in self._stated and s.record not in self._told
+            ]
+            if waiting:
+                stack.append(waiting[0])
+                continue
+            self._told.add(stack.pop())
+            sent, name = self._sent.get(top, ()), self._name(top)
+            found += [text for s in sent for text in reasons(s, name)]
+            if len(sent) > 1:
+                found.append(sum_of_uses(name, len(sent)))
+        return list(dict.fromkeys(found))

@@ -13,14 +13,15 @@ from tapegrad.engine.tape import Record, parents_of, reached
 from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.inspect.grad_mode import in_grad_mode
-from tapegrad.inspect.names import merged, scope_of, tensors_in
+from tapegrad.inspect.names import merged, tensors_in
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.body import Body, Statement
-from tapegrad.source.closed import ClosedProgram
+from tapegrad.source.explain import Explained
 from tapegrad.source.expression import Expression
 from tapegrad.source.layout import LINE, Text, text_of
 from tapegrad.source.module import function, module, shape_comment
+from tapegrad.source.quotes import Quotes
 from tapegrad.source.trace import Trace
 from tapegrad.source.variables import RESERVED, Variables
 
@@ -35,15 +36,17 @@ class Program:
         tape: what to write.
         scope: variable name -> value, to call tensors by.
         style: see ``Tape.source``.
+        explain: likewise.
     """
 
-    def __init__(self, tape: Tape, scope: Mapping[str, Any], style: str) -> None:
+    def __init__(self, tape: Tape, scope: Mapping[str, Any], style: str, explain: bool = False) -> None:
         if style not in STYLES:
             raise ValueError(f"source: style must be one of {', '.join(STYLES)}, closed, not {style!r}")
         reached(tape.outputs)  # raises if the tape was freed
         self.tape = tape
         self.exact = style == "exact"
         self.named = merged(tape.names, scope)
+        self._explained = Explained(tape, self.variable, {*self.named, *tape.leaves}) if explain else None
         self.values: dict[Any, torch.Tensor] = {}  # node -> its raw tensor, where it is still there
         self._names: dict[Any, str] = {}  # node, or id of a raw tensor -> what it is called
         self._variables = Variables(RESERVED)
@@ -81,7 +84,8 @@ class Program:
         self._results: list[tuple[str, Statement]] = []
         self._hints: dict[Expression, str] = {}
         self._call_constants(self._forward)
-        self._lines = _by_word(Body(self._forward_statements(()), {}, RESERVED).lines)
+        self._quotes = Quotes(self.tape)
+        self._made_up = _by_word(Body(self._forward_statements(()), {}, RESERVED).lines)
         self._walk()
         self._call_constants(self._backward)
 
@@ -194,17 +198,16 @@ class Program:
         name = f"d{self.variable(node)}"
         if node in self.named or type(node) is not Record:
             cotangent = expression.kind == "input" and expression.name == self._names.get(("cotangent", node))
-            comment = () if expression.number is not None else (*shape_comment(node), *self._undone(node))
-            statement = Statement(expression.name if cotangent else name, expression, comment)
+            quotes = self._quotes.of_users(node)
+            made_up = () if quotes else self._made_up.get(self.variable(node), [])[::-1]
+            comment = () if expression.number is not None else (*shape_comment(node), *made_up)
+            reasons = () if self._explained is None else self._explained.of(node)
+            statement = Statement(expression.name if cotangent else name, expression, comment, quotes, reasons)
             if not cotangent:
                 self._statements.append(statement)
             self._results.append((self.named.get(node, self.variable(node)), statement))
         else:
             self._hints.setdefault(expression, name)
-
-    def _undone(self, node: Any) -> list[str]:
-        """The forward lines that use a node, newest first."""
-        return self._lines.get(self.variable(node), [])[::-1]
 
     def _make_saved_known(self, record: Record) -> None:
         """Tell the trace what to call all that a record saved."""
@@ -261,6 +264,8 @@ class Program:
         found: list[tuple[str, Any]] = []
         for line in self.body.lines:
             text = line[4:]
+            if text.startswith("#"):
+                continue
             if found and text[:1] in (" ", ")", "]"):
                 found[-1] = (f"{found[-1][0]}\n{text}", found[-1][1])
             else:
@@ -301,51 +306,6 @@ class Program:
         """The parameters for the gradients of outputs."""
         keys = [("cotangent", output) for output in dict.fromkeys(self.tape.outputs)]
         return [self._names[key] for key in keys if key in self._names]
-
-
-def _program(tape: Tape, scope: Mapping[str, Any], style: str, forward: bool) -> Program | ClosedProgram:
-    if style != "closed":
-        return Program(tape, scope, style)
-    if forward:
-        raise ValueError("source: style='closed' has no forward; take forward=True with style='plain' or 'exact'")
-    return ClosedProgram(tape, scope)
-
-
-def source(self: Tape, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False) -> str:
-    """The backward pass of this tape, as PyTorch source.
-
-    Args:
-        self: the tape.
-        names: variable name -> value, to call tensors by, for example ``locals()``; by default, the variables that
-            the calling code can see.
-        style: ``"plain"`` writes the textbook formulas; ``"exact"`` writes the kernels, equal to the engine's
-            gradients bit for bit; ``"closed"`` writes every part of the pass in its cheapest closed form, as
-            ``tapegrad.derive`` finds it, equal but for rounding, and leaves out the gradients that nobody needs then.
-        forward: write ``forward(...)`` as well, which returns the outputs and a dict of what ``backward`` needs:
-            together they are a whole program.
-
-    Returns:
-        A function ``backward(...)``, whose parameters are the tensors it needs, by name, and which returns a dict
-        from name to gradient: of the leaves and of every named intermediate. Of one output with one element the
-        gradient is 1; otherwise those of the outputs are parameters too: ``dout`` for ``out``.
-    """
-    program = _program(self, scope_of(names), style, forward)
-    return program.text(forward) if isinstance(program, Program) else program.text()
-
-
-def bindings(
-    self: Tape, names: Mapping[str, Any] | None = None, style: str = "plain", forward: bool = False
-) -> dict[str, torch.Tensor]:
-    """The raw tensors to call the functions of ``source`` with, by name: ``forward`` if it is there.
-
-    Gradients of outputs, where they are parameters, are for the caller to add.
-    """
-    program = _program(self, scope_of(names), style, forward)
-    return program.bindings(forward) if isinstance(program, Program) else program.bindings()
-
-
-Tape.source = source  # type: ignore[method-assign]  # which inspect/tape.py declares
-Tape.bindings = bindings  # type: ignore[method-assign]  # likewise
 
 
 def _arguments(record: Record) -> Iterator[tuple[str, torch.Tensor | None, Any]]:

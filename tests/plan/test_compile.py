@@ -67,7 +67,7 @@ def test_it_is_a_decorator_too():
         """A square."""
         return (x * x).sum()
 
-    @tapegrad.compile(style="exact")
+    @tapegrad.compile
     def g(x):
         return f(x) * 2  # one within the other
 
@@ -696,9 +696,7 @@ def test_gradients_of_gradients_are_refused():
         tapegrad.grad(step(x), x, create_graph=True)
 
 
-def test_wrong_options():
-    with pytest.raises(ValueError, match="style"):
-        tapegrad.compile(mlp, style="quick")
+def test_what_is_no_function():
     with pytest.raises(TypeError, match="function"):
         tapegrad.compile(3)
 

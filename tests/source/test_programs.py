@@ -107,11 +107,14 @@ def forward(a, b):
 
 def backward(a, b, c, d):
     dL = torch.tensor(1.0)
+    # L = c * d.tanh() + 3 * c
     tanh = d.tanh()
-    dd = c * (1 - tanh * tanh)  # L = c * d.tanh() + 3 * c
-    dc = 3.0 + tanh  # L = c * d.tanh() + 3 * c
-    da = dd * b + dc  # d = a * b + b**3, c = a + b
-    db = dd * (3 * b**2) + dd * a + dc  # d = a * b + b**3, c = a + b
+    dd = c * (1 - tanh * tanh)
+    dc = 3.0 + tanh
+    # d = a * b + b**3
+    # c = a + b
+    da = dd * b + dc
+    db = dd * (3 * b**2) + dd * a + dc
     return {"L": dL, "d": dd, "c": dc, "a": da, "b": db}
 """
 
