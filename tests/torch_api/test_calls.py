@@ -94,6 +94,7 @@ SAME = {
     "NumPy's sizes": (lambda x: x.reshape(np.int64(9)).roll(np.int64(2)).chunk(np.int64(2))[0], A),
     "NumPy's bounds": (lambda x: x.clamp(np.float32(0.5), np.float64(0.9)), A),
     "sublists": (lambda x, y: torch.einsum(x, [0, 1], y, [1, 2], [0, 2]), A, B),
+    "a sublist without an output": (lambda x: torch.einsum(x, [0, 0]) + torch.einsum(x, [...]).sum(), A),
     "a sublist alone": (lambda x: torch.einsum(x, [0, 1], [1, 0]), A),
     "mixed dtypes": (lambda x, y: torch.einsum("i,i->i", x, y.float()), V, W),
     "other bits": (lambda x: x.view(torch.int64), A),
