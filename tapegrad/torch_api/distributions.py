@@ -3,30 +3,66 @@
 from __future__ import annotations
 
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch.distributions import Distribution, gamma, half_cauchy
+from torch.distributions import (
+    Distribution,
+    exp_family,
+    gamma,
+    half_cauchy,
+    kl,
+    lowrank_multivariate_normal,
+    utils,
+)
 
-from tapegrad.engine.tensor import Tensor
+from tapegrad.engine.backward import grad
+from tapegrad.engine.tensor import Tensor, wrap
 
 
 class _Torch:
-    """torch, but for ``as_tensor``, which would take a Tensor for a list of numbers, or refuse it."""
+    """What a module of torch's finds under the name torch: some things of ours, and else its own."""
+
+    def __init__(self, **ours: Any) -> None:
+        vars(self).update(ours)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
 
-    def as_tensor(self, data: Any, dtype: Any = None, device: Any = None) -> Any:
-        return (
-            data.to(device=device, dtype=dtype)
-            if isinstance(data, Tensor)
-            else torch.as_tensor(data, dtype=dtype, device=device)
-        )
+
+def _as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
+    """``torch.as_tensor``, which would take a Tensor for a list of numbers, or refuse it."""
+    if isinstance(data, Tensor):
+        return data.to(device=device, dtype=dtype)
+    return torch.as_tensor(data, dtype=dtype, device=device)
+
+
+def _broadcast_tensors(*parameters: Any) -> Any:
+    """Beside a Tensor, constants are Tensors as well: some distributions write others into a copy of a parameter."""
+    if any(isinstance(p, Tensor) for p in parameters):
+        parameters = tuple([p if isinstance(p, Tensor) or p.requires_grad else wrap(p, None) for p in parameters])
+    return torch.broadcast_tensors(*parameters)
+
+
+def _grad(outputs: Any, inputs: Any, **options: Any) -> Any:
+    """``torch.autograd.grad``, or ours of a Tensor."""
+    return (grad if isinstance(outputs, Tensor) else torch.autograd.grad)(outputs, inputs, **options)
+
+
+_capacitance_tril = lowrank_multivariate_normal._batch_capacitance_tril
+
+
+def _batch_capacitance_tril(W: Any, D: Any) -> Any:
+    """The Cholesky factor of ``I + W.T @ inv(D) @ W``; torch's adds the identity to a view of a view."""
+    if not isinstance(W, Tensor) and not isinstance(D, Tensor):
+        return _capacitance_tril(W, D)  # type: ignore[no-untyped-call]  # torch has not typed it
+    K = W.mT / D.unsqueeze(-2) @ W
+    return torch.linalg.cholesky(K + torch.eye(W.shape[-1], dtype=K.dtype, device=K.device))
 
 
 def adopt() -> None:
-    """Let distributions validate a Tensor by its values, and keep it where they make their argument a tensor."""
+    """Let distributions take Tensors wherever they take torch's."""
     validate = Distribution._validate_sample
     if hasattr(validate, "__wrapped__"):
         return
@@ -36,5 +72,12 @@ def adopt() -> None:
         validate(self, value._data if isinstance(value, Tensor) else value)
 
     Distribution._validate_sample = validated  # type: ignore[method-assign]
-    for module in (gamma, half_cauchy):
-        module.torch = _Torch()  # type: ignore[attr-defined]  # a name that the module imports
+    names: dict[Any, _Torch] = {
+        gamma: _Torch(as_tensor=_as_tensor),
+        half_cauchy: _Torch(as_tensor=_as_tensor),
+        utils: _Torch(Tensor=(torch.Tensor, Tensor), broadcast_tensors=_broadcast_tensors),
+    }
+    names |= dict.fromkeys((kl, exp_family), _Torch(autograd=SimpleNamespace(grad=_grad)))
+    for module, ours in names.items():
+        module.torch = ours
+    lowrank_multivariate_normal._batch_capacitance_tril = _batch_capacitance_tril
