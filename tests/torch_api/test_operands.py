@@ -59,7 +59,9 @@ def test_fractions_are_exponents(exponent):
     assert same_bits(x.grad, y.grad)
 
 
-@pytest.mark.parametrize("other", [Decimal("1.5"), Fraction(1, 2), object(), None, "a", [1.0, 2.0]], ids=lambda other: type(other).__name__)
+@pytest.mark.parametrize(
+    "other", [Decimal("1.5"), Fraction(1, 2), object(), None, "a", [1.0, 2.0]], ids=lambda other: type(other).__name__
+)
 def test_what_cannot_answer_is_a_type_error(other):
     for x in (ours(A), theirs(A)):
         with pytest.raises(TypeError):
