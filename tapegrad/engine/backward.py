@@ -131,9 +131,8 @@ def grad(
                 f"grad: the outputs do not depend on inputs[{i}], of shape {tuple(inputs[i].shape)}; "
                 f"pass allow_unused=True to get None for it"
             )
-    found = [grads.get(target) for target in targets]
-    if materialize_grads:
-        found = [torch.zeros_like(raw(t)) if g is None else g for g, t in zip(found, inputs, strict=True)]
+    pairs = zip(map(grads.get, targets), inputs, strict=True)
+    found = [torch.zeros_like(raw(t)) if g is None and materialize_grads else g for g, t in pairs]
     # The gradient of a linear function is a constant, which no rule has put on the tape.
     if not create_graph:
         return tuple(map(raw, found))
