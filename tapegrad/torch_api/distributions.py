@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import wraps
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch.distributions import (
     Distribution,
-    exp_family,
+    ExponentialFamily,
     gamma,
     half_cauchy,
     kl,
@@ -18,7 +17,7 @@ from torch.distributions import (
 )
 
 from tapegrad.engine.backward import grad
-from tapegrad.engine.tensor import Tensor, wrap
+from tapegrad.engine.tensor import Tensor, raw, wrap
 
 
 class _Torch:
@@ -45,9 +44,22 @@ def _broadcast_tensors(*parameters: Any) -> Any:
     return torch.broadcast_tensors(*parameters)
 
 
-def _grad(outputs: Any, inputs: Any, **options: Any) -> Any:
-    """``torch.autograd.grad``, or ours of a Tensor."""
-    return (grad if isinstance(outputs, Tensor) else torch.autograd.grad)(outputs, inputs, **options)
+_torchs_divergence = kl._KL_REGISTRY[ExponentialFamily, ExponentialFamily]
+
+
+def _divergence(p: Any, q: Any) -> Any:
+    """Two distributions of one exponential family, by the gradient of its log normalizer: a Bregman divergence.
+
+    As in torch, the result takes no gradient with respect to the parameters of ``p``.
+    """
+    own, other = p._natural_params, q._natural_params
+    if type(p) is not type(q) or not any(isinstance(t, Tensor) for t in (*own, *other)):
+        return _torchs_divergence(p, q)
+    own = [Tensor(raw(t).detach(), True) for t in own]
+    log_normalizer = p._log_normalizer(*own)
+    slopes = grad(log_normalizer.sum(), own, create_graph=True)
+    terms = [utils._sum_rightmost((b - a) * g, len(q.event_shape)) for a, b, g in zip(own, other, slopes, strict=True)]
+    return q._log_normalizer(*other) - log_normalizer - sum(terms)
 
 
 _capacitance_tril = lowrank_multivariate_normal._batch_capacitance_tril
@@ -77,7 +89,7 @@ def adopt() -> None:
         half_cauchy: _Torch(as_tensor=_as_tensor),
         utils: _Torch(Tensor=(torch.Tensor, Tensor), broadcast_tensors=_broadcast_tensors),
     }
-    names |= dict.fromkeys((kl, exp_family), _Torch(autograd=SimpleNamespace(grad=_grad)))
     for module, ours in names.items():
         module.torch = ours
     lowrank_multivariate_normal._batch_capacitance_tril = _batch_capacitance_tril
+    kl._KL_REGISTRY[ExponentialFamily, ExponentialFamily] = _divergence
