@@ -77,7 +77,8 @@ def _given(signature: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[
     """The arguments with their names, "" where that is not known; without those that are as they are by default."""
     signature = inspect.signature(signature) if callable(signature) else signature
     parameters = [] if signature is None else list(signature.parameters.values())
-    whole = len(args) == len(parameters)  # an op's, in canonical order
+    kinds = {p.kind for p in parameters}
+    whole = len(args) == len(parameters) and inspect.Parameter.VAR_KEYWORD not in kinds  # an op's, in canonical order
     listed = [p for p in parameters if whole or p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     names = [p.name for p in listed] + [""] * len(args)
     default = {p.name: p.default for p in listed if type(p.default) in (int, float, bool, str)}

@@ -13,6 +13,15 @@ import numpy as np
 import torch
 
 NUMPYS = (np.generic, np.ndarray)
+_KNOWN = (int, float, complex, str, bytes, list, tuple, dict, torch.Tensor, *NUMPYS)
+_REFLECTED = {
+    "add": "__radd__",
+    "sub": "__rsub__",
+    "mul": "__rmul__",
+    "div": "__rtruediv__",
+    "remainder": "__rmod__",
+    "pow": "__rpow__",
+}
 COPIED = (tuple, list)  # a caller may change a list
 
 
@@ -59,6 +68,8 @@ def constant(op: Any, args: Sequence[Any], i: int) -> Any:
             agree on the dtype of the result.
     """
     value = args[i]
+    if isinstance(value, np.bool_) and op.parameters[i] in op.formulas:
+        return float(value)
     if type(value) in COPIED:
         return tuple([pythons(v) if isinstance(v, np.generic) else v for v in value])
     if not isinstance(value, np.ndarray) or is_foreign_number(value):
@@ -70,3 +81,26 @@ def constant(op: Any, args: Sequence[Any], i: int) -> Any:
         f"{op.name}(): {op.parameters[i]} is a numpy.ndarray of shape {value.shape} and {value.dtype}, beside a tensor "
         f"of {' and '.join(sorted(dtypes))}; give torch.from_numpy(array), in the dtype that you mean"
     )
+
+
+def is_stranger(operand: Any) -> bool:
+    """Whether neither torch nor NumPy knows an operand: it may answer to Python's operators by methods of its own."""
+    kind = type(operand)
+    return not (
+        kind.__module__ == "builtins"
+        or isinstance(operand, _KNOWN)
+        or hasattr(kind, "__torch_function__")
+        or hasattr(kind, "__index__")
+    )
+
+
+def reflected(op: Any, args: Sequence[Any]) -> Any:
+    """What an operand that torch does not know makes of the other itself: ``x ** Fraction(1, 2)`` is ``x ** 0.5``.
+
+    Python asks the right operand where the left one cannot tell; ``NotImplemented`` if that cannot, either.
+    """
+    name = _REFLECTED.get(op.name)
+    if name is None or len(args) < 2 or not is_stranger(args[1]):
+        return NotImplemented
+    method = getattr(type(args[1]), name, None)
+    return NotImplemented if method is None else method(args[1], args[0])

@@ -16,7 +16,14 @@ import torch.nn.functional as F
 from tapegrad.inspect.tape import Tape
 
 Relation = Callable[[torch.Tensor], torch.Tensor]
-RELATIONS: tuple[Relation, ...] = (lambda t: 1 - t, lambda t: -t, lambda t: 2 * t, lambda t: 2 * t - 1, lambda t: 1 + t)
+RELATIONS: tuple[Relation, ...] = (
+    lambda t: 1 - t,
+    lambda t: -t,
+    lambda t: 2 * t,
+    lambda t: 2 * t - 1,
+    lambda t: 1 + t,
+    lambda t: t - 1,
+)
 
 
 class Constants:

@@ -160,6 +160,8 @@ class Folding:
                 if rule not in seen:
                     seen.add(rule)
                     yield rule
+        if any(f[:2] == ("function", "log") for m in bare for f, _ in m):  # of y = x - log(s), exp(x) = s exp(y)
+            yield from solved(name, ("function", "exp", terms.frozen(terms.single(entry))), terms.function("exp", bare))
 
     def _without_unnamed(self, p: Polynomial) -> Polynomial:
         """A definition with what nobody has named written out, under exp too."""
@@ -320,7 +322,7 @@ def replayed(p: Polynomial, path: Iterable[Rule]) -> Polynomial:
 
 def solved(name: str, entry: Factor, p: Polynomial) -> Iterator[Rule]:
     """An equation ``name = p``, solved for each factor in it that all its indices belong to."""
-    own = frozenset(entry[2])
+    own = sums.indices_of(entry)
     for m, c in p.items():
         others = {n: -v for n, v in p.items() if n != m}
         for factor, e in m:

@@ -158,6 +158,8 @@ class Reader:
             return self.read(x)
         if name == "masked_fill" and isinstance(e.args[1], Expression) and self.read(e.args[1]) == {}:
             return self.read(x)  # a mask that masks nothing
+        if name == "where" and len(e.args) == 3 and not e.kwargs and self._operand(e.args[2]) == {}:
+            return self._where_hot(x, e.args[1])
         if name in FUNCTIONS and len(e.args) == 1 and not e.kwargs:
             return terms.function(name, self.read(x))
         if name in POWERS and len(e.args) == 1:
@@ -182,6 +184,13 @@ class Reader:
             dim, index, source = e.args[1:4]
             return self._scattered(dim, index, source, e.value.shape)
         raise Unreadable
+
+    def _where_hot(self, mask: Expression, value: Any) -> Polynomial:
+        """``where(mask, value, 0)`` of a mask that has one entry in each row: δ times the value."""
+        hot = self.read(mask)
+        if any(factor[0] != "hot" for m in hot for factor, _ in m):
+            raise Unreadable
+        return terms.multiply(hot, self._operand(value))
 
     def _reduced(self, e: Expression, x: Expression, name: str) -> Polynomial:
         values = {**dict(zip(("dim", "keepdim"), e.args[1:], strict=False)), **e.kwargs}
@@ -241,7 +250,7 @@ class Reader:
         entries = list(index) if isinstance(index, tuple) else [index]
         if all(isinstance(i, Expression) for i in entries):
             return self._picked(x, entries, e.value.shape)
-        if all(map(_is_whole, entries)):
+        if _only_moves_axes(entries, x.value, e.value):
             return reshaped(self.read(x), x.value.shape, e.value.shape)
         raise Unreadable
 
@@ -289,7 +298,7 @@ class Reader:
         if write.name == "index_put_" and not (rest or write.kwargs.get("accumulate")):
             raise Unreadable
         entries = list(index) if isinstance(index, (tuple, list)) else [index]
-        if all(map(_is_whole, entries)):
+        if isinstance(given, Expression) and _only_moves_axes(entries, e.value, given.value):
             return reshaped(self._operand(given), given.value.shape, e.value.shape)
         if not all(isinstance(i, Expression) for i in entries):
             raise Unreadable
@@ -351,9 +360,11 @@ def same_entries(a: torch.Tensor, b: torch.Tensor) -> bool:
     return sizes[0] == sizes[1] and a.reshape(-1).equal(b.reshape(-1))
 
 
-def _is_whole(index: Any) -> bool:
-    """Whether an entry of an index leaves its axes as they are, or adds one."""
-    return index is None or index is Ellipsis or (isinstance(index, slice) and index == slice(None))
+def _only_moves_axes(entries: Sequence[Any], whole: torch.Tensor, part: torch.Tensor) -> bool:
+    """Whether an index takes all there is: None, ``...``, slices of everything, and numbers in axes of size 1."""
+    return whole.numel() == part.numel() and all(
+        i is None or i is Ellipsis or isinstance(i, int) or (isinstance(i, slice) and i == slice(None)) for i in entries
+    )
 
 
 def is_uniform(value: torch.Tensor) -> bool:

@@ -306,11 +306,13 @@ def powered(node: Node, e: Any) -> Node:
 
 
 def negated(node: Node) -> Node:
-    """Minus a piece: the sign goes to the front."""
+    """Minus a piece: a difference the other way round, or a sign in front."""
     if node.kind == "number":
         return Node("number", data=-node.data)
     if node.kind == "neg":
         return node.args[0]
+    if node.kind == "sub" and negated(node.args[0]).kind == "neg":  # a - b: as b - a
+        return Node("sub", node.args[::-1], node.axes)
     if node.kind in ("mul", "div"):
         return Node(node.kind, (negated(node.args[0]), node.args[1]), node.axes)
     return Node("neg", (node,), node.axes)

@@ -13,7 +13,7 @@ from tapegrad.engine.tensor import Tensor, adopted, node, recorded, wrap
 from tapegrad.engine.versions import watch
 from tapegrad.errors import whole_result
 from tapegrad.mistakes import explain
-from tapegrad.numbers import COPIED, NUMPYS, constant
+from tapegrad.numbers import COPIED, NUMPYS, constant, reflected
 
 # Types that can carry a gradient.
 CONTINUOUS = {d for d in vars(torch).values() if isinstance(d, torch.dtype) and (d.is_floating_point or d.is_complex)}
@@ -37,13 +37,14 @@ def apply(op: Op, args: tuple[Any, ...]) -> Any:
     try:
         return _applied(op, args)
     except Exception as error:
+        if type(error) is TypeError and (result := reflected(op, args)) is not NotImplemented:
+            return result
         explain(error, op.name, op.signature, args)
         raise
 
 
 def _applied(op: Op, args: tuple[Any, ...]) -> Any:
-    raws: list[Any] = []
-    parents: list[Any] = []
+    raws, parents = [], []
     tensors, wanted = False, 0  # wanted: a bit for each argument that is to get a gradient
     for i, arg in enumerate(args):
         raw: Any = arg

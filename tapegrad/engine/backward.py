@@ -102,12 +102,13 @@ def grad(
         For each input, a torch tensor of its shape, or a Tensor if ``create_graph``.
 
     Raises:
+        TypeError: an output is none of tapegrad's Tensors.
         RuntimeError: an output or input does not require grad, an input is unused, or a cotangent does not fit.
     """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    outputs = [outputs] if isinstance(outputs, (Tensor, torch.Tensor)) else list(outputs)
     inputs = [inputs] if isinstance(inputs, (Tensor, torch.Tensor)) else list(inputs)
-    if not inputs:
-        raise RuntimeError("grad: inputs is empty; name the tensors whose gradients are wanted")
+    if not inputs or not outputs:
+        raise RuntimeError(f"grad: {'inputs' if outputs else 'outputs'} is empty; name the tensors that are meant")
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, torch.Tensor)):
         grad_outputs = [grad_outputs] * len(outputs)
     if materialize_grads and allow_unused is False:
@@ -130,9 +131,8 @@ def grad(
                 f"grad: the outputs do not depend on inputs[{i}], of shape {tuple(inputs[i].shape)}; "
                 f"pass allow_unused=True to get None for it"
             )
-    found = [grads.get(target) for target in targets]
-    if materialize_grads:
-        found = [torch.zeros_like(raw(t)) if g is None else g for g, t in zip(found, inputs, strict=True)]
+    pairs = zip(map(grads.get, targets), inputs, strict=True)
+    found = [torch.zeros_like(raw(t)) if g is None and materialize_grads else g for g, t in pairs]
     # The gradient of a linear function is a constant, which no rule has put on the tape.
     if not create_graph:
         return tuple(map(raw, found))
@@ -141,8 +141,9 @@ def grad(
 
 def _start(t: Any, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
     """The node of an output, with its cotangent."""
-    start = node(t)
-    if start is None:
+    if not isinstance(t, Tensor):
+        raise TypeError(f"{caller}: an output is no Tensor of tapegrad's, but of {type(t)}")
+    if (start := node(t)) is None:
         raise RuntimeError(
             f"{caller}: this tensor, of shape {tuple(t.shape)}, does not require grad and was not computed from one "
             f"that does; set requires_grad=True on a leaf, and compute outside torch.no_grad()"
@@ -164,7 +165,6 @@ def _start(t: Any, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
 
 def _target(t: Any, caller: str, i: int) -> Any:
     t = adopted(t, caller, f"inputs[{i}]")
-    target = node(t) if isinstance(t, Tensor) else None
-    if target is None:
+    if not isinstance(t, Tensor) or (target := node(t)) is None:
         raise RuntimeError(f"{caller}: inputs[{i}], of shape {tuple(t.shape)}, does not require grad")
     return target

@@ -55,7 +55,9 @@ def _counted(pending: dict[Any, Any], node: Any) -> int:
 
 
 ALONE = _counted({0: object()}, 0)  # where nobody else holds it
-_held = object()
+_held = torch.empty(1)
+# What torch counts of a storage that one tensor uses: some versions count this very expression.
+SOLE = torch._C._storage_Use_Count(_held.untyped_storage()._cdata)
 if _counted({0: _held}, 0) <= ALONE:
     raise ImportError("tapegrad counts references to tell a shared gradient from its own, and this Python does not")
 
@@ -127,7 +129,7 @@ def _has_own_storage(g: Any) -> bool:
         and torch._C._has_storage(g)
         and g.is_contiguous()
         and g._use_count() == 1  # type: ignore[attr-defined]  # torch may hold it too; its stubs leave this out
-        and torch._C._storage_Use_Count(g.untyped_storage()._cdata) == 2  # by g, and by this very expression
+        and torch._C._storage_Use_Count(g.untyped_storage()._cdata) == SOLE
     )
 
 

@@ -66,15 +66,15 @@ class Op:
         self.parameters = tuple(self.signature.parameters)
         self.starred = next((p.name for p in arguments if p.kind is p.VAR_POSITIONAL), None)
         self.keywords = tuple(p.name for p in arguments if p.kind is p.KEYWORD_ONLY)
+        for name in formulas:
+            if name not in self.parameters:
+                raise TypeError(f"rule for {self.name}: no argument {name!r} among ({', '.join(self.parameters)})")
         self.bind = binder(self.name, self.signature, sizes=self.starred not in formulas)
         self.run = _positional(function, self.parameters, self.keywords)
         # With so many positional arguments there is nothing to bind.
         self.arity = len(self.parameters) if self.starred is None and not self.keywords else -1
         self.aux, self.elementwise, self.trusted = tuple(aux), False, trusted
         self.complex_formulas: dict[str, Formula] | None = None if trusted else {}
-        for name in formulas:
-            if name not in self.parameters:
-                raise TypeError(f"rule for {self.name}: it has no argument {name!r}, only {', '.join(self.parameters)}")
         self.prepare()
 
     def prepare(self) -> None:

@@ -36,7 +36,7 @@ def binder(name: str, signature: inspect.Signature, *, sizes: bool) -> Callable[
     # A starred parameter takes torch's two spellings: view(2, 3) and view((2, 3)).
     values = [f"__flat__({n})" if p.kind is p.VAR_POSITIONAL else n for n, p in items]
     scope = {**defaults, "__flat__": _sizes if sizes else _flat, "__tapegrad__": True}
-    bind: Callable[..., tuple[Any, ...]] = eval(f"lambda {listed}: ({', '.join(values)},)", scope)
+    bind: Callable[..., tuple[Any, ...]] = eval(f"lambda {listed}: ({''.join([f'{v}, ' for v in values])})", scope)
     bind.__name__ = bind.__qualname__ = name  # so that Python's own complaint about a bad call names the op
     return bind
 

@@ -14,7 +14,7 @@ from tapegrad.engine.tensor import Tensor
 from tapegrad.engine.tensor import node as node_of
 from tapegrad.engine.walk import walk
 from tapegrad.inspect.grad_mode import in_grad_mode
-from tapegrad.inspect.names import scope_of
+from tapegrad.inspect.names import checked, scope_of
 from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
 from tapegrad.tracebacks import trimmed
@@ -152,9 +152,11 @@ def compare(loss: torch.Tensor | Tape, names: Mapping[str, torch.Tensor] | None 
         rows = {tape.name(node): node for node in [*tape.leaves, *tape]}
     else:
         on_tape = {*tape.leaves, *tape}
-        rows = {name: _row(name, t, on_tape) for name, t in names.items()}
+        rows = {name: _row(name, t, on_tape) for name, t in checked(names).items()}
         if not rows:
             raise ValueError("compare: names is empty: nothing to compare; leave it out to compare all of the tape")
+    if any(data.is_meta for _, data in tape.results):
+        raise ValueError("compare: the tape is on the meta device, where there are no numbers; compute it on another")
     starts = [(node, torch.ones_like(data)) for node, data in tape.results]
     nodes = list(dict.fromkeys(rows.values()))
     ours = in_grad_mode(False, lambda: walk(starts, nodes, retain_graph=True, hooks=False))

@@ -65,7 +65,7 @@ def scope_of(names: Mapping[str, Any] | None, depth: int = 1) -> Scope:
     cells = dict.get(frame.f_globals, "In")
     cells = [c for c in list.__iter__(cells) if type(c) is str] if type(cells) is list else []
     if names is not None:
-        return Scope(names, frame.f_code, True, cells)
+        return Scope(checked(names), frame.f_code, True, cells)
     module = {name: value for name, value in _items(frame.f_globals, sys.maxsize) if type(name) is str}
     own = _locals(frame)
     return Scope({**own, **_without(seen, own), **_without(module, {**own, **seen})}, frame.f_code, False, cells)
@@ -78,6 +78,23 @@ def _locals(frame: FrameType) -> dict[str, Any]:
 
 def _without(scope: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in scope.items() if name not in other}
+
+
+def checked(names: Any) -> Mapping[str, Any]:
+    """What a user gave as ``names=``, if it is of the right types.
+
+    Raises:
+        TypeError: it is no dict, or a name in it is no string.
+    """
+    if not isinstance(names, Mapping):
+        raise TypeError(
+            f"names: expected a dict of names and what they stand for, such as locals() or {{'x': x}}, not a "
+            f"{type(names).__name__}"
+        )
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"names: a name must be a string, not {name!r}, a {type(name).__name__}")
+    return names
 
 
 def name_nodes(names: Mapping[str, Any], last: Collection[str] = ()) -> dict[Any, str]:
@@ -124,15 +141,7 @@ def tensors_in(names: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[
     Raises:
         TypeError: there are no names, or one is no string.
     """
-    if not isinstance(names, Mapping):
-        raise TypeError(
-            f"names: expected a dict of names and what they stand for, such as locals() or {{'x': x}}, not a "
-            f"{type(names).__name__}"
-        )
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"names: a name must be a string, not {name!r}, a {type(name).__name__}")
-    level = [(str.__str__(name), value) for name, value in names.items()]
+    level = [(str.__str__(name), value) for name, value in checked(names).items()]
     level = [(name, value) for name, value in level if not name.startswith("_")]
     modules = [(name, value) for name, value in level if issubclass(type(value), torch.nn.Module)]
     taken = Counter(path for _, module in _once(modules) for path, _ in _of_module(module))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index as whole
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ flipud = rule(torch.flipud, input=lambda g: g.flipud())
 
 def opposite(shifts: Any) -> Any:
     """The shifts that undo ``shifts``."""
-    return -shifts if is_whole(shifts) else [-shift for shift in shifts]
+    return -whole(shifts) if is_whole(shifts) else [-whole(shift) for shift in shifts]
 
 
 roll = rule(torch.roll, "input, shifts, dims=()", input=lambda g, shifts, dims: g.roll(opposite(shifts), dims))

@@ -69,7 +69,7 @@ def guard_functions() -> None:
 def refusal(name: str, t: Tensor) -> str:
     """What to say of a Tensor that a function of torch.autograd's was given."""
     instead = "give its forward and backward to tapegrad.rule, write it in terms of torch's functions"
-    if name == "CheckpointFunction":
+    if name in ("CheckpointFunction", "_NoopSaveInputs"):  # torch.utils.checkpoint's: reentrant, and early others
         instead = "use tapegrad.checkpoint"
     return (
         f"{name}.apply(): a torch.autograd.Function does not see tapegrad's tape, and the gradient of its argument of "

@@ -27,8 +27,10 @@ def canonical(index: Any, data: torch.Tensor) -> Any:
         data: the indexed tensor.
     """
     kind = type(index)
-    if kind is torch.Tensor or kind is int:
+    if kind is int:
         return index
+    if kind is torch.Tensor:
+        return index if index.ndim else _as_it_is(index)
     if isinstance(index, tuple) or (isinstance(index, Sequence) and _stands_for_tuple(index)):
         return tuple([_entry(i, data.device) for i in index])
     return _entry(index, data.device)
@@ -41,15 +43,17 @@ def _stands_for_tuple(index: Sequence[Any]) -> bool:
 def _entry(index: Any, device: torch.device) -> Any:
     """The index of one dimension, or of as many as a mask has; the numbers in it are as they are now."""
     kind = type(index)
-    if kind is torch.Tensor or kind is int:
+    if kind is int:
         return index
+    if kind is torch.Tensor:
+        return index if index.ndim else _as_it_is(index)
     if kind is slice:
         bounds = index.start, index.stop, index.step
         if _BOUNDS.issuperset(map(type, bounds)):
             return index
         return slice(*[None if bound is None else whole(bound) for bound in bounds])
     if kind is Tensor:
-        return index._data
+        return _entry(index._data, device)
     if kind is range and index:
         return torch.arange(index.start, index.stop, index.step, device=device)
     if isinstance(index, np.ndarray):
@@ -62,3 +66,11 @@ def _entry(index: Any, device: torch.device) -> Any:
         whole_or_mask = numbers.dtype in (torch.long, torch.bool, torch.uint8)
         return numbers if whole_or_mask else torch.tensor(given, dtype=torch.long, device=device)
     return int(index) if isinstance(index, np.integer) else index
+
+
+def _as_it_is(index: torch.Tensor) -> Any:
+    """A tensor without dimensions as torch takes it: a number, or a mask of one, which the caller may change after."""
+    if index.dtype in (torch.bool, torch.uint8):
+        return index.clone()
+    is_number = not (index.is_floating_point() or index.is_complex() or index.is_meta)
+    return int(index) if is_number else index

@@ -14,7 +14,7 @@ import torch
 from tapegrad.engine.signature import name_of
 from tapegrad.engine.tensor import Tensor, adopted
 from tapegrad.mistakes import explain
-from tapegrad.numbers import constant
+from tapegrad.numbers import constant, is_stranger
 from tapegrad.rules import elementwise, indexing, matmul
 from tapegrad.torch_api.dispatch import call
 from tapegrad.torch_api.functions.matmul import batched
@@ -23,6 +23,8 @@ from tapegrad.torch_api.inplace import update
 from tapegrad.torch_api.raw import raw
 from tapegrad.torch_api.temporaries import TEMPORARY, is_for_item
 from tapegrad.tracebacks import trim, trimmed
+
+_USUAL = {Tensor, torch.Tensor, int, float}  # operands of which nothing need be asked
 
 
 def _tensor(factor: Any, beside: Tensor) -> Any:
@@ -87,9 +89,11 @@ def _setitem(self: Tensor, index: Any, value: Any) -> None:
         raise
 
 
-def _augmented(name: str) -> Callable[[Tensor, Any], Tensor]:
-    def method(self: Tensor, other: Any) -> Tensor:
+def _augmented(name: str) -> Callable[[Tensor, Any], Any]:
+    def method(self: Tensor, other: Any) -> Any:
         try:
+            if type(other) not in _USUAL and is_stranger(other):
+                return NotImplemented  # Python then makes x = x ** other of it: other names of x see no change
             item = False
             if getrefcount(self) <= TEMPORARY:
                 frame = sys._getframe(1)
@@ -106,10 +110,16 @@ def _reversed(self: Tensor) -> Any:
     return self.flip(0) if self.ndim else self
 
 
+def _floordiv(self: Tensor, other: Any) -> Any:
+    return NotImplemented if is_stranger(other) else call(torch.floor_divide, (self, other), {})
+
+
 def _plain(function: Callable[[Any, Any], Any], name: str = "") -> Callable[[Tensor, Any], Any]:
     """An operator whose result takes no gradient."""
 
     def operate(self: Tensor, other: Any) -> Any:
+        if type(other) not in _USUAL and is_stranger(other):
+            return NotImplemented  # what it makes of this may take a gradient
         try:
             return function(self._data, raw(other))
         except Exception as error:
@@ -154,7 +164,7 @@ def operators() -> dict[str, Callable[..., Any]]:
         "__rdiv__": _reflected_div,
         "__mod__": elementwise.remainder.road,
         "__rmod__": trimmed(lambda self, other: elementwise.remainder(other, self)),
-        "__floordiv__": trimmed(lambda self, other: call(torch.floor_divide, (self, other), {})),
+        "__floordiv__": trimmed(_floordiv),
         "__rfloordiv__": trimmed(lambda self, other: call(torch.floor_divide, (other, self), {})),
         "__pow__": elementwise.pow.road,
         "__rpow__": _reflected_pow,

@@ -110,3 +110,16 @@ def test_results_of_grad_share_no_memory():
     gx, gy = tapegrad.grad(x + y, [x, y], v)
     gx.zero_()
     assert gy.min() == v.min() == 1
+
+
+@pytest.mark.parametrize("outputs", [torch.ones(2), ["loss"], "loss", {"loss": 1}, [None], torch.ones(2).double() + 1])
+def test_outputs_that_are_no_tensors_of_ours(outputs):
+    x = ours(randn(3))
+    with pytest.raises(TypeError, match=r"^grad: an output is no Tensor of tapegrad's, but of <class '\w+(\.\w+)?'>$"):
+        tapegrad.grad(outputs, x)
+
+
+def test_no_outputs():
+    x = ours(randn(3))
+    with pytest.raises(RuntimeError, match=r"^grad: outputs is empty"):
+        tapegrad.grad([], x)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 import tapegrad
 from tapegrad import rule
+from tapegrad.engine.table import TABLE
 from tests.helpers import ours, randn
 
 NAMES = [
@@ -48,6 +49,15 @@ class Code(str):
 
     def isidentifier(self) -> bool:
         return True
+
+
+@pytest.fixture(autouse=True)
+def _table():
+    """Leave the table as it was: tests of all its entries may run next in this process."""
+    before = set(map(id, TABLE))
+    yield
+    for function in [f for f in TABLE if id(f) not in before]:
+        del TABLE[function]
 
 
 @pytest.fixture(autouse=True)

@@ -149,3 +149,9 @@ def test_rows_of_nan_and_infinity():
     assert not Row.of("x", torch.tensor([1.0, nan]), torch.tensor([1.0, 1.0])).approximate
     assert not Row.of("x", torch.tensor([inf]), torch.tensor([-inf])).approximate
     assert not Row.of("x", torch.tensor([inf]), torch.tensor([1.0])).exact
+
+
+def test_a_tape_without_numbers():
+    x = tapegrad.tensor(torch.ones(2, device="meta"), requires_grad=True)
+    with pytest.raises(ValueError, match="compare: the tape is on the meta device"):
+        tapegrad.compare((x * x).sum())

@@ -190,6 +190,15 @@ def test_names_that_are_given_must_be_strings():
         tapegrad.tape((x * x).sum(), names={3: x})
 
 
+@pytest.mark.parametrize("names", [["x"], "x", 3, {"x"}, iter("x"), SimpleNamespace(x=1), itertools, dict])
+def test_names_that_are_given_must_be_a_dict(names):
+    x = ours(randn(3))
+    loss = (x * x).sum()
+    for read in (tapegrad.tape, tapegrad.compare, tapegrad.viz.draw, lambda t, names: tapegrad.tape(t).source(names)):
+        with pytest.raises(TypeError, match=r"^names: expected a dict .*such as locals\(\) or \{'x': x\}, not a"):
+            read(loss, names=names)
+
+
 def test_what_is_found_is_what_was_found():
     """In lists, tuples, dicts, named tuples, namespaces and objects, three steps deep."""
     pair = collections.namedtuple("pair", "a b")

@@ -413,6 +413,10 @@ TOOLS = [
     ),
     case("tapegrad.compare(v.sum(), names={})", "tapegrad.compare(v.sum())"),
     case(
+        "u = leaf(torch.ones(2, device='meta')); tapegrad.compare(u.sum())",
+        "u = leaf(torch.ones(2)); tapegrad.compare(u.sum())",
+    ),
+    case(
         "tapegrad.gradcheck(lambda a: 3, [leaf(v.data.double())])",
         "tapegrad.gradcheck(lambda a: a.exp(), [leaf(v.data.double())])",
         "tapegrad.gradcheck(lambda a: [a.exp(), a], [leaf(v.data.double())])",

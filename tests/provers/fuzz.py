@@ -36,6 +36,7 @@ if not __package__:  # run as a file
     sys.path[0] = str(Path(__file__).parents[2])
 
 import tapegrad
+from tapegrad.engine.gradients import SOLE
 from tests.helpers import FAST, raw, roads
 from tests.provers.steps import (
     BINARY,
@@ -342,7 +343,7 @@ class Programs(RuleBasedStateMachine):
     def shares(self, x: int) -> bool:
         """Whether torch's tensor is a view, or its storage has another user."""
         t = self.yours.tensors[x]
-        return t._is_view() or torch._C._storage_Use_Count(t.untyped_storage()._cdata) > 2
+        return t._is_view() or torch._C._storage_Use_Count(t.untyped_storage()._cdata) > SOLE
 
     @rule(steps=st.integers(1, 3))
     def no_grad(self, steps: int) -> None:

@@ -79,16 +79,22 @@ MASK = torch.tensor([1, 0, 1], dtype=torch.uint8)
 SAME = {
     "NumPy's exponent": (lambda x: x ** np.int64(2), A),
     "NumPy's float exponent": (lambda x: x ** np.float32(2.5), A),
+    "NumPy's truth as an exponent": (lambda x: x ** np.bool_(True) + np.bool_(True) ** x, A),
+    "filled with NumPy's truth": (lambda x: x * changed(x, "fill_", np.bool_(True)), A),
     "NumPy's dim": (lambda x: x.sum(np.int64(1)) + x.mean(np.int64(1)) + x.max(np.int64(1)).values, A),
     "an array's number": (lambda x: x.select(0, np.array(1)) + x.topk(np.array(3)).values[0], A),
     "a tensor's dim": (lambda x: x.sum(torch.tensor(1)) + x.logsumexp(torch.tensor(0)), A),
     "a tensor's shift": (lambda x: x.roll(torch.tensor(2)).var(torch.tensor(0)), A),
+    "a tensor's shift of truth values": (lambda x: x.roll(torch.tensor(True)), A),
+    "a tensor's correction": (lambda x: x.std(0, correction=torch.tensor(True)), A),
+    "a tensor's length, rounded down": (lambda x: x.split(torch.tensor(1.7))[1], A),
     "a tensor's size": (lambda x: F.avg_pool1d(x[None], torch.tensor(2)), A),
     "a tensor's power": (lambda x: torch.matrix_power(x, torch.tensor(2)), A),
     "the first power": (lambda x: torch.matrix_power(x, 1), A),
     "NumPy's sizes": (lambda x: x.reshape(np.int64(9)).roll(np.int64(2)).chunk(np.int64(2))[0], A),
     "NumPy's bounds": (lambda x: x.clamp(np.float32(0.5), np.float64(0.9)), A),
     "sublists": (lambda x, y: torch.einsum(x, [0, 1], y, [1, 2], [0, 2]), A, B),
+    "a sublist without an output": (lambda x: torch.einsum(x, [0, 0]) + torch.einsum(x, [...]).sum(), A),
     "a sublist alone": (lambda x: torch.einsum(x, [0, 1], [1, 0]), A),
     "mixed dtypes": (lambda x, y: torch.einsum("i,i->i", x, y.float()), V, W),
     "other bits": (lambda x: x.view(torch.int64), A),
@@ -150,6 +156,7 @@ DISTRIBUTIONS = {
     "Categorical": lambda a, b: D.Categorical(a),
     "Cauchy": D.Cauchy,
     "Chi2": lambda a, b: D.Chi2(a),
+    "FisherSnedecor": D.FisherSnedecor,
     "Dirichlet": lambda a, b: D.Dirichlet(a),
     "Exponential": lambda a, b: D.Exponential(a),
     "Gamma": D.Gamma,
@@ -157,16 +164,21 @@ DISTRIBUTIONS = {
     "HalfCauchy": lambda a, b: D.HalfCauchy(a),
     "Independent": lambda a, b: D.Independent(D.Normal(a, b), 1),
     "Laplace": D.Laplace,
+    "Laplace of a number": lambda a, b: D.Laplace(0.1, b),
+    "LowRankMultivariateNormal": lambda a, b: D.LowRankMultivariateNormal(a, b[:, None], b),
     "LogNormal": D.LogNormal,
     "MultivariateNormal": lambda a, b: D.MultivariateNormal(a, torch.diag(b)),
     "Normal": D.Normal,
     "Poisson": lambda a, b: D.Poisson(a),
     "StudentT": D.StudentT,
+    "StudentT of a number": lambda a, b: D.StudentT(5.1, a, b),
     "Uniform": lambda a, b: D.Uniform(a, a + b),
     "Weibull": D.Weibull,
+    "Wishart": lambda a, b: D.Wishart(a[0] + 3, torch.diag(b)),
 }
 
 
+@pytest.mark.filterwarnings("ignore:Singular sample detected")  # by a Wishart, whatever it draws
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_distributions(name):
     def drawn(a, b):
@@ -175,10 +187,28 @@ def test_distributions(name):
         return value, distribution.log_prob(raw(value).detach())
 
     assert_as_torch(drawn, V, W)
-    outside = torch.full((3,), torch.nan, dtype=torch.float64)
+    outside = torch.full((3, 3) if name == "Wishart" else (3,), torch.nan, dtype=torch.float64)
     for make in (ours, theirs):
         with pytest.raises(ValueError, match="support"):
             DISTRIBUTIONS[name](make(V), make(W)).log_prob(outside)
+
+
+MOMENTS = {
+    "variance of StudentT": lambda a, b: D.StudentT(5.1, a, b).variance,
+    "variance of HalfCauchy": lambda a, b: D.HalfCauchy(b).variance,
+    "entropy of LowRankMultivariateNormal": lambda a, b: D.LowRankMultivariateNormal(a, b[:, None], b).entropy(),
+    "from one Wishart to another": lambda a, b: D.kl_divergence(
+        D.Wishart(a[0] + 3, torch.diag(b)), D.Wishart(b[0] + 3, torch.diag(a))
+    ),
+    "from a low rank": lambda a, b: D.kl_divergence(
+        D.LowRankMultivariateNormal(a, b[:, None], b), D.MultivariateNormal(b, torch.diag(a))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_what_is_known_of_distributions(name):
+    assert_as_torch(MOMENTS[name], V, W)
 
 
 # --- refused, as in torch ---

@@ -175,6 +175,22 @@ def test_an_index_tensor_changed_before_backward_is_stale():
         y.sum().backward()
 
 
+@pytest.mark.parametrize("index", [torch.tensor(1), torch.tensor(True), torch.tensor(1, dtype=torch.uint8)])
+@pytest.mark.filterwarnings("ignore:indexing with dtype torch.uint8")
+def test_a_tensor_of_one_number_may_be_changed_after_use(index):
+    """It is read at once, as in torch: a counter, say."""
+
+    def program(x):
+        i = index.clone()
+        y = x * 1
+        y[i] = x[0] * 3
+        read = (x[i] * x[i], x[None][:, i], x[..., i])
+        i.zero_()
+        return sum((t * t).sum() for t in (*read, y))
+
+    assert_program_agrees(program, randn(3))
+
+
 def test_rows_unpack():
     assert_program_agrees(lambda x: sum((row * k for k, row in enumerate(x)), x[0]), randn(3, 4))
     a, b = ours(randn(2, 3))

@@ -9,6 +9,7 @@ import torch
 
 from tapegrad.engine.tensor import Tensor
 from tapegrad.mistakes import explain
+from tapegrad.numbers import is_whole
 from tapegrad.rules import einsum as rules
 from tapegrad.torch_api.composition import composition
 
@@ -28,9 +29,12 @@ def einsum(*args: Any) -> Any:
 def _with_sublists(equation: Any, operands: Any, *args: Any, **kwargs: Any) -> Any:
     """torch's way down from ``torch.einsum``, which takes a Tensor for an equation if it stands first in a call.
 
-    If others follow, torch hands the call over all the same; of one alone, it hands us nothing.
+    If others follow, torch hands the call over all the same; of one alone, it hands us nothing. A single list after it,
+    as in ``einsum(x, [0, 0])``, torch has then taken for one of operands.
     """
     if isinstance(equation, Tensor):
+        if all(i is Ellipsis or is_whole(i) for i in operands):
+            operands = (list(operands),)
         try:
             return einsum(equation, *operands)
         except Exception as error:

@@ -70,7 +70,7 @@ def _bessel(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
         dim, unbiased = None, dim
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
-    return dim, correction
+    return dim, correction.item() if hasattr(correction, "__torch_function__") else correction
 
 
 @composition(torch.var)

@@ -115,7 +115,7 @@ def unbind(input: Any, dim: int = 0) -> Any:
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> Any:
     n, sizes = tensor.shape[dim], split_size_or_sections
     if not isinstance(sizes, (list, tuple)):
-        size = whole(sizes)
+        size = int(sizes) if hasattr(sizes, "__torch_function__") else whole(sizes)  # torch rounds a tensor down
         sizes = [min(size, n - start) for start in range(0, n, size)] if n else [0]
     return split_with_sizes(tensor, sizes, dim)
 
