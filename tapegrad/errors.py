@@ -145,7 +145,8 @@ def checked(op: Any) -> Callable[..., Any]:
             given = [_kind(p) for p in parts] if isinstance(parts, (tuple, list)) else [_kind(parts)]
             way_out = f"; {_CLOSED_OVER}" if "a tapegrad.Tensor" in given else ""
             raise TypeError(f"{op.name}(): it must return {expected}; it returned {' and '.join(given)}{way_out}")
-        if parts[0].requires_grad and not any(getattr(arg, "requires_grad", False) for arg in args):
+        tensors = [t for arg in args for t in (arg if isinstance(arg, (tuple, list)) else (arg,))]
+        if parts[0].requires_grad and not any(getattr(t, "requires_grad", False) for t in tensors):
             raise ForeignTensor(
                 f"{op.name}(): its result requires grad under torch.autograd, though no argument does: it uses some "
                 f"other tensor that does, which must be an argument, or .detach()ed"

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from tapegrad.engine.signature import binder, name_of, signature_of
+from tapegrad.engine.signature import binder, flat, name_of, signature_of, sizes
 from tapegrad.errors import MissingRule
 from tapegrad.tracebacks import trim
 
@@ -69,7 +69,7 @@ class Op:
         for name in formulas:
             if name not in self.parameters:
                 raise TypeError(f"rule for {self.name}: no argument {name!r} among ({', '.join(self.parameters)})")
-        self.bind = binder(self.name, self.signature, sizes=self.starred not in formulas)
+        self.bind = binder(self.name, self.signature, flat if self.starred in formulas else sizes)
         self.run = _positional(function, self.parameters, self.keywords)
         # With so many positional arguments there is nothing to bind.
         self.arity = len(self.parameters) if self.starred is None and not self.keywords else -1

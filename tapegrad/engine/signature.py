@@ -23,19 +23,18 @@ def name_of(function: Any) -> str:
     return "".join([c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name])
 
 
-def binder(name: str, signature: inspect.Signature, *, sizes: bool) -> Callable[..., tuple[Any, ...]]:
+def binder(name: str, signature: inspect.Signature, starred: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
     """A function that takes arguments as ``signature`` says and returns them all, in order, as a tuple.
 
-    With ``sizes``, a starred argument is of whole numbers, and given as tensors, which may change, they become ints.
+    What a starred argument has got is passed through ``starred``: ``flat``, ``sizes``, or ``tuple`` to leave it alone.
     Defaults are passed in as the objects they are; only the names of arguments become source.
     """
     items = signature.parameters.items()
     defaults = {f"default_{n}": p.default for n, p in items if p.default is not p.empty}
     named = [p if p.default is p.empty else p.replace(default=_Name(f"default_{n}")) for n, p in items]
     listed = str(signature.replace(parameters=named))[1:-1]
-    # A starred parameter takes torch's two spellings: view(2, 3) and view((2, 3)).
-    values = [f"__flat__({n})" if p.kind is p.VAR_POSITIONAL else n for n, p in items]
-    scope = {**defaults, "__flat__": _sizes if sizes else _flat, "__tapegrad__": True}
+    values = [f"__starred__({n})" if p.kind is p.VAR_POSITIONAL else n for n, p in items]
+    scope = {**defaults, "__starred__": starred, "__tapegrad__": True}
     bind: Callable[..., tuple[Any, ...]] = eval(f"lambda {listed}: ({''.join([f'{v}, ' for v in values])})", scope)
     bind.__name__ = bind.__qualname__ = name  # so that Python's own complaint about a bad call names the op
     return bind
@@ -50,11 +49,13 @@ class _Name(NamedTuple):
         return self.name
 
 
-def _flat(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
+def flat(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Torch's two spellings of a starred argument as one: ``view(2, 3)`` and ``view((2, 3))``."""
+    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
 
 
-def _sizes(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not sizes:
+def sizes(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same of whole numbers: given as tensors, which may change, they become ints."""
+    if not given:
         raise TypeError("missing a required argument: sizes or dimensions")
-    return tuple([whole(size) if hasattr(size, "__index__") else size for size in _flat(sizes)])
+    return tuple([whole(size) if hasattr(size, "__index__") else size for size in flat(given)])

@@ -132,7 +132,7 @@ class _Reading:
                 return True
             if isinstance(e, ast.Name):  # of a loop or a comprehension: it may have been anything
                 return text in self._loops
-        if type(node) is not Record:
+        if type(node) is not Record or node.parents is None:  # a freed one says nothing of its operands
             return False
         if self._same(e, node, seen):
             return True

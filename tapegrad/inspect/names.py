@@ -142,7 +142,7 @@ def tensors_in(names: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[
         TypeError: there are no names, or one is no string.
     """
     level = [(str.__str__(name), value) for name, value in checked(names).items()]
-    level = [(name, value) for name, value in level if not name.startswith("_")]
+    level = [(name, value) for name, value in level if not name.startswith(("_", "@"))]  # @py_assert1 is pytest's
     modules = [(name, value) for name, value in level if issubclass(type(value), torch.nn.Module)]
     taken = Counter(path for _, module in _once(modules) for path, _ in _of_module(module))
     seen: set[int] = set()

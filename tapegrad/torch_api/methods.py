@@ -171,6 +171,9 @@ def _documented(method: Callable[..., Any], name: str, what: str) -> Callable[..
 INSTEAD = {
     "grad_fn": "; t.record is the op that computed it, and tapegrad.tape(t) all that led to it",
     "register_post_accumulate_grad_hook": "; register_hook sees the gradient right before it is added to t.grad",
+    # What torch.nn.Parameter and torch.nn.Buffer set on the tensor they are given.
+    "_is_param": ": torch.nn.Parameter takes a torch tensor; write torch.nn.Parameter(t.data)",
+    "persistent": ": torch.nn.Buffer takes a torch tensor; write torch.nn.Buffer(t.data)",
 }
 
 
@@ -191,10 +194,10 @@ def _forget_grad(self: Tensor) -> None:
 
 
 def _absent(name: str) -> property:
-    def read(self: Tensor) -> Any:
+    def absent(self: Tensor, *value: Any) -> Any:
         raise AttributeError(f"'Tensor' object has no attribute '{name}'{INSTEAD[name]}")
 
-    return property(read)
+    return property(absent, absent)
 
 
 def _torch_function(cls: type, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -13,7 +13,7 @@ from unicodedata import normalize
 import torch
 
 from tapegrad.engine.op import Formula, Op
-from tapegrad.engine.signature import name_of
+from tapegrad.engine.signature import binder, name_of
 from tapegrad.engine.table import TABLE, enter, made, spellings, tell
 from tapegrad.errors import blamed, checked
 from tapegrad.tracebacks import trimmed
@@ -85,14 +85,24 @@ def _registered(function: Any, arguments: Any, aux: Sequence[str], gradients: di
     for argument, formula in gradients.items():
         _parameters(formula, f"rule for {name}, gradient of {argument}")
     op = made(function, _plain(arguments), aux, blamed(name, gradients), trusted=False)
+    torchs = function in TABLE or spellings(function)
+    if op.starred is not None and not torchs:  # view(2, 3) and view((2, 3)) are the same to torch alone
+        op.bind, op.run = binder(op.name, op.signature, tuple), _spread(op)
     op.run = checked(op)
-    if type(function) is FunctionType and function not in TABLE and not spellings(function):
+    if type(function) is FunctionType and not torchs:
         function.__dict__[_ENTRY] = op
         tell(op)
     else:
         enter(function, op)
         TABLE.update(dict.fromkeys(_one_operator(function), op))
     return op
+
+
+def _spread(op: Op) -> Callable[..., Any]:
+    """The op's function, taking its starred argument as one tuple."""
+    function, keywords = op.function, op.keywords
+    at = op.parameters.index(op.starred)
+    return lambda *args: function(*args[:at], *args[at], **dict(zip(keywords, args[at + 1 :], strict=True)))
 
 
 def _parameters(formula: Formula, what: str) -> None:

@@ -139,6 +139,35 @@ def test_sequences_of_tensors():
     assert [x.grad[0].item() for x in xs] == [1.0, 2.0, 3.0]
 
 
+@pytest.mark.parametrize("rest", [(), (1, 2), ((1, 2),), ([1, 2],), ((),), (torch.Size([2, 3]),)])
+def test_starred_arguments_reach_the_function_as_they_were_given(rest):
+    @tapegrad.rule(x=lambda g, rest, scale: g * (len(rest) * scale))
+    def times(x, *rest, scale=2):
+        assert rest == given
+        return x * (len(rest) * scale)
+
+    given, x = rest, ours(randn(3))
+    for _ in range(6):  # on every road
+        x.grad = None
+        out = times(x, *rest, scale=3)
+        out.sum().backward()
+        assert torch.equal(out.data, x.data * (3 * len(rest)))
+        assert torch.equal(x.grad, torch.full((3,), 3.0 * len(rest)))
+
+
+def test_starred_tensors():
+    @tapegrad.rule(tensors=lambda g, tensors: [g * i for i, _ in enumerate(tensors)])
+    def weighted(*tensors):
+        return sum(i * t for i, t in enumerate(tensors))
+
+    x, y, z = ours(randn(3)), randn(3), ours(randn(3))
+    comparison = tapegrad.compare(weighted(x, y, z, x).sum())
+    assert comparison.exact
+    weighted(x, y, z, x).sum().backward()
+    assert torch.equal(x.grad, torch.full((3,), 3.0))
+    assert torch.equal(z.grad, torch.full((3,), 2.0))
+
+
 def test_sequences_with_constants_and_shapes():
     @tapegrad.rule(xs=lambda g, xs_shape: [g.sum().expand(s) for s in xs_shape])
     def grand_total(xs):

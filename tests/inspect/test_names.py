@@ -163,3 +163,16 @@ def test_a_methods_argument_does_not_name_what_it_is_called_on():
     loss = torch.masked_fill(s.exp(), mask, 1.0).sum()
     tape = tapegrad.tape(loss)
     assert called(tape) == ["a", "b", "mul_0", "s", "exp_2", "masked_fill_3", "loss"]
+
+
+def test_variables_whose_tape_was_freed_do_not_disturb():
+    x = ours(randn(3))
+    a, b = torch.tanh(x), torch.cat([x, x])
+    c = torch.tanh(x)
+    d = torch.cat([x, x])
+    e = torch.add(input=x, other=x)
+    f = x.view(3, 1).T
+    g = -x * x[0]
+    (a + b.sum() + c + d.sum() + e + f + g).sum().backward()
+    y = torch.tanh(x)
+    assert called(tapegrad.tape(y.sum())) == ["x", "y", "sum_1"]

@@ -153,6 +153,16 @@ def test_unknown_attributes():
         tapegrad.tensor(1.0).nickname  # noqa: B018
 
 
+@pytest.mark.parametrize("kind", ["Parameter", "Buffer"])
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_a_parameter_of_a_tensor_is_refused_with_the_way_out(kind, requires_grad):
+    make, x = getattr(torch.nn, kind), tapegrad.tensor(torch.ones(3), requires_grad=requires_grad)
+    with pytest.raises(AttributeError, match=rf"write torch\.nn\.{kind}\(t\.data\)"):
+        make(x)
+    assert make(x.data).data_ptr() == x.data.data_ptr()
+    assert not isinstance(x, torch.nn.Parameter)
+
+
 @pytest.mark.parametrize(
     ("name", "instead"), [("grad_fn", r"t\.record"), ("register_post_accumulate_grad_hook", "register_hook")]
 )
