@@ -34,6 +34,12 @@ def test_names_given():
     assert [n.name for n in viz.graph(loss, names={"weight": x}).nodes] == ["weight", "sum_1"]
 
 
+def test_the_operands_of_an_einsum():
+    m, v = leaf(3, 3), leaf(3)
+    assert "einsum(&#x27;ij,jk-&gt;ik&#x27;, m, m)" in viz.draw(torch.einsum("ij,jk->ik", m, m).sum()).source
+    assert "einsum(&#x27;ij,j-&gt;i&#x27;, m, v)" in viz.draw(torch.einsum("ij,j->i", [m, v]).sum()).source
+
+
 def test_draw_and_render_see_the_same_scope(tmp_path):
     x = leaf(3)
     loss = (x * 2).sum()
