@@ -157,6 +157,7 @@ def _start(t: Any, g: Any, caller: str) -> tuple[Any, torch.Tensor | Tensor]:
         return start, torch.ones_like(t._data)
     if not isinstance(g, (Tensor, torch.Tensor)):
         raise TypeError(f"{caller}: the gradient must be a torch.Tensor or a Tensor, not {type(g).__name__}")
+    g = g if g.ndim else g.to(t._data.device)  # as torch: a number may come from another device
     data = g._data if isinstance(g, Tensor) else native(g, caller, "gradient")
     if kind(data) != kind(t):
         raise RuntimeError(f"{caller}: the gradient must match its tensor: expected {kind(t)}, got {kind(data)}")

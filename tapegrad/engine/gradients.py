@@ -180,7 +180,7 @@ def own(pending: dict[Any, Any]) -> None:
             g = g._data.clone()
         elif getrefcount(g) > ALONE or g._is_view() or g.is_inference():
             g = g.clone(memory_format=torch.contiguous_format)
-        pending[leaf] = g
+        pending[leaf] = g if g.ndim else g.to(leaf._data.device)  # a number may have met tensors of another device
 
 
 _accumulating = RLock()  # leaves may be shared between threads
@@ -222,8 +222,7 @@ def accumulate(gradients: dict[Any, Any]) -> None:
                 )
             if not leaf._requires_grad:  # it was switched off since the forward pass
                 continue
-            if leaf.hooks is not None:
-                g = g.clone()  # a hook may have kept its argument, or returned a tensor that others hold
+            g = g if leaf.hooks is None else g.clone()  # a hook may have kept or returned what others hold
             holder = leaf._holder
             grad = holder.grad
             if holder is not leaf._data:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 import tapegrad
-from tests.helpers import assert_same, ours, randn, raw, theirs
+from tests.helpers import ROOT, assert_same, ours, randn, raw, theirs
 
 DEVICES = ["cpu", "meta", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -67,6 +69,21 @@ def test_gradients_cross_devices():
 
 
 @pytest.mark.parametrize("device", [d for d in DEVICES if d != "cpu"])
+def test_a_number_may_come_from_another_device(device):
+    """As in torch: a cotangent of no dimension goes where its tensor is, and so do gradients of numbers."""
+    x = tapegrad.tensor(torch.ones(3, device=device), requires_grad=True)
+    (x * 2).sum().backward(torch.ones(()))
+    assert x.grad.device.type == device
+    s = ours(torch.tensor(2.0))
+    if device != "meta":  # from which nothing can be taken back
+        for _ in range(30):  # on the written road as well
+            s.grad = None
+            (x * s).sum().backward()
+        assert torch.equal(s.grad, torch.tensor(3.0))
+        assert tapegrad.grad((x * s).sum(), s)[0].device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", [d for d in DEVICES if d != "cpu"])
 def test_a_cotangent_on_another_device_is_refused(device):
     x = ours(randn(3))
     with pytest.raises(RuntimeError, match=f"on cpu, got .* on {device}"):
@@ -106,3 +123,38 @@ def test_half_precision(name, dtype):
     assert_same(
         results[0][1], results[1][1], "gradient", rtol=8 * torch.finfo(dtype).eps, atol=8 * torch.finfo(dtype).eps
     )
+
+
+# --- what is made, is made where its tensors are ---
+
+MAKERS = "arange empty eye full linspace ones rand randint randn tensor tril_indices triu_indices zeros".split()
+# What torch takes on any device, or what is not put beside a tensor at all.
+ANYWHERE = {
+    "torch.arange(first * second)",  # an index, moved to where it is used
+    "torch.arange(data.shape[0])",
+    "torch.empty(0)",  # asked for its dtype
+    "torch.empty(1)",  # asked how references are counted
+    "torch.tensor(data)",  # a user's
+    "torch.tensor(factor)",  # numbers
+    "torch.tensor(number, dtype=torch.float32)",
+    "torch.zeros(2)",  # asked how views are counted
+}
+
+
+def made_anywhere(text: str) -> list[str]:
+    """The calls of a source that make a tensor of one dimension or more and do not say where."""
+    calls = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
+    made = [n for n in calls if ast.unparse(n.func) in {f"torch.{name}" for name in MAKERS}]
+    bare = [n for n in made if "device" not in {k.arg for k in n.keywords} and ast.unparse(n.args[0]) != "()"]
+    return [text for n in bare if (text := ast.unparse(n)) not in ANYWHERE]
+
+
+@pytest.mark.parametrize("layer", ["engine", "rules", "kernels", "torch_api", "transforms", "nn"])
+def test_nothing_is_made_on_the_default_device(layer):
+    files = sorted((ROOT / "tapegrad" / layer).rglob("*.py"))
+    assert files
+    assert {p.name: found for p in files if (found := made_anywhere(p.read_text(encoding="utf-8")))} == {}
+
+
+def test_what_is_made_on_the_default_device_is_found():
+    assert made_anywhere("i = torch.arange(n) + torch.zeros(3, device=x.device)") == ["torch.arange(n)"]

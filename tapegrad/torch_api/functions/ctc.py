@@ -27,18 +27,22 @@ def ctc_loss(
     if not batched:
         log_probs = log_probs.unsqueeze(1)
     steps, n, _ = log_probs.shape
-    lengths = torch.as_tensor(input_lengths).reshape(-1).long()
-    counts = torch.as_tensor(target_lengths).reshape(-1).long()
+    device = log_probs.device
+    lengths = torch.as_tensor(input_lengths, device=device).reshape(-1).long()
+    counts = torch.as_tensor(target_lengths, device=device).reshape(-1).long()
     refuse_lengths(steps, n, targets, lengths, counts)
     labels = padded_targets(targets, counts, n, blank)
-    states = torch.full((n, 2 * labels.shape[1] + 1), blank)  # a blank before, between and after the labels
+    states = torch.full(
+        (n, 2 * labels.shape[1] + 1), blank, device=device
+    )  # a blank before, between and after the labels
     states[:, 1::2] = labels
     skips = torch.zeros_like(states, dtype=torch.bool)
     skips[:, 2:] = (states[:, 2:] != blank) & (states[:, 2:] != states[:, :-2])
 
     each = log_probs.gather(2, states.expand(steps, *states.shape))
-    never = torch.full((n, 1), NEVER, dtype=log_probs.dtype)
-    starts = (torch.arange(states.shape[1]) < 2) & ((torch.arange(states.shape[1]) == 0) | (counts > 0).unsqueeze(1))
+    never = torch.full((n, 1), NEVER, dtype=log_probs.dtype, device=device)
+    place = torch.arange(states.shape[1], device=device)
+    starts = (place < 2) & ((place == 0) | (counts > 0).unsqueeze(1))
     alpha = torch.where(starts, each[0], NEVER)
     alphas = [alpha]
     for t in range(1, steps):
@@ -46,14 +50,14 @@ def ctc_loss(
         skipping = torch.where(skips, torch.cat([never, never, alpha[:, :-2]], 1)[:, : states.shape[1]], NEVER)
         alpha = torch.logsumexp(torch.stack([alpha, before, skipping]), 0) + each[t]
         alphas.append(alpha)
-    ends = torch.stack(alphas)[(lengths - 1).clamp(min=0), torch.arange(n)]
+    ends = torch.stack(alphas)[(lengths - 1).clamp(min=0), torch.arange(n, device=device)]
     two = torch.stack([2 * counts, (2 * counts - 1).clamp(min=0)], 1)
     both = torch.where(torch.stack([counts >= 0, counts > 0], 1), ends.gather(1, two), NEVER)
     loss = -torch.logsumexp(both, 1)
     impossible = loss.detach() > -NEVER / 2
 
     # torch takes log_probs to be normalized, and adds the gradient that log_softmax would take away again.
-    used = (torch.arange(steps).unsqueeze(1) < lengths).unsqueeze(2)
+    used = (torch.arange(steps, device=device).unsqueeze(1) < lengths).unsqueeze(2)
     mass = torch.where(used, log_probs, -torch.inf).exp().sum((0, 2))
     loss = loss + (mass - mass.detach())
     if zero_infinity:
@@ -84,7 +88,7 @@ def refuse_lengths(steps: int, n: int, targets: torch.Tensor, lengths: torch.Ten
 def padded_targets(targets: torch.Tensor, counts: torch.Tensor, n: int, fill: int) -> torch.Tensor:
     """Targets as a row each, from rows or from one after another."""
     longest = int(counts.max()) if counts.numel() else 0
-    rows = torch.full((n, longest), fill)
+    rows = torch.full((n, longest), fill, device=counts.device)
     start = 0
     for i, count in enumerate(counts.tolist()):
         rows[i, :count] = targets[start : start + count] if targets.ndim == 1 else targets[i, :count]

@@ -41,6 +41,8 @@ def drop(input: Any, p: float, training: bool, inplace: bool, channels: bool = F
         return input
     if p == 1.0:
         return multiply(input, torch.zeros((), dtype=input.dtype, device=input.device), inplace)
+    if input.is_cuda and not (channels or inplace):  # torch has one kernel for it, which draws in an order of its own
+        return input * torch.native_dropout(torch.ones_like(input), p, True)[0]
     return multiply(input, keep_mask(input, p, channels).div_(1 - p), inplace)
 
 

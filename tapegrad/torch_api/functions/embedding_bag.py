@@ -38,7 +38,7 @@ def embedding_bag(
     exact, *about = torch.embedding_bag(*options)
     bags = offsets.numel() - include_last_offset
     ends = offsets[1:] if include_last_offset else torch.cat([offsets[1:], offsets.new_tensor([indices.numel()])])
-    bag = torch.repeat_interleave(torch.arange(bags), (ends - offsets[:bags]).long())
+    bag = torch.repeat_interleave(torch.arange(bags, device=offsets.device), (ends - offsets[:bags]).long())
     indices = indices[: bag.numel()]
     if padding_idx is not None:
         kept = indices != padding_idx % weight.shape[0]
@@ -60,9 +60,10 @@ def largest(rows: Any, bag: torch.Tensor, counts: torch.Tensor) -> Any:
     """The largest of each bag's rows, element by element; zeros of an empty bag. Of a tie the first, as in torch."""
     if not rows.shape[0]:
         return rows.new_zeros(len(counts), rows.shape[1])
-    place = torch.arange(len(bag)) - (counts.cumsum(0) - counts)[bag]
-    table = torch.zeros(len(counts), int(counts.max()), dtype=torch.int64)
-    table[bag, place] = torch.arange(len(bag))
-    there = torch.arange(table.shape[1]) < counts.unsqueeze(1)
+    order = torch.arange(len(bag), device=bag.device)
+    place = order - (counts.cumsum(0) - counts)[bag]
+    table = torch.zeros(len(counts), int(counts.max()), dtype=torch.int64, device=bag.device)
+    table[bag, place] = order
+    there = torch.arange(table.shape[1], device=bag.device) < counts.unsqueeze(1)
     padded = torch.where(there.unsqueeze(-1), rows[table], -torch.inf)
     return torch.where((counts > 0).unsqueeze(1), padded.max(1).values, 0.0)

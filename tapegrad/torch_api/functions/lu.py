@@ -38,7 +38,9 @@ def triangles(LU: Any) -> tuple[Any, Any]:
 @composition(torch.linalg.lu)
 def lu(A: Any, *, pivot: bool = True) -> Any:
     LU, pivots, _ = lu_factors(A, pivot)
-    return named_tuple("linalg_lu", torch.lu_unpack(raw(LU), pivots, unpack_data=False)[0], *triangles(LU))
+    # torch pivots always where it has no other way, and says nothing of P where it did not.
+    P = torch.lu_unpack(raw(LU), pivots, unpack_data=False)[0] if pivot else raw(LU).new_empty(0)
+    return named_tuple("linalg_lu", P, *triangles(LU))
 
 
 @composition(torch.lu)
