@@ -29,6 +29,11 @@ _FUNCTIONS = {
         to_padded_tensor sparse_mask sparse_resize_ sparse_resize_and_clear_ coalesce indices values crow_indices
         col_indices ccol_indices row_indices indices_copy values_copy crow_indices_copy col_indices_copy
         ccol_indices_copy row_indices_copy hsmm hspmm smm sspaddmm saddmm""",
+    "the rules are for dense tensors; use torch.mm or torch.addmm of sparse.to_dense()": "_sparse_mm _sparse_addmm",
+    "the rules are for dense tensors; write torch.addmm(input.to_dense(), mat1, mat2) * mask, with a dense mask": """
+        sparse_sampled_addmm""",
+    "the rules are for dense tensors; use torch.sum, torch.softmax or torch.log_softmax of a dense one": """
+        _sparse_sum _sparse_softmax _sparse_log_softmax""",
     f"{_LOW_LEVEL}; use F.batch_norm": """
         batch_norm_backward_elemt batch_norm_backward_reduce batch_norm_elemt batch_norm_gather_stats
         batch_norm_gather_stats_with_counts batch_norm_stats batch_norm_update_stats
@@ -52,13 +57,12 @@ _FUNCTIONS = {
     f"{_LOW_LEVEL}; use F.max_pool2d, F.max_pool3d or F.adaptive_avg_pool2d": """
         mkldnn_adaptive_avg_pool2d mkldnn_max_pool2d mkldnn_max_pool3d""",
     f"{_LOW_LEVEL}; use F.affine_grid": "cudnn_affine_grid_generator",
-    f"{_LOW_LEVEL}; use F.grid_sample": "grid_sampler_2d grid_sampler_3d cudnn_grid_sampler",
+    f"{_LOW_LEVEL}; use F.grid_sample": "cudnn_grid_sampler",
     f"{_LOW_LEVEL}; use F.ctc_loss": "miopen_ctc_loss",
-    "there is no rule for segments; use torch.scatter_reduce": "segment_reduce",
     f"{_LOW_LEVEL}; use torch.nn.RNN, torch.nn.GRU or torch.nn.LSTM": "miopen_rnn mkldnn_rnn_layer",
     "there is no rule for a randomized algorithm; use torch.linalg.svd or torch.linalg.eigh": "lobpcg",
-    "there is no rule for writing through strides; use torch.slice_scatter or torch.diagonal_scatter": """
-        as_strided_scatter""",
+    "torch's own gradient of it does not agree with finite differences; use torch.slice_scatter or "
+    "torch.diagonal_scatter": "as_strided_scatter",
     "torch's own gradient of it ends in an error; use torch.linalg.vander(x).flip(-1)": "vander",
     "there is no rule for it; use x[..., start:end].clone()": "slice_copy",
     "there is no rule for a tensor that changes its size; use x.reshape(...) or torch.cat": """

@@ -296,13 +296,22 @@ REASONS = [
         "F.adaptive_avg_pool2d(leaf(torch.rand(1, 1, 4, 4)), 2).sum().backward()",
     ),
     case(
-        "torch.grid_sampler_2d(leaf(torch.ones(1, 1, 4, 4)), torch.zeros(1, 2, 2, 2), 0, 0, False)",
-        "F.grid_sample(leaf(torch.ones(1, 1, 4, 4)), torch.zeros(1, 2, 2, 2), align_corners=False).sum().backward()",
+        "torch.sparse.mm(torch.eye(5).to_sparse(), x)",
+        "torch.mm(torch.eye(5).to_sparse().to_dense(), x).sum().backward()",
+        "torch.addmm(x, torch.eye(5).to_sparse().to_dense(), x).sum().backward()",
     ),
     case(
-        "torch.segment_reduce(v, 'sum', lengths=torch.tensor([1, 2]))",
-        "torch.scatter_reduce(torch.zeros(2), 0, torch.tensor([0, 1, 1]), v, 'sum').sum().backward()",
+        "torch.sparse.sampled_addmm(torch.eye(5).to_sparse_csr(), x, x.T)",
+        "(torch.addmm(torch.eye(5).to_sparse_csr().to_dense(), x, x.T) * torch.eye(5)).sum().backward()",
     ),
+    case(
+        "torch.sparse.softmax(x, 1)",
+        "torch.softmax(x, 1).sum().backward()",
+        "torch.log_softmax(x, 1).sum().backward()",
+        "torch.sum(x).backward()",
+    ),
+    case("torch.nn.Parameter(x)", "torch.nn.Parameter(x.data)"),
+    case("torch.nn.Buffer(x)", "torch.nn.Buffer(x.data)"),
     case(
         "torch.as_strided_scatter(v, v[:2], (2,), (1,))",
         "torch.slice_scatter(v, v[:2], 0, 0, 2).sum().backward()",

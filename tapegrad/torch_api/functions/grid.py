@@ -57,7 +57,7 @@ def values_at(input: Any, places: list[Any], padding: int) -> Any:
     return values if padding != ZEROS else torch.where(inside.unsqueeze(1), values, 0.0)
 
 
-@composition(torch.grid_sampler)
+@composition(torch.grid_sampler, torch.grid_sampler_2d, torch.grid_sampler_3d)
 def grid_sampler(input: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Any:
     if interpolation_mode not in range(3) or padding_mode not in range(3):
         raise ValueError(

@@ -93,6 +93,18 @@ SAMPLES[F.embedding_bag] = [
 
 SAMPLES[torch.embedding_bag] = [call(real(3, 2), whole(0, 2, 1), whole(0, 1), False, 0).torch_once(ONCE)]
 
+# --- segments ---
+
+SAMPLES[torch.segment_reduce] = SAMPLES[torch._segment_reduce] = [
+    *[
+        call(real(5, 2), reduce, lengths=whole(2, 3), initial=start).torch_once(ONCE).zeros("of products with zero")
+        for reduce in ("sum", "mean", "max", "min", "prod")
+        for start in (None, 0.5)
+    ],
+    call(real(2, 4), "sum", lengths=whole(1, 3, 2, 2, shape=(2, 2)), axis=1).torch_once(ONCE),
+    call(real(5), "prod", offsets=whole(0, 2, 2, 5)).torch_once(ONCE),
+]
+
 # --- CTC ---
 
 # Logarithms of probabilities need not be normalized, as far as torch's values go; its gradient takes them to be.
@@ -133,6 +145,10 @@ SAMPLES[F.grid_sample] += [
     for padding in ("zeros", "border", "reflection")
 ]  # fmt: skip
 SAMPLES[torch.grid_sampler] = [call(real(1, 1, 3, 2), POINTS, 0, 1, True).inexact(FUSED, rtol=64).torch_once(ONCE)]
+SAMPLES[torch.grid_sampler_2d] = [call(real(1, 1, 3, 2), POINTS, 0, 0, False).inexact(FUSED, rtol=64).torch_once(ONCE)]
+SAMPLES[torch.grid_sampler_3d] = [
+    call(real(1, 1, 2, 3, 2), real(1, 1, 2, 2, 3), 0, 1, True).inexact(FUSED, rtol=64).torch_once(ONCE)
+]
 SAMPLES[F.affine_grid] = [
     call(real(1, 2, 3), (1, 1, 2, 3), align_corners=False), call(real(1, 2, 3), (1, 1, 3, 2), align_corners=True),
     call(real(2, 3, 4), (2, 1, 2, 2, 3), align_corners=True),
