@@ -24,8 +24,8 @@ def gradcheck(
     inputs: torch.Tensor | Sequence[Any],
     *,
     eps: float = 1e-6,
-    atol: float = 1e-5,
-    rtol: float = 1e-3,
+    atol: float = 1e-6,
+    rtol: float = 1e-4,
     order: int = 1,
 ) -> bool:
     """Compare gradients with central differences, element by element.

@@ -224,3 +224,52 @@ def test_outputs_in_a_dict_are_refused():
 def test_a_layer_with_several_outputs():
     x, w = ours(randn(2, 3)), ours(randn(3, 3, seed=1))
     assert tapegrad.gradcheck(lambda x, w: (F.linear(x, w), F.linear(x, w).relu().sum(0)), [x, w], order=2)
+
+
+# --- a thousandth ---
+
+FUNCTIONS = {
+    "tanh": (torch.tanh, lambda x: 1 - x.tanh() ** 2),
+    "exp": (torch.exp, torch.exp),
+    "sin": (torch.sin, torch.cos),
+    "sigmoid": (torch.sigmoid, lambda x: x.sigmoid() * (1 - x.sigmoid())),
+    "cube": (lambda x: x**3, lambda x: 3 * x**2),
+    "softplus": (F.softplus, torch.sigmoid),
+    "scaled": (lambda x: 1e-2 * x, lambda x: 0.01 + 0 * x),
+    "large": (lambda x: 1e3 * x**2, lambda x: 2e3 * x),
+}
+
+
+@pytest.mark.parametrize("wrong", [1.001, 0.999])
+@pytest.mark.parametrize(("function", "derivative"), FUNCTIONS.values(), ids=FUNCTIONS)
+def test_a_rule_that_is_wrong_by_a_thousandth(function, derivative, wrong):
+    factor = 1.0
+
+    @tapegrad.rule(x=lambda g, x: g * derivative(x) * factor)
+    def wrapped(x):
+        return function(x)
+
+    assert tapegrad.gradcheck(wrapped, ours(randn(4, 3)), order=2)
+    factor = wrong
+    with pytest.raises(GradcheckError, match="wrapped, order 1"):
+        tapegrad.gradcheck(wrapped, ours(randn(4, 3)))
+
+
+@pytest.mark.parametrize("wrong", [1.001, 0.999])
+@pytest.mark.parametrize(("function", "derivative"), FUNCTIONS.values(), ids=FUNCTIONS)
+def test_a_rule_whose_second_order_is_wrong_by_a_thousandth(function, derivative, wrong):
+    """Its value is right; what stands in it has a gradient that is not."""
+
+    @tapegrad.rule(x=lambda g: g * wrong)
+    def itself(x):
+        return x.clone()
+
+    @tapegrad.rule(
+        x=lambda g, x: g * derivative(x) if not isinstance(g, tapegrad.Tensor) else itself(g * derivative(x))
+    )
+    def wrapped(x):
+        return function(x)
+
+    assert tapegrad.gradcheck(wrapped, ours(randn(4, 3)))
+    with pytest.raises(GradcheckError, match="wrapped, order 2"):
+        tapegrad.gradcheck(wrapped, ours(randn(4, 3)), order=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,31 +21,38 @@ INTRODUCTION = """\
 # Conformance
 
 torch tests itself with a database of its operators, `torch.testing._internal.common_methods_invocations.op_db`; {count}
-of its entries can be differentiated in float64. This page says what came of running each of them on tapegrad, on the
-database's own sample inputs (up to {limit} of each, evenly spread): as function, method and operator, in place, and
-under the operator's other names. Values and the gradients of all inputs, with random cotangents, are compared with
-those of torch.autograd; so are dtypes, shapes and what the call left in its inputs. Calls that torch refuses must be
-refused.
+of its entries can be differentiated in float64, and {complex_count} in complex128. This page says what came of running
+each of them on tapegrad, on its own sample inputs (up to {limit} of each, evenly spread): as function, method
+and operator, in place, and under the operator's other names. Values and the gradients of all inputs, with random
+cotangents, are compared with those of torch.autograd; so are dtypes, shapes and what the call left in its inputs. Calls
+that torch refuses must be refused.
 
 `python -m tests.provers.conformance --write` writes this page{where}.
 A slow test (`pytest -m slow`) runs the database again and fails if anything is wrong or no longer passes.
 
-|  | float64 | float32 |
-|---|---:|---:|
+|  | float64 | float32 | complex128 |
+|---|---:|---:|---:|
 """
 
 VERDICTS = """
-* **pass**: every sample agrees, to {rtol:g} in float64, as function, method and operator;
+* **pass**: every sample agrees, to {rtol:g} in float64, as function, method and operator; in float32 to {single:g}, or
+  tapegrad is at most twice as far as torch from what torch computes in float64;
 * **unsupported**: some sample is refused with an error that says what to do, before any number comes out;
 * **wrong**: a value, gradient, shape, dtype or kind of result differs, or a gradient is silently missing;
 * **error**: anything else: an unclear exception, a crash, no end.
 """
 
 
-def page(in_float64: Sequence[Report], in_float32: Sequence[Report], limit: int, rtol: float) -> str:
+def page(
+    in_float64: Sequence[Report],
+    in_float32: Sequence[Report],
+    in_complex128: Sequence[Report],
+    limit: int,
+    rtol: Mapping[torch.dtype, float],
+) -> str:
     """docs/conformance.md."""
     where = f" (torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()})"
-    text = INTRODUCTION.format(count=len(in_float64), limit=limit, where=where)
+    text = INTRODUCTION.format(count=len(in_float64), complex_count=len(in_complex128), limit=limit, where=where)
     for row, value in {
         "operators": len,
         **{verdict: partial(count, verdict=verdict) for verdict in ("pass", "unsupported", "wrong", "error")},
@@ -57,8 +64,8 @@ def page(in_float64: Sequence[Report], in_float32: Sequence[Report], limit: int,
             sum(exactly(r) for r in reports if r.verdict == "pass"), count(reports, "pass")
         ),
     }.items():
-        text += f"| {row} | {value(in_float64)} | {value(in_float32)} |\n"
-    text += VERDICTS.format(rtol=rtol)
+        text += f"| {row} | {value(in_float64)} | {value(in_float32)} | {value(in_complex128)} |\n"
+    text += VERDICTS.format(rtol=rtol[torch.float64], single=rtol[torch.float32])
 
     single = {r.name: r for r in in_float32}
     passing = [r for r in in_float64 if r.verdict == "pass"]
@@ -74,17 +81,13 @@ def page(in_float64: Sequence[Report], in_float32: Sequence[Report], limit: int,
         text += f"| `{r.name}` | {r.exact} of {r.samples} | {r.difference:.1e} |\n"
     if rest:
         text += f"\n## Pass, and have no float32: {len(rest)}\n" + by_family(rest)
-    partly = [r for r in in_float64 if r.verdict == "unsupported" and r.passed]
-    wholly = [r for r in in_float64 if r.verdict == "unsupported" and not r.passed]
-    text += f"\n## Supported in part: {len(partly)}\n\n"
-    text += "| operator | samples that agree | what is refused |\n|---|---:|---|\n"
-    for r in sorted(partly, key=lambda r: r.name):
-        text += f"| `{r.name}` | {r.passed} of {r.samples} | {first_sentence(r.reason)} |\n"
-    text += f"\n## Unsupported: {len(wholly)}\n" + by_family(wholly)
-    for verdict in ("wrong", "error"):
-        if bad := [r for r in in_float64 if r.verdict == verdict]:
-            text += f"\n## {verdict.capitalize()}: {len(bad)}\n\n| operator | what |\n|---|---|\n"
-            text += "".join(f"| `{r.name}` | {first_sentence(r.reason)} |\n" for r in bad)
+    for dtype, reports in (("float64", in_float64), ("float32", in_float32), ("complex128", in_complex128)):
+        for verdict in ("unsupported", "wrong", "error"):
+            if bad := [r for r in reports if r.verdict == verdict]:
+                text += f"\n## {verdict.capitalize()} in {dtype}: {len(bad)}\n\n"
+                text += "| operator | samples that agree | what is said |\n|---|---:|---|\n"
+                for r in sorted(bad, key=lambda r: r.name):
+                    text += f"| `{r.name}` | {r.passed} of {r.samples} | {first_sentence(r.reason)} |\n"
     return text
 
 

@@ -53,6 +53,7 @@ class Run:
 
         self.args, self.kwargs = enter(arguments[0]), enter(arguments[1])
         self.result: Any = None
+        self.cotangent_dtype: Callable[[torch.dtype], torch.dtype] = lambda dtype: dtype
 
     def call(self, form: Callable[..., Any]) -> None:
         """Call the form, from the same random state on both libraries."""
@@ -63,7 +64,9 @@ class Run:
         """The gradient of each leaf, for a random cotangent of each output; None if torch cannot say."""
         outputs = [t for t in tensors(self.result) if t.requires_grad]
         generator = torch.Generator().manual_seed(1)
-        cotangents = [torch.randn(t.shape, dtype=t.dtype, generator=generator) for t in outputs]
+        dtypes = [self.cotangent_dtype(t.dtype) for t in outputs]
+        drawn = [torch.randn(t.shape, dtype=d, generator=generator) for t, d in zip(outputs, dtypes, strict=True)]
+        cotangents = [g.to(t.dtype) for t, g in zip(outputs, drawn, strict=True)]
         try:
             return list(grad(outputs, self.leaves, cotangents, allow_unused=True))
         except Exception as problem:
@@ -152,6 +155,62 @@ def compared(mine: Any, yours: Any, what: str, largest: float) -> tuple[bool, fl
         a, b = mine.flatten()[at].item(), yours.flatten()[at].item()
         raise Wrong(f"{what}, of shape {tuple(yours.shape)}: element {at} is {a!r}, torch's {b!r}")
     return False, relative
+
+
+# --- who is nearer to the truth ---
+
+WIDE = {torch.float32: torch.float64, torch.complex64: torch.complex128}
+NARROW = {wide: narrow for narrow, wide in WIDE.items()}
+
+
+def widened(arguments: Any) -> Any:
+    """The arguments of a call in twice the precision; a tensor that is given twice stays one tensor."""
+    seen: dict[int, Any] = {}
+
+    def widen(value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and value.dtype in WIDE:
+            if id(value) not in seen:
+                seen[id(value)] = copied(value).to(WIDE[value.dtype]).requires_grad_(value.requires_grad)
+            return seen[id(value)]
+        if type(value) in (list, tuple):
+            return type(value)([widen(v) for v in value])
+        return {k: widen(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    return widen(arguments)
+
+
+def in_double(form: Callable[..., Any], arguments: Any, process: Callable[..., Any]) -> list[Any]:
+    """What torch computes of a call in twice the precision: outputs, gradients of the inputs, inputs after the call."""
+    run = Run(widened(arguments), theirs)
+    run.cotangent_dtype = lambda dtype: NARROW.get(dtype, dtype)
+    run.call(form)
+    found = [*tensors(run.result)]
+    if any(t.requires_grad for t in found):
+        if (gradients := run.gradients(torch.autograd.grad)) is None:
+            run.result = process(run.result)
+            gradients = run.gradients(torch.autograd.grad)
+        found += gradients or []
+    return found + run.tensors
+
+
+def no_farther(mine: Any, yours: Any, truth: Any) -> float:
+    """Hold two results that differ to the same in twice the precision: ours may be twice as far from it as torch's.
+
+    Returns:
+        How far the two are apart, relative to the largest element.
+
+    Raises:
+        Wrong: ours is farther, or torch's is so far that the truth says nothing, as of random numbers.
+    """
+    mine, yours, truth = plain(mine), plain(yours), plain(truth)
+    there = yours.isfinite() & truth.isfinite()
+    if yours.dtype not in WIDE or mine.shape != truth.shape or not torch.equal(mine[~there], yours[~there]):
+        raise Wrong("there is nothing to hold it to")
+    distances = [(value[there] - truth[there]).abs().max().item() for value in (mine, yours)]
+    scale = magnitude(truth)
+    if distances[0] > 2 * distances[1] or distances[1] > 10 * tolerance(yours.dtype) * scale:
+        raise Wrong(f"from float64, ours is {distances[0]:.2g} and torch's {distances[1]:.2g} away")
+    return (mine[there] - yours[there]).abs().max().item() / scale
 
 
 def magnitude(value: torch.Tensor) -> float:

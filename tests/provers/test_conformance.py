@@ -87,6 +87,33 @@ def test_the_runner_finds_what_is_wrong(function):
     assert examine(operator(ours(function), leaf(3)), torch.float64).verdict == "wrong"
 
 
+def in_single(*shape):
+    return torch.randn(shape).requires_grad_()
+
+
+@pytest.mark.parametrize("factor", [1 - 5e-4, 1 + 5e-4])
+def test_float32_is_held_to_float64(factor):
+    """What differs from torch passes if it is torch that is off, and else does not."""
+    right = operator(lambda x: torch.sin(x), in_single(5))
+    assert examine(right, torch.float32).exact == 1
+    off = operator(
+        lambda x: torch.sin(x) * (1 if x.dtype is torch.float64 or isinstance(x, tapegrad.Tensor) else factor),
+        in_single(5),
+    )
+    assert examine(off, torch.float32).verdict == "pass"
+    wrong = operator(ours(lambda x: torch.sin(x) * factor), in_single(5))
+    assert examine(wrong, torch.float32).verdict == "wrong"
+
+
+def test_random_numbers_are_not_held_to_those_of_float64():
+    noisy = operator(ours(lambda x: torch.sin(x) + torch.rand(3)), in_single(3))
+    assert examine(noisy, torch.float32).verdict == "wrong"
+    noisy = operator(
+        lambda x: torch.sin(x) + torch.rand(3) * (2 if isinstance(x, tapegrad.Tensor) else 1), in_single(3)
+    )
+    assert examine(noisy, torch.float32).verdict == "wrong"
+
+
 def test_the_runner_finds_a_rule_wrong_by_a_thousandth(monkeypatch):
     bad = Op(
         torch.mul,

@@ -57,6 +57,6 @@ def segment_reduce(
 
 
 def segments_of(offsets: torch.Tensor, n: int) -> torch.Tensor:
-    """The segment (rows, n) in which each of ``n`` elements is, from 1 on; 0 before the first, the last after the last."""
+    """The segment (rows, n) in which each of ``n`` elements is, from 1 on; 0 before the first."""
     places = torch.arange(n, device=offsets.device, dtype=offsets.dtype).expand(offsets.shape[0], n).contiguous()
     return torch.searchsorted(offsets.contiguous(), places, right=True)
