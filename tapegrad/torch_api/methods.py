@@ -197,7 +197,7 @@ def _absent(name: str) -> property:
     def absent(self: Tensor, *value: Any) -> Any:
         raise AttributeError(f"'Tensor' object has no attribute '{name}'{INSTEAD[name]}")
 
-    return property(absent, absent)
+    return property(absent, trimmed(absent))
 
 
 def _torch_function(cls: type, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
