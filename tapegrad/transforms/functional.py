@@ -70,7 +70,8 @@ def jvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
     """
     xs, outs, _, one_out = _run("jvp", func, inputs, create_graph)
     vs = _given("jvp", v, xs)
-    us = [Tensor(torch.zeros_like(raw(out)), True) for out in outs]
+    # Where it is taken does not matter to what is linear; some formulas take the logarithm of the cotangent, say.
+    us = [Tensor(torch.ones_like(raw(out)), True) for out in outs]
     back = _walk("jvp", outs, xs, us, True, strict)
     found = _walk("jvp", back, us, vs, create_graph, False)
     return _as(outs, one_out, create_graph), _as(found, one_out, create_graph)

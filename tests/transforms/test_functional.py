@@ -86,3 +86,21 @@ def test_complex_numbers():
     z = torch.tensor([1.0 + 2j, 3j], dtype=torch.complex128)
     v = torch.tensor([1j, 2.0], dtype=torch.complex128)
     same(tapegrad.jvp(torch.sin, z, v)[1], z.cos() * v)
+
+
+DECOMPOSED = {
+    "eigh": lambda a: torch.linalg.eigh(a + a.mT)[1],
+    "svd": lambda a: torch.linalg.svd(a)[0],
+    "qr": lambda a: torch.linalg.qr(a)[0],
+    "lu": lambda a: torch.linalg.lu(a)[1],
+    "eigenvalues": lambda a: torch.linalg.eig(a)[0],
+    "logcumsumexp": lambda a: torch.logcumsumexp(a, 0),
+    "norm at zero": lambda a: (a * 0).norm(),
+}
+
+
+@pytest.mark.parametrize("function", DECOMPOSED.values(), ids=DECOMPOSED)
+def test_formulas_that_look_at_the_cotangent(function):
+    """A walk is linear in it, but some formulas take another way, or none, where it is zero."""
+    x, v = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    same(tapegrad.jvp(function, x, v)[1], torch.func.jvp(function, (x,), (v,))[1])

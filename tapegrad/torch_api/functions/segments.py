@@ -27,8 +27,9 @@ def segment_reduce(
     initial: float | None = None,
 ) -> Any:
     lengths, offsets = raw(lengths), raw(offsets)
-    options = {"lengths": lengths, "indices": indices, "offsets": offsets, "axis": axis, "unsafe": unsafe}
-    exact = torch.segment_reduce(raw(data), reduce, **options, initial=initial)
+    exact = torch.segment_reduce(
+        raw(data), reduce, lengths=lengths, indices=indices, offsets=offsets, axis=axis, unsafe=unsafe, initial=initial
+    )
     axis = axis % data.ndim
     if offsets is None:
         assert lengths is not None  # torch has refused a call with neither
