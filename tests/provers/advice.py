@@ -168,10 +168,6 @@ CALLS = [
         "q = torch.ones(1, 2, 4); F.scaled_dot_product_attention(leaf(q), q, q, is_causal=True).sum().backward()",
     ),
     case("torch.cumsum(v, 0, dtype=torch.long)", "torch.cumsum(v.detach(), 0, dtype=torch.long)"),
-    case(
-        "F.embedding(torch.tensor([0]), x, max_norm=0.1)",
-        "x.data.renorm_(2, 0, 0.1); F.embedding(torch.tensor([0]), x).sum().backward()",
-    ),
     case("F.embedding(torch.tensor([0]), x, sparse=True)", "F.embedding(torch.tensor([0]), x).sum().backward()"),
     case(
         "F.embedding_bag(torch.tensor([[0, 1]]), x, mode='sum', scale_grad_by_freq=True)",

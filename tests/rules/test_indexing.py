@@ -22,10 +22,28 @@ def test_embedding_scales_by_frequency(padding_idx):
     assert_same(mine.grad, yours.grad, "gradient", rtol=1e-15, atol=1e-15)
 
 
-@pytest.mark.parametrize("options", [{"max_norm": 1.0}, {"sparse": True}])
-def test_embedding_refuses(options):
-    with pytest.raises(MissingRule, match="max_norm"):
-        F.embedding(torch.tensor([0, 1]), ours(randn(3, 2)), **options)
+def test_embedding_refuses_sparse_gradients():
+    with pytest.raises(MissingRule, match="sparse"):
+        F.embedding(torch.tensor([0, 1]), ours(randn(3, 2)), sparse=True)
+
+
+@pytest.mark.parametrize("function", [F.embedding, F.embedding_bag])
+@pytest.mark.parametrize("norm", [1.0, 2.0, 3.5])
+def test_embedding_shortens_what_is_too_long(function, norm):
+    """In place, in the weight itself, and where it was used before, that is noticed."""
+    index = torch.tensor([[0, 1], [3, 1]])
+    mine, yours = ours(3 * randn(5, 3)), theirs(3 * randn(5, 3))
+    for _ in range(3):
+        outs = [function(index, w, max_norm=0.7, norm_type=norm) for w in (mine, yours)]
+        assert_same(mine.data, yours.detach(), "weight")
+        v = randn(*outs[0].shape, seed=1)
+        for out in outs:
+            out.backward(v)
+        assert_same(mine.grad, yours.grad, "gradient", rtol=1e-15, atol=1e-15)
+    product = mine * mine
+    function(index, mine, max_norm=0.5)
+    with pytest.raises(tapegrad.StaleTensor):
+        product.sum().backward()
 
 
 @pytest.mark.parametrize("name", ["scatter", "scatter_add"])

@@ -12,6 +12,7 @@ from tapegrad.errors import MissingRule
 from tapegrad.rules.indexing import kthvalue, lookup, scatter, scatter_add, scatter_extreme, scatter_prod, sort, topk
 from tapegrad.rules.slicing import common_shape
 from tapegrad.torch_api.composition import composition
+from tapegrad.torch_api.raw import raw
 
 # --- reading at indices: the gradient is added where it was read ---
 
@@ -114,11 +115,12 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Any:
-    if max_norm is not None or sparse:
+    if sparse:
         raise MissingRule(
-            "embedding(): max_norm, which changes the weight, and sparse gradients have no rule; renormalize "
-            "weight.data before the lookup, and take the dense gradient"
+            "embedding(): sparse=True asks for a sparse gradient; leave it out, the rules give dense ones"
         )
+    if max_norm is not None:  # as torch: the rows that are read are shortened in place, and nothing is recorded of it
+        torch.embedding_renorm_(raw(weight), input.contiguous(), max_norm, norm_type)
     if padding_idx is not None and padding_idx < 0:
         padding_idx += len(weight)
     return lookup(input, weight, padding_idx, scale_grad_by_freq)
