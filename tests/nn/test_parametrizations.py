@@ -34,7 +34,7 @@ def twice(layer):
 
 def assigned(layer):
     torch.nn.utils.parametrize.register_parametrization(layer, "weight", Positive())
-    layer.weight = torch.rand(4, 4) + 0.5
+    layer.weight = torch.rand(4, 4).to(layer.weight.dtype) + 0.5
 
 
 def removed(layer):

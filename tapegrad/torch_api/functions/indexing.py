@@ -117,7 +117,7 @@ def embedding(
 ) -> Any:
     if sparse:
         raise MissingRule(
-            "embedding(): sparse=True asks for a sparse gradient; leave it out, the rules give dense ones"
+            "embedding(): sparse=True asks for a sparse gradient; leave it out, to get a dense one"
         )
     if max_norm is not None:  # as torch: the rows that are read are shortened in place, and nothing is recorded of it
         torch.embedding_renorm_(raw(weight), input.contiguous(), max_norm, norm_type)
