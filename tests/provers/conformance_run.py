@@ -66,7 +66,7 @@ class Run:
         generator = torch.Generator().manual_seed(1)
         dtypes = [self.cotangent_dtype(t.dtype) for t in outputs]
         drawn = [torch.randn(t.shape, dtype=d, generator=generator) for t, d in zip(outputs, dtypes, strict=True)]
-        cotangents = [g.to(t.dtype) for t, g in zip(outputs, drawn, strict=True)]
+        cotangents = [g.to(t.device, t.dtype) for t, g in zip(outputs, drawn, strict=True)]
         try:
             return list(grad(outputs, self.leaves, cotangents, allow_unused=True))
         except Exception as problem:
