@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from tapegrad.engine.table import elementwise, kernel
+from tapegrad.kernels.exponential import exp_minus_abs
 from tapegrad.kernels.scalar import in_a_mode
 from tapegrad.rules.activations import (
     celu,
@@ -44,12 +45,6 @@ kernel(tanh, input=lambda g, out: torch.addcmul(one(out), out, out, value=-1).mu
 def sigmoid_of_negative(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     """sigmoid(-x) by way of z = exp(-|x|)."""
     return torch.where(x < 0, 1 - z / (1 + z), z / (1 + z))
-
-
-def exp_minus_abs(x: torch.Tensor) -> torch.Tensor:
-    """exp(-|x|), with the last bit as torch's fused kernels have it: log_sigmoid hands it out, torch.exp differs."""
-    z = torch.ops.aten.log_sigmoid_forward(x)[1]
-    return z if z.shape == x.shape else (-x.abs()).exp()  # on some devices torch has no such buffer
 
 
 kernel(logsigmoid, input=lambda g, input: g * sigmoid_of_negative(input, exp_minus_abs(input)))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tapegrad.engine.table import kernel
+from tapegrad.kernels.exponential import exp_minus_abs
 from tapegrad.kernels.scalar import as_tensor, in_a_mode
 from tapegrad.rules.crossentropy import cross_entropy, onehot, per_target
 
@@ -14,7 +15,7 @@ from tapegrad.rules.crossentropy import cross_entropy, onehot, per_target
 def all_targets_alike(g: torch.Tensor, logprobs: torch.Tensor, target: torch.Tensor, reduction: str) -> torch.Tensor:
     """``two_steps`` where all targets count, and count the same."""
     w = (g / as_tensor(target.numel(), g) if reduction == "mean" else g).expand(target.shape).unsqueeze(1)
-    p = torch.ops.aten.log_sigmoid_forward(logprobs)[1]
+    p = exp_minus_abs(logprobs)
     return torch.zeros_like(logprobs).scatter_(1, target.unsqueeze(1), -w).addcmul_(p, w)
 
 
@@ -26,9 +27,7 @@ def two_steps(
     if quick and not in_a_mode() and not (target == ignore_index).any():
         return all_targets_alike(g, logprobs, target, reduction)
     w = per_target(g, target, weight, ignore_index, reduction)
-    # torch.exp and the exponential in torch's log_softmax differ in the last bit; log_sigmoid's buffer, exp(-|x|),
-    # comes from the latter.
-    p = torch.ops.aten.log_sigmoid_forward(logprobs)[1]
+    p = exp_minus_abs(logprobs)
     dlogprobs = onehot(target, ignore_index, logprobs.shape, logprobs.dtype).mul_(-w)
     return dlogprobs.addcmul_(p, w)
 

@@ -116,9 +116,7 @@ def embedding(
     sparse: bool = False,
 ) -> Any:
     if sparse:
-        raise MissingRule(
-            "embedding(): sparse=True asks for a sparse gradient; leave it out, to get a dense one"
-        )
+        raise MissingRule("embedding(): sparse=True asks for a sparse gradient; leave it out, to get a dense one")
     if max_norm is not None:  # as torch: the rows that are read are shortened in place, and nothing is recorded of it
         torch.embedding_renorm_(raw(weight), input.contiguous(), max_norm, norm_type)
     if padding_idx is not None and padding_idx < 0:
