@@ -53,10 +53,13 @@ def draw(
     *,
     names: Mapping[str, Any] | None = None,
     rankdir: Literal["TB", "LR", "BT", "RL"] = "TB",
-    values: bool = False,
+    values: bool | Literal["all"] = False,
     collapse: bool = True,
+    depth: int | None = None,
     constants: bool = True,
     legend: bool = True,
+    size: tuple[float, float] | None = None,
+    fontsize: float = 13,
     max_nodes: int = 3000,
 ) -> Picture:
     """Draw the graph that led to a tensor.
@@ -69,11 +72,18 @@ def draw(
         names: variable name -> value, to call nodes by, for example ``locals()``; by default, the variables that the
             calling code can see. The nodes of a Tape keep the names that it has.
         rankdir: where the data flows: ``"TB"``, from top to bottom, or ``"LR"``, from left to right.
-        values: show the values of small tensors: of leaves and constants, and of what ``names`` holds.
+        values: show the values of small tensors: of leaves and constants, and of what ``names`` holds. With ``"all"``,
+            those of every node and its gradient, for which the tape is run again, forward and backward; matrices of up
+            to 8 rows and columns are printed as numbers.
         collapse: fold an op whose result has no name and is used once into the expression that uses it. A result that
             is broadcast there, or retains its gradient, is kept apart.
+        depth: draw what a module computes as one box: with 1, ``blocks.0`` is one; with 2, ``blocks.0.attn`` and
+            ``blocks.0.mlp`` are two. Modules are told by the names of their parameters, which are left out. Other ops
+            are drawn one by one.
         constants: give the tensors that take no gradient, and have a name, nodes of their own.
         legend: explain the marks on the edges, where there are any.
+        size: width and height in inches that the picture is fitted to, for example (13.3, 7.5) for a slide.
+        fontsize: of names, in points; what is smaller keeps its proportion.
         max_nodes: refuse a graph that is larger.
 
     Returns:
@@ -81,20 +91,30 @@ def draw(
 
     Raises:
         FreedTape: a backward without ``retain_graph=True`` has freed the tape.
-        ValueError: nothing was recorded, or the graph has more than ``max_nodes`` nodes.
+        ValueError: nothing was recorded, the graph has more than ``max_nodes`` nodes, or an argument is none of these.
     """
     scope = scope_of(names)
-    drawn = graph(loss, names=scope, values=values, collapse=collapse, constants=constants, max_nodes=max_nodes)
+    if not fontsize > 0 or (size is not None and not (len(size) == 2 and min(size) > 0)):
+        raise ValueError(
+            f"draw: fontsize is {fontsize} and size is {size}; give points, and a width and height in inches"
+        )
+    options = {"values": values, "collapse": collapse, "depth": depth, "constants": constants, "max_nodes": max_nodes}
+    drawn = graph(loss, names=scope, **options)  # type: ignore[arg-type]  # each of its own type
+    small = {**_SMALL, "fontsize": _points(10, fontsize)}
     kinds = {node.id: node.kind for node in drawn.nodes}
     picture = Picture("tape")
-    picture.attr("graph", rankdir=rankdir, bgcolor="white", nodesep="0.2", ranksep="0.3", labeljust="l", **_SMALL)
-    picture.attr("node", shape="box", margin="0.1,0.04", height="0.3", width="0.6", fontsize="13", **_FONT)
-    picture.attr("edge", color=_GREY, arrowsize="0.6", **_SMALL)
+    picture.attr("graph", rankdir=rankdir, bgcolor="white", nodesep="0.2", ranksep="0.3", labeljust="l", **small)
+    picture.attr(
+        "node", shape="box", margin="0.1,0.04", height="0.3", width="0.6", fontsize=_points(13, fontsize), **_FONT
+    )
+    picture.attr("edge", color=_GREY, arrowsize="0.6", **small)
+    if size is not None:
+        picture.attr("graph", size=f"{size[0]:g},{size[1]:g}!")
     if legend and (rows := _legend(drawn)):
         picture.attr(label=_table(rows, '<td align="left">'))
     for node in drawn.nodes:
         tooltip = graphviz.escape(", ".join(node.ops) or node.kind)
-        picture.node(node.id, _label(node), tooltip=tooltip, **_NODES[node.kind])
+        picture.node(node.id, _label(node, fontsize), tooltip=tooltip, **_NODES[node.kind])
     for edge in drawn.edges:
         # Heavy edges are drawn straight: the data flows down a spine, and leaves join from the side.
         weight = "8" if kinds[edge.tail] == "op" else None
@@ -102,14 +122,20 @@ def draw(
     return picture
 
 
-def _label(node: Node) -> str:
+def _points(usual: float, fontsize: float) -> str:
+    """A size of type, where names have ``fontsize`` in place of 13 points."""
+    return f"{usual * fontsize / 13:.3g}"
+
+
+def _label(node: Node, fontsize: float) -> str:
     """Name and shape, what computed it, and what is known of its value and gradient."""
     face = "b" if node.named else "i"
     dtype = "" if node.dtype == "float32" else f" {node.dtype}"
-    small = [node.expression, node.value, node.gradient]
+    small = [node.expression, *node.value.split("\n"), *node.gradient.split("\n")]
+    size = _points(11, fontsize)
     head = f"<{face}>{_html(node.name)}</{face}>"
-    shape = f'<font point-size="10" color="{_GREY}">{node.shape}{dtype}</font>'
-    return _table([f"{head} {shape}", *[f'<font point-size="11">{_html(text)}</font>' for text in small if text]])
+    shape = f'<font point-size="{_points(10, fontsize)}" color="{_GREY}">{node.shape}{dtype}</font>'
+    return _table([f"{head} {shape}", *[f'<font point-size="{size}">{_html(text)}</font>' for text in small if text]])
 
 
 def _marks(edge: Edge) -> dict[str, str]:

@@ -54,7 +54,8 @@ def expression(record: Record, write: Callable[[Any], Text]) -> Text:
                 shown.extend(operand(arg, parent).text for arg, parent in each(*pair))
                 continue
             text = index(pair[0]) if parameter == "index" else operand(*pair).text
-            shown.append(text if len(shown) == position else f"{parameter}={text}")
+            by_position = len(shown) == position and parameter != "keepdim"
+            shown.append(text if by_position else f"{parameter}={text}")
     return Text(f"{name}({', '.join(shown)})")
 
 
@@ -97,8 +98,8 @@ def readable(data: torch.Tensor) -> bool:
 
 
 def _says_what(parameter: str, arg: Any) -> bool:
-    """Whether a constant says what is computed: a tensor, or numbers such as a dim. Flags and settings do not."""
-    if isinstance(arg, torch.Tensor) or parameter == "equation":
+    """Whether a constant says what is computed: a tensor, numbers such as a dim, keepdim. Other settings do not."""
+    if isinstance(arg, torch.Tensor) or parameter == "equation" or (parameter == "keepdim" and arg is True):
         return True
     numbers = arg if isinstance(arg, (list, tuple)) else [arg]
     plain = all(isinstance(n, (int, float, complex)) and not isinstance(n, bool) for n in numbers)

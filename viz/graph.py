@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 
@@ -14,15 +14,20 @@ from tapegrad.engine.tape import Record, parents_of
 from tapegrad.engine.tensor import Tensor
 from tapegrad.errors import FreedTape
 from tapegrad.inspect import tape as tapes
+from tapegrad.inspect.grad_mode import in_grad_mode
 from tapegrad.inspect.names import scope_of, tensors_in
+from tapegrad.inspect.parts import Parts
+from tapegrad.inspect.replay import replay
 from tapegrad.inspect.tape import Tape
 from tapegrad.source.layout import Text
 from tapegrad.tracebacks import trimmed
 
 from .expression import constant, expression, number, readable, spelling
+from .modules import Cell, folded
 
 _LONGEST = 44  # characters of an expression; what would make it longer is drawn apart
 _FEW = 6  # elements whose values are worth showing
+_SIDE = 8  # rows and columns of a matrix that is printed as numbers, where all values are asked for
 
 
 Kind = Literal["leaf", "constant", "op", "output"]
@@ -89,8 +94,9 @@ def graph(
     loss: torch.Tensor | Tape,
     *,
     names: Mapping[str, Any] | None = None,
-    values: bool = False,
+    values: bool | Literal["all"] = False,
     collapse: bool = True,
+    depth: int | None = None,
     constants: bool = True,
     max_nodes: int = 3000,
 ) -> Graph:
@@ -112,7 +118,16 @@ def graph(
             f"draw: the graph has {least} nodes or more, and max_nodes={max_nodes}; pass max_nodes={most} to draw it "
             f"all the same, or draw an earlier tensor for a part of it"
         )
-    cells = _cells(tape, labels, collapse)
+    if values not in (False, True, "all"):
+        raise ValueError(f"draw: values is {values!r}; give True, for small tensors, or 'all'")
+    if depth is not None and (type(depth) is not int or depth < 1):
+        raise ValueError(
+            f"draw: depth is {depth!r}; give how many steps of a module's path tell boxes apart, 1 or more"
+        )
+    cells = _cells(tape, labels, collapse and depth is None)  # no op is folded out of its module
+    boxes: dict[Record, str] = {}
+    if depth is not None:
+        cells, boxes = folded(cells, tape, depth)
 
     # Dicts throughout, for their order, and because == of Tensors gives a tensor.
     nodes = dict.fromkeys(p for record, cell in cells.items() for p in (*[p for p, _ in cell.inputs], record))
@@ -126,25 +141,30 @@ def graph(
     ids = {node: f"n{i}" for i, node in enumerate(drawn)}
     uses = Counter(node for cell in cells.values() for node, _ in cell.inputs)
     data = {t.record: t.data for t in (*variables.values(), loss) if isinstance(t, Tensor) and t.record is not None}
+    gradients: Mapping[Any, torch.Tensor] = {}
+    if values == "all":
+        data = in_grad_mode(False, lambda: replay(tape, {leaf: leaf._data for leaf in tape.leaves}))
+        gradients = tape.gradients or Parts(tape).gradients
     outputs = dict.fromkeys(tape.outputs)
 
     def describe(node: Any) -> Node:
         computed, given = type(node) is Record, isinstance(node, torch.Tensor)
         kind: Kind = "constant" if given else "leaf" if not computed else "output" if node in outputs else "op"
-        cell = cells.get(node, _Cell())
-        value = data.get(node) if computed else node.data
+        cell = cells.get(node, Cell())
+        value = None if node in boxes else data.get(node) if computed else node.data
         holder = node.tensor if computed else node
+        grad = None if given else gradients.get(node, None if holder is None else holder.grad)
         return Node(
             id=ids[node],
             kind=kind,
-            name=labels[id(node)] if given else tape.name(node),
-            named=given or node in tape.names,
+            name=labels[id(node)] if given else boxes.get(node) or tape.name(node),
+            named=given or node in boxes or node in tape.names,
             expression=cell.text.text,
             ops=cell.ops,
             shape=tuple(node.shape),
             dtype=str(node.dtype).removeprefix("torch."),
-            value=_value(value) if values else "",
-            gradient="" if given or holder is None else _gradient(holder.grad),
+            value=_value(value, values == "all") if values else "",
+            gradient=_gradient(grad, values == "all" and node not in boxes),
         )
 
     edges = [
@@ -156,22 +176,13 @@ def graph(
     return Graph(tuple(map(describe, drawn)), tuple(edges))
 
 
-class _Cell(NamedTuple):
-    """What is drawn as one node: an expression, its ops, each input with its number of copies, the records within."""
-
-    text: Text = Text("")
-    ops: tuple[str, ...] = ()
-    inputs: tuple[tuple[Any, int], ...] = ()
-    folded: tuple[Record, ...] = ()
-
-
-def _cells(tape: Tape, labels: Mapping[int, str], collapse: bool) -> dict[Record, _Cell]:
+def _cells(tape: Tape, labels: Mapping[int, str], collapse: bool) -> dict[Record, Cell]:
     """The records to be drawn, oldest first, each with those folded into it."""
     uses = tape.uses()
     apart = {*tape.names, *tape.outputs}
-    cells: dict[Record, _Cell] = {}
+    cells: dict[Record, Cell] = {}
 
-    def cell(record: Record, fold: bool) -> _Cell:
+    def cell(record: Record, fold: bool) -> Cell:
         ops: list[str] = []
         inputs: list[tuple[Any, int]] = []
         folded: list[Record] = []
@@ -188,7 +199,7 @@ def _cells(tape: Tape, labels: Mapping[int, str], collapse: bool) -> dict[Record
                 return Text(labels.get(id(node)) or constant(node))
             return Text(tape.name(node))
 
-        return _Cell(expression(record, write), (*ops, spelling(record)), tuple(inputs), tuple(folded))
+        return Cell(expression(record, write), (*ops, spelling(record)), tuple(inputs), tuple(folded))
 
     for record in tape:
         drawn = cell(record, collapse)
@@ -203,14 +214,26 @@ def _cells(tape: Tape, labels: Mapping[int, str], collapse: bool) -> dict[Record
     return cells
 
 
-def _value(data: torch.Tensor | None) -> str:
-    return "" if data is None or data.numel() > _FEW or not readable(data) else number(data.tolist())
+def _value(data: torch.Tensor | None, rows: bool) -> str:
+    """A tensor's elements, if they are few; with ``rows``, those of a small matrix as well, a line for each row."""
+    if data is None or not readable(data):
+        return ""
+    if rows and data.ndim == 2 and 1 < data.shape[0] <= _SIDE and 0 < data.shape[1] <= _SIDE:
+        texts = [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row] for row in data.tolist()]
+        width = max(len(text) for row in texts for text in row)
+        return "\n".join(" ".join(text.rjust(width) for text in row) for row in texts)
+    most = _SIDE if rows else _FEW
+    return "" if data.numel() > most else number(data.tolist())
 
 
-def _gradient(grad: torch.Tensor | None) -> str:
+def _gradient(grad: torch.Tensor | None, rows: bool) -> str:
     if grad is None or not readable(grad):
         return ""
-    return f"grad {number(grad.item())}" if grad.numel() == 1 else f"‖grad‖ {number(float(grad.norm()))}"
+    if grad.numel() == 1:
+        return f"grad {number(grad.item())}"
+    if rows and (text := _value(grad, rows)):
+        return f"grad\n{text}" if "\n" in text else f"grad {text}"
+    return f"‖grad‖ {number(float(grad.norm()))}"
 
 
 def _copies(shape: torch.Size, record: Record) -> int:

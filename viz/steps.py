@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from tapegrad.source.program import Program
 from tapegrad.source.quotes import hosts
 
 from .expression import constant, expression
+from .modules import modules
 
 ROWS, COLUMNS = 12, 12  # of a sample
 
@@ -211,30 +211,3 @@ def _chosen(n: int, most: int) -> list[int]:
 def _number(v: float) -> float | str:
     """A number to six digits; as text, what JSON has no number for."""
     return float(f"{v:.6g}") if v == v and abs(v) != float("inf") else str(v)
-
-
-def modules(tape: Tape) -> dict[Any, str]:
-    """The module that a node belongs to, by the names of the parameters around it: ``blocks.0.attention``."""
-    found: dict[Any, str] = {}
-    for leaf in tape.leaves:
-        path = re.sub(r"(\.\w+|\[[^\[\]]*\])$", "", tape.names.get(leaf, ""))
-        if path and path != tape.names.get(leaf):
-            found[leaf] = path
-    for record in tape:
-        parents = list(parents_of(record))
-        own = [found[p] for p in parents if type(p) is not Record and p in found]
-        paths = own or [found[p] for p in parents if p in found]
-        if paths and (path := _common(paths)):
-            found[record] = path
-    return found
-
-
-def _common(paths: Sequence[str]) -> str:
-    """What paths have in common, in whole steps."""
-    split = [re.findall(r"^\w+|\.\w+|\[[^\[\]]*\]", p) for p in paths]
-    shared = []
-    for steps in zip(*split, strict=False):
-        if len(set(steps)) > 1:
-            break
-        shared.append(steps[0])
-    return "".join(shared)

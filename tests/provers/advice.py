@@ -455,6 +455,25 @@ TOOLS = [
         "tapegrad.viz.graph(v.exp().log().sum(), max_nodes=1)", "tapegrad.viz.graph(v.exp().log().sum(), max_nodes=4)"
     ),
     case(
+        "tapegrad.viz.draw(v.sum(), fontsize=0)",
+        "tapegrad.viz.draw(v.sum(), fontsize=20, size=(13.3, 7.5))",
+    ),
+    case(
+        "tapegrad.viz.draw(v.sum(), values='some')",
+        "tapegrad.viz.draw(v.sum(), values=True)",
+        "tapegrad.viz.draw(v.sum(), values='all')",
+    ),
+    case("tapegrad.viz.draw(v.sum(), depth=0)", "tapegrad.viz.draw(v.sum(), depth=1)"),
+    case(
+        "tapegrad.viz.heat([1.0])",
+        "import matplotlib; matplotlib.use('agg'); tapegrad.viz.heat(torch.tensor([1.0])).figure.clear()",
+    ),
+    case(
+        "tapegrad.viz.heat(torch.ones(2, 3, 4))",
+        "import matplotlib; matplotlib.use('agg'); t = torch.ones(2, 3, 4); "
+        "tapegrad.viz.heat(t.reshape(t.shape[0], -1)[:1000]).figure.clear()",
+    ),
+    case(
         "with tapegrad.recording(): pass\ntapegrad.recording()(f_generator)",
         "def f():\n    with tapegrad.recording(): yield (p * 2).sum()\nnext(f()).backward()",
     ),

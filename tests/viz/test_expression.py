@@ -30,7 +30,7 @@ from tests.viz.graphs import expression, leaf
         (lambda x, y: x.exp()[1], "exp(x)[1]"),
         (lambda x, y: (x + y)[1:], "(x + y)[1:]"),
         (lambda x, y: x[..., None, ::2], "x[..., None, ::2]"),
-        (lambda x, y: x.sum(0, keepdim=True), "sum(x, 0)"),
+        (lambda x, y: x.sum(0, keepdim=True), "sum(x, 0, keepdim=True)"),
         (lambda x, y: x.view(3, 1).sum((0, 1)), "sum(view(x, 3, 1), 0, 1)"),
         (lambda x, y: x.max(0).values, "max(x, 0)"),
         (lambda x, y: x.max(), "max(x)"),
