@@ -108,6 +108,8 @@ class Reader:
                 return self._index(e)
             case "after":
                 return self._written(e)
+            case "call" if e.name is torch.zeros:  # its value is no guide: it may have been written into since
+                return terms.number(0)
             case "method" | "call" | "attribute":
                 return self._function(e)
         raise Unreadable
@@ -180,6 +182,8 @@ class Reader:
             column = (0, e.value.shape[-1])
             rows = [(axis + 1, n) for axis, n in free_indices(x.value.shape)]
             return terms.single(("hot", self.name(x), tuple(rows), column)) if column[1] > 1 else terms.number(1)
+        if name == "index_put" and self.read(x) == {} and (e.args[3:] == (True,) or e.kwargs == {"accumulate": True}):
+            return self._put(list(e.args[1]), self._operand(e.args[2]), e.value.shape)
         if name in ("scatter_add", "scatter", "scatter_") and self.read(x) == {}:
             dim, index, source = e.args[1:4]
             return self._scattered(dim, index, source, e.value.shape)

@@ -117,7 +117,7 @@ class Layout:
         smallest = steps[0][0] if steps else 1
         result: Node | None = None
         top, bottom = Fraction(c.numerator), Fraction(c.denominator)
-        decimal = c if abs(c) < 1 and not _simple(c) else None
+        decimal = None if _simple(c) else c
         if decimal is not None:
             top, bottom = decimal, Fraction(1)
         if top != 1 or not above or (steps and steps[0][1] == 1):

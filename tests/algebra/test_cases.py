@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import tapegrad
 from docs.derivations import CASES, Case
@@ -119,3 +120,61 @@ def test_other_spellings_give_the_same(kind, which):
     exec(derivation.source(), space)
     ours = space["gradient"](**{**derivation.bindings(), "dy": g})
     torch.testing.assert_close(ours, TEXTBOOK[kind](variables["x"].data, variables["y"].data, g))
+
+
+# --- cross entropy as libraries spell it ---
+
+
+def of_picked_log_probabilities(logits, y):
+    logprobs = F.log_softmax(logits, -1)
+    rows, columns = torch.meshgrid(torch.arange(y.shape[0]), torch.arange(y.shape[1]), indexing="ij")
+    loss = -logprobs[rows, columns, y].mean()
+    return tapegrad.derive(loss, of="logits"), "(logprobs.exp() - onehot(y)) / 6"
+
+
+def of_nll_loss(logits, y):
+    logits, y = logits.flatten(0, 1), y.flatten()
+    loss = F.nll_loss(F.log_softmax(logits, 1), y)
+    return tapegrad.derive(loss, of="logits"), "(logits.log_softmax(1).exp() - onehot(y)) / 6"
+
+
+def of_smoothed_labels(logits, y):
+    logits, y = logits.flatten(0, 1), y.flatten()
+    loss = F.cross_entropy(logits, y, label_smoothing=0.1)
+    return tapegrad.derive(loss, of="logits"), "logits.log_softmax(1).exp() / 6 - 0.1 / 30 - 0.9 * onehot(y) / 6"
+
+
+def of_ignored_targets(logits, y):
+    logits, y = logits.flatten(0, 1), y.flatten()
+    y[1] = 7
+    loss = F.nll_loss(F.log_softmax(logits, 1), y, ignore_index=7)
+    return tapegrad.derive(loss, of="logits"), None
+
+
+SPELLED = [of_picked_log_probabilities, of_nll_loss, of_smoothed_labels, of_ignored_targets]
+
+
+@pytest.mark.parametrize("spelled", SPELLED, ids=lambda f: f.__name__)
+def test_cross_entropy_as_libraries_spell_it(spelled):
+    generator = torch.Generator().manual_seed(7)
+    logits = tapegrad.tensor(torch.randn(2, 3, 5, generator=generator, dtype=torch.float64), requires_grad=True)
+    y = torch.randint(5, (2, 3), generator=generator)
+    derivation, expected = spelled(logits, y)
+    assert derivation.check()
+    space: dict[str, object] = {}
+    exec(derivation.source(), space)
+    bindings = derivation.bindings()
+    ours = space["gradient"](**bindings)
+    if expected is not None:
+        scope = {**bindings, "torch": torch, "onehot": lambda y: F.one_hot(y, 5).double()}
+        scope |= {name: value.data for name, value in bindings.items() if isinstance(value, tapegrad.Tensor)}
+        torch.testing.assert_close(ours, eval(expected, scope))
+        assert "where" not in derivation.formula
+        assert len(derivation.formula) < 80
+
+
+def test_a_factor_is_no_ratio_of_huge_numbers():
+    x = tapegrad.tensor(torch.ones(3, 3), requires_grad=True)
+    y = x * (1.3 * 8**0.5)
+    loss = (y**2).sum()
+    assert tapegrad.derive(loss, of="x").formula == "3.6769552621700474 * dy"
