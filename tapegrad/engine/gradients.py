@@ -180,7 +180,8 @@ def own(pending: dict[Any, Any]) -> None:
             g = g._data.clone()
         elif getrefcount(g) > ALONE or g._is_view() or g.is_inference():
             g = g.clone(memory_format=torch.contiguous_format)
-        pending[leaf] = g if g.ndim else g.to(leaf._data.device)  # a number may have met tensors of another device
+        # A number may have met tensors of another device; a leaf without numbers only stands for one.
+        pending[leaf] = g if g.ndim or leaf._data.is_meta else g.to(leaf._data.device)
 
 
 _accumulating = RLock()  # leaves may be shared between threads

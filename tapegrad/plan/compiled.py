@@ -14,7 +14,7 @@ import torch
 from tapegrad.engine import backward
 from tapegrad.engine.op import Op
 from tapegrad.engine.table import listeners
-from tapegrad.engine.tape import Record, next_rank, observers
+from tapegrad.engine.tape import Record, next_rank, observers, parents_of
 from tapegrad.engine.tensor import Tensor, recorded, wrap
 from tapegrad.errors import CompileError
 from tapegrad.plan.calls import Value
@@ -158,7 +158,7 @@ class Compiled:
         self._ready: list[Ready] = []
         self._lock = RLock()
         self._generation = _generation[0]
-        self._warned = False
+        self._warned = self._warned_of_chained = False
         install()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -169,7 +169,8 @@ class Compiled:
                 if found is not None and not is_watched() and self._generation == _generation[0]:
                     if ready is not self._ready[0]:
                         self._to_front(ready)
-                    return ready.run(*found)
+                    plan = ready.plan
+                    return self.function(*args, **kwargs) if plan is None else ready.run(plan, *found)
             if is_watched():  # also by the recording of a compiled function that calls this one
                 return self.function(*args, **kwargs)
             return self._first(args, kwargs)
@@ -190,6 +191,8 @@ class Compiled:
         """Run eagerly, and record."""
         generation = _generation[0]
         result, ready = record(self.function, args, kwargs)
+        if ready.plan is None:
+            self._warn_of_chained()
         with self._lock:
             if self._generation != generation:
                 self._ready, self._generation = [], generation
@@ -205,12 +208,22 @@ class Compiled:
             self._ready = [ready, *self._ready[: MOST - 1]]
         return result
 
+    def _warn_of_chained(self) -> None:
+        if not self._warned_of_chained:
+            self._warned_of_chained = True
+            warn(
+                f"compile: {getattr(self.function, '__name__', self.function)} returns a Tensor that another of "
+                f"its results was computed from, and a gradient may be asked for there; so it runs without a plan; "
+                f"return the first as x.detach(), which takes no gradient, or do not return it",
+                stacklevel=4,
+            )
+
 
 def record(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Ready]:
     """Run a function, and make a plan of what it does.
 
     Returns:
-        What it returned, and the plan.
+        What it returned, and the plan; without one, if a result was computed from another.
 
     Raises:
         CompileError: it does what a plan cannot hold.
@@ -229,6 +242,12 @@ def record(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
         raise recorder.refused
     if recorder.inputs[known:]:
         raise _unreachable(recorder, recorder.inputs[known])
+    for path, value in scope.tensors:
+        if type(value) is Tensor and (v := recorder.find(value._data)) is not None and v.made:
+            raise CompileError(
+                f"compile: {path}, of shape {tuple(value.shape)}, is changed in place, which a plan would not do; "
+                f"compute a new tensor, such as x * 2 in place of x.mul_(2), and return it"
+            )
     read = {v for call in recorder.calls for v in call.reads}
     objects = {id(value) for _, value in scope.tensors}
     outputs = Outputs(result, since, objects)
@@ -244,6 +263,8 @@ def record(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
             f"nor held by what the function's code names; pass it as an argument, and make leaves outside"
         ) from None
     _refuse_kept(recorder, outputs, form)
+    if _are_chained(starts, since):
+        return result, Ready(None, guard)
     plan = Plan(recorder, guard.tensors, outputs, form, rows)
     if outputs.is_one and all(type(n) is Tensor for n in form.nodes) and outputs.tensors[0].numel() == 1:
         saved = dict(_saved(recorder, starts, form))
@@ -251,6 +272,25 @@ def record(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
         plan.record((True, g.stride()), [(0, g)], saved, direct=True)
     plan.seal()
     return result, Ready(plan, guard)
+
+
+def _are_chained(starts: list[Record], since: int) -> bool:
+    """Whether a result was computed from another: then gradients may be asked for between them, and hooks may wait.
+
+    Args:
+        starts: the records of the results.
+        since: the rank before the function ran.
+    """
+    results, seen = set(starts), set()
+    stack = [p for start in results for p in parents_of(start)]
+    while stack:
+        p = stack.pop()
+        if p in results:
+            return True
+        if type(p) is Record and p.rank < since and p not in seen:
+            seen.add(p)
+            stack.extend(parents_of(p))
+    return False
 
 
 def _saved(recorder: Recorder, starts: list[Record], form: Form) -> list[tuple[Value, torch.Tensor]]:
@@ -300,13 +340,12 @@ def _unreachable(recorder: Recorder, v: Value) -> CompileError:
 class Ready:
     """A plan, with the guard that says for which calls it is."""
 
-    def __init__(self, plan: Plan, guard: Guard) -> None:
+    def __init__(self, plan: Plan | None, guard: Guard) -> None:
         self.plan, self.guard = plan, guard
         self.enter = guard.enter
 
-    def run(self, given: tuple[Any, ...], nodes: tuple[Any, ...], objects: tuple[Any, ...]) -> Any:
+    def run(self, plan: Plan, given: tuple[Any, ...], nodes: tuple[Any, ...], objects: tuple[Any, ...]) -> Any:
         """Run the plan on what the guard has found."""
-        plan = self.plan
         try:
             arena = plan.pool.pop()
         except IndexError:
@@ -315,13 +354,12 @@ class Ready:
         if plan.outputs.is_one:
             lease = Lease(plan, arena, given, results, nodes)
             return recorded(PLANNED, (None, None, lease), (plan.use_nodes(nodes), None), (), results[0])
-        return plan.outputs.build(self._wrapped(arena, given, nodes, results), objects)
+        return plan.outputs.build(self._wrapped(plan, arena, given, nodes, results), objects)
 
     def _wrapped(
-        self, arena: Arena, given: tuple[Any, ...], nodes: tuple[Any, ...], results: tuple[Any, ...]
+        self, plan: Plan, arena: Arena, given: tuple[Any, ...], nodes: tuple[Any, ...], results: tuple[Any, ...]
     ) -> list[Any]:
         """The results as the function would have returned them."""
-        plan = self.plan
         rows = [i for i, row in enumerate(plan.rows) if row is not None]
         made: list[Any] = list(results[: len(plan.results)])
         if rows:

@@ -59,6 +59,7 @@ class Lowered:
         self.given = len(given_names)
         body = "\n".join([f"  {line}" for line in self.lines])
         self.text = f"graph({', '.join([*parameters, *placed])}):\n{body}\n  return (%result)\n"
+        self._refuse_other_overloads([spelled.func._schema for _, spelled, _, _ in steps])
 
     def bind(self, tensor: Callable[[Value], torch.Tensor]) -> Run:
         """The program on the buffers of an arena."""
@@ -85,6 +86,13 @@ class Lowered:
                 _set_optimize(optimizes)
 
         return run
+
+    def _refuse_other_overloads(self, schemas: Sequence[Any]) -> None:
+        """The text does not say which overload is meant: ``max(a, b)`` could be ``max.other`` for ``max.unary_out``."""
+        nodes = [n for n in torch._C.parse_ir(self.text).nodes() if not n.kind().startswith("prim::")]
+        for node, schema in zip(nodes, schemas, strict=True):
+            if torch._C.parse_schema(node.schema()) != schema:
+                raise CannotLower(f"{schema} is read as {node.schema()}")
 
     # --- the text ---
 

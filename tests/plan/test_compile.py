@@ -111,7 +111,7 @@ def test_a_second_forward_before_the_first_backward():
 def test_results_and_gradients_that_are_kept_stay_as_they_are():
     def f(W, x):
         h = torch.tanh(x @ W)
-        return h, h.sum()
+        return h.detach(), h.sum()
 
     (W,), (V,) = twins((3, 4))
     step = tapegrad.compile(f)
@@ -124,6 +124,92 @@ def test_results_and_gradients_that_are_kept_stay_as_they_are():
         kept += [h, loss, W.grad]
         expected += [k, other, V.grad]
     assert same(kept, expected)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("name", ["max", "min", "amax", "sum", "mean", "norm", "logsumexp"])
+def test_a_reduction_is_the_one_that_was_recorded(name, shape):
+    """``max`` into a buffer and ``max`` of two tensors take as many arguments."""
+
+    def f(x):
+        y = x.logsumexp(-1) if name == "logsumexp" else getattr(x, name)()
+        return (y * 2).sum()
+
+    x, z = (tapegrad.tensor(torch.full(shape, 0.5), requires_grad=True) for _ in range(2))
+    if shape:
+        x.data[-1] = z.data[-1] = 1.5
+    step = tapegrad.compile(f)
+    for _ in range(4):
+        for leaf in (x, z):
+            leaf.grad = None
+        mine, yours = step(x), f(z)
+        assert same([mine], [yours])
+        mine.backward()
+        yours.backward()
+        assert same([x.grad], [z.grad])
+        for leaf in (x, z):
+            leaf.data += 1
+
+
+def test_a_number_that_takes_a_gradient():
+    def f(scale, x):
+        return (torch.tanh(scale) * x).sum()
+
+    s, r = (tapegrad.tensor(0.5, requires_grad=True) for _ in range(2))
+    step = tapegrad.compile(f)
+    for i in range(4):
+        step(s, X + i).backward()
+        f(r, X + i).backward()
+        assert same([s.grad], [r.grad])
+    assert not s.grad.is_meta
+
+
+def test_a_result_from_which_another_was_computed():
+    """A gradient, a hook or retain_grad() there finds what it would without a plan, for there is none."""
+
+    def f(W, x):
+        logits = x @ W
+        return (logits**2).mean(), logits
+
+    (W,), (V,) = twins((3, 4))
+    step = tapegrad.compile(f)
+    with pytest.warns(UserWarning, match=r"return the first as x\.detach\(\)"):
+        step(W, X)
+    for _ in range(3):
+        for how in ("grad", "retain_grad", "hook"):
+            found = []
+            for function, w in ((step, W), (f, V)):
+                loss, logits = function(w, X)
+                if how == "grad":
+                    found.append(tapegrad.grad(loss, logits, allow_unused=True)[0])
+                elif how == "retain_grad":
+                    logits.retain_grad()
+                    loss.backward()
+                    found.append(logits.grad)
+                else:
+                    seen = []
+                    logits.register_hook(seen.append)
+                    loss.backward()
+                    found += seen
+            assert len(found) == 2
+            assert same(found[:1], found[1:])
+
+
+def test_the_way_out_of_it_is_planned(monkeypatch):
+    def f(W, x):
+        logits = x @ W
+        return (logits**2).mean(), logits.detach()
+
+    (W,), (V,) = twins((3, 4))
+    step = tapegrad.compile(f)
+    step(W, X)[0].backward()
+    f(V, X)[0].backward()
+    monkeypatch.setattr(step, "function", None)
+    loss, logits = step(W, X + 1)
+    loss.backward()
+    other, expected = f(V, X + 1)
+    other.backward()
+    assert same([W.grad, loss, logits], [V.grad, other, expected])
 
 
 def test_gradients_held_across_steps_are_added_to_in_place():

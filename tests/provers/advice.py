@@ -507,6 +507,16 @@ COMPILE = [
         "u = leaf(torch.ones(3)); f = tapegrad.compile(lambda a, u: (a * 1, u)); f(v, u)",
     ),
     case(
+        "import warnings\nwith warnings.catch_warnings(action='error'): "
+        "f = tapegrad.compile(lambda a: (h := a.exp(), h * 2)); f(v)",
+        "f = tapegrad.compile(lambda a: ((h := a.exp()).detach(), h * 2)); f(v); f(v)[1].sum().backward()",
+        "f = tapegrad.compile(lambda a: a.exp() * 2); f(v); f(v).sum().backward()",
+    ),
+    case(
+        "f = tapegrad.compile(lambda a: a.mul_(2).sum()); f(v * 1)",
+        "f = tapegrad.compile(lambda a: (a * 2).sum()); f(v * 1).backward()",
+    ),
+    case(
         "f = tapegrad.compile(lambda a: a * a.sum().item()); f(v)",
         "s = v.sum().item(); f = tapegrad.compile(lambda a, s: a * s); f(v, s).sum().backward()",
         "f = tapegrad.compile(lambda a: a * 1); (f(v) * v.sum().item()).sum().backward()",
