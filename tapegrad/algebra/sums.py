@@ -23,6 +23,8 @@ from tapegrad.algebra.terms import (
     multiply,
     number,
     power,
+    renamed_factor,
+    renamed_monomial,
     scale,
     single,
 )
@@ -108,28 +110,10 @@ def renamed(p: Polynomial, names: Mapping[Index, Index]) -> Polynomial:
         if indices_of(factor).isdisjoint(names):
             return single(factor, e)
         if factor[0] in ("entry", "hot"):
-            return single(_renamed(factor, names), e)
+            return single(renamed_factor(factor, names), e)
         return None
 
     return mapped(p, change) if any(k != v for k, v in names.items()) else p
-
-
-def _renamed(factor: Factor, names: Mapping[Index, Index]) -> Factor:
-    """A factor with other indices, bound ones too, if it is one that they are renamed in without reordering."""
-    match factor[0]:
-        case "entry":
-            return (*factor[:2], tuple([names.get(i, i) for i in factor[2]]))
-        case "hot":
-            return (*factor[:2], tuple([names.get(i, i) for i in factor[2]]), names.get(factor[3], factor[3]))
-        case "sum":
-            return ("sum", factor[1], _renamed_monomial(factor[2], names))
-        case _:
-            inside = tuple(sorted((_renamed_monomial(m, names), c) for m, c in factor[-1]))
-            return (*factor[:-1], inside)
-
-
-def _renamed_monomial(m: Monomial, names: Mapping[Index, Index]) -> Monomial:
-    return tuple(sorted((_renamed(factor, names), e) for factor, e in m))
 
 
 # --- sums ---
@@ -138,7 +122,7 @@ def _renamed_monomial(m: Monomial, names: Mapping[Index, Index]) -> Monomial:
 def opened(factor: Factor) -> tuple[list[Index], Monomial]:
     """The inside of a Σ, with bound indices that nothing else has."""
     fresh = {i: (fresh_label(), i[1]) for i in factor[1]}
-    return list(fresh.values()), _renamed_monomial(factor[2], fresh)
+    return list(fresh.values()), renamed_monomial(factor[2], fresh)
 
 
 def sum_over(indices: Iterable[Index], p: Polynomial) -> Polynomial:
@@ -193,7 +177,7 @@ def _sum_factor(bound: set[Index], m: Monomial) -> Polynomial:
     choices = []
     for order in orders:
         names = {i: (height + k, i[1]) for k, i in enumerate(order)}
-        choices.append((tuple(names.values()), _renamed_monomial(m, names)))
+        choices.append((tuple(names.values()), renamed_monomial(m, names)))
     return single(("sum", *min(choices)))
 
 

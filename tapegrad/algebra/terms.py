@@ -13,8 +13,9 @@ A **polynomial** is a dict from monomial to coefficient, an exact fraction. A **
     ("function", name, polynomial)  a function of one number, such as log
 
 Equal expressions have equal normal forms as far as the rules here reach: distribute, x^a x^b = x^(a+b), δ² = δ, Σ is
-linear, what lacks the index leaves the Σ, Σ 1 = n, Σ_j δ(j, y) = 1, exp(c x) = exp(x)^c. Factors are plain tuples, for
-hashing and sorting them is all that happens here, and it happens often.
+linear, what lacks the index leaves the Σ, Σ 1 = n, Σ_j δ(j, y) = 1, δ(j, y) Σ_k δ(k, y) x[k] = δ(j, y) x[j], and
+exp(c x) = exp(x)^c. Factors are plain tuples, for hashing and sorting them is all that happens here, and it happens
+often.
 """
 
 from __future__ import annotations
@@ -127,6 +128,28 @@ def _height(factor: Factor) -> int:
     return 1 + max([_height(f) for m in inside for f, _ in m], default=0)
 
 
+# --- other names for indices ---
+
+
+def renamed_factor(factor: Factor, names: Mapping[Index, Index]) -> Factor:
+    """A factor with other indices, bound ones too, if it is one that they are renamed in without reordering."""
+    match factor[0]:
+        case "entry":
+            return (*factor[:2], tuple([names.get(i, i) for i in factor[2]]))
+        case "hot":
+            return (*factor[:2], tuple([names.get(i, i) for i in factor[2]]), names.get(factor[3], factor[3]))
+        case "sum":
+            return ("sum", factor[1], renamed_monomial(factor[2], names))
+        case _:
+            inside = tuple(sorted((renamed_monomial(m, names), c) for m, c in factor[-1]))
+            return (*factor[:-1], inside)
+
+
+def renamed_monomial(m: Monomial, names: Mapping[Index, Index]) -> Monomial:
+    """Likewise of a monomial."""
+    return tuple(sorted((renamed_factor(factor, names), e) for factor, e in m))
+
+
 # --- arithmetic ---
 
 
@@ -189,6 +212,9 @@ def collected(exponents: Mapping[Factor, Any]) -> Polynomial:
     _effort.left -= 1
     if _effort.left < 0:
         raise TooMuch
+    for hot in [f for f, e in exponents.items() if f[0] == "hot" and e > 0]:
+        if (picked := _picked(exponents, hot)) is not None:
+            return collected(picked)
     opened = []
     kept = []
     for factor, e in exponents.items():
@@ -209,6 +235,20 @@ def collected(exponents: Mapping[Factor, Any]) -> Polynomial:
         if factor[0] == "power" and e < 0 and (shorter := _cancelled(m, factor, e)) is not None:
             return shorter
     return result
+
+
+def _picked(exponents: Mapping[Factor, Any], hot: Factor) -> dict[Factor, Any] | None:
+    """Beside δ(j, y), what y picks is the entry at j; None if there is nothing of that kind."""
+    for factor, e in exponents.items():
+        if factor[0] != "sum" or len(factor[1]) != 1 or e != int(e):
+            continue
+        (k,), body = factor[1], dict(factor[2])
+        if body.pop((*hot[:3], k), 0) == 1:
+            rest = {f: n for f, n in exponents.items() if f != factor}
+            for f, n in renamed_monomial(tuple(body.items()), {k: hot[3]}):
+                rest[f] = rest.get(f, 0) + n * e
+            return rest
+    return None
 
 
 def leading(factor: Factor) -> tuple[Monomial, Fraction] | None:
