@@ -379,6 +379,7 @@ SPRINKLED_EXCEPTIONS: list[tuple[str, str, str, str]] = [
     ("renorm", "second", "", "torch's is NaN below maxnorm, where nothing is scaled"),
     ("cdist pdist", "gradient", "NaN, two zeros and NaN, an infinity", "torch's kernels have a sign of NaN that is NaN; torch.sgn(NaN) is 0"),
     ("scatter_reduce index_reduce", "gradient formula second", "", "torch shares ties with the input that include_self=False leaves out"),
+    ("segment_reduce", "gradient", "", "torch shares a gradient between equal extremes where it is positive, and gives each the whole where it is negative"),
     ("linalg_det det", "gradient formula", "", "of a singular matrix torch's gradient is 0, but for a single element; ours are the cofactors"),
     ("linalg_det det", "second", "", "torch differentiates the singular vectors of equal singular values"),
     ("linalg_qr qr pinverse", "gradient formula second", "", "a singular triangle, or a singular value that is rounding: infinite or without meaning"),
